@@ -1,0 +1,31 @@
+"""Every error that a user of searchd can meet and mend. Catch `SearchdError` for all of them.
+
+SearchdError
+├── StudyError, SpaceError     the study file, the space            (spaces.errors)
+├── NotFound                   no such study, trial, point, file
+├── Refused                    the daemon or the worker says no: state, token, allow-list, size
+├── Unreachable                broker, database or daemon does not answer
+└── Missing                    an optional part is not installed, or a program is not on the PATH
+"""
+
+from __future__ import annotations
+
+from spaces.errors import Problem, SearchdError, SpaceError, StudyError
+
+__all__ = ["Missing", "NotFound", "Problem", "Refused", "SearchdError", "SpaceError", "StudyError", "Unreachable"]
+
+
+class NotFound(SearchdError):
+    """No such study, trial, point or file."""
+
+
+class Refused(SearchdError):
+    """The request is understood and refused: wrong state, wrong token, not on the allow-list, too large."""
+
+
+class Unreachable(SearchdError):
+    """The broker, the database or the daemon does not answer."""
+
+
+class Missing(SearchdError):
+    """An optional part is not installed, or a program is not on the PATH; the message says how to get it."""

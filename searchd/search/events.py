@@ -1,0 +1,95 @@
+"""What a `Search` hears and answers: the scheduler's events with metrics by name instead of losses.
+
+Metrics are in the user's own sense (accuracy higher is better); `Search` signs them once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from searchd.schedulers.events import Deepened, Exhausted, Extended, Lost, Stop, Stopped, TrialId, Wait
+from spaces.config import Config
+
+__all__ = [
+    "Deepened", "Event", "Exhausted", "Extended", "Failed", "Finished", "Injected", "Job", "JobKind", "Lost",
+    "Measured", "Reported", "SearchAnswer", "Stop", "Stopped", "TrialId", "Wait",
+]
+
+JobKind = Literal["train", "measure"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One thing to do for a trial. `train`: from step `since` to `until`. `measure`: time `signature` on the device."""
+
+    trial: TrialId
+    config: Config
+    since: int
+    until: int
+    kind: JobKind = "train"
+    signature: str | None = None
+    bracket: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """Metrics of a trial at a step. `points`: one mapping an operating point; each is merged over `metrics`.
+
+    A point may carry `exit_rates` (share of samples leaving at each exit, sums to 1): `Search` turns it
+    into the expected latency with the measured cumulative latencies of the trial's signature.
+    """
+
+    trial: TrialId
+    step: int
+    metrics: Mapping[str, float]
+    points: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The job reached `step` and its checkpoint is durable. `metrics`: a shorthand for `Reported` just before."""
+
+    trial: TrialId
+    step: int
+    metrics: Mapping[str, float] | None = None
+    points: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The trial's own fault; it never runs again."""
+
+    trial: TrialId
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Injected:
+    """The user brought a config; it becomes the next trial."""
+
+    config: Config
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a measure job found for a signature: cumulative latency [K exits] in ms, p50 and p95, batch 1.
+
+    `kernel_bits`: the bits that the runtime's kernel really used, one a block. `alone`: no other job ran beside it.
+    `error`: why it could not be measured (then the trials that wait for it fail).
+    """
+
+    signature: str
+    cumulative_ms: tuple[float, ...] = ()
+    p95_ms: tuple[float, ...] = ()
+    device: str = ""
+    alone: bool = False
+    kernel_bits: tuple[int, ...] = ()
+    error: str | None = None
+    extra: Mapping[str, float] = field(default_factory=dict)
+
+
+Event = Reported | Finished | Lost | Failed | Stopped | Injected | Measured | Deepened | Extended
+SearchAnswer = Job | Wait | Exhausted

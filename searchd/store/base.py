@@ -1,0 +1,176 @@
+"""The store's contract: one append-only log of events a study, and views written in the same transaction.
+
+The daemon is the only writer. Readers (HTTP, `searchd front`, the page) may open the same database at any
+time. Times are Unix seconds (float) given by the caller: a store reads no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+StudyStatus = Literal["queued", "running", "paused", "verifying", "done", "stopped", "faulted"]
+TrialStatus = Literal["waiting", "running", "paused", "done", "stopped", "failed", "vetoed"]
+JobStatus = Literal["outbox", "queued", "running", "finished", "lost", "failed", "stopped", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRow:
+    """`spec` is `Study.dump()`; `status_reason` is for a person; `artifacts` the root folder or URL of its files."""
+
+    id: str
+    name: str
+    spec: Mapping[str, Any]
+    status: StudyStatus
+    status_reason: str
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    artifacts: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    study: str
+    seq: int
+    at: float
+    kind: str
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRow:
+    """`step`: the last step reported. `signature`: what was measured for it."""
+
+    study: str
+    trial: int
+    config: Mapping[str, Any]
+    status: TrialStatus
+    step: int
+    bracket: int
+    reason: str
+    error: str
+    signature: str | None
+    created_at: float
+    ended_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """`attempt` is the fencing token; `spec` the JobSpec that goes down, without `attempt` and `checkpoint`."""
+
+    id: str
+    study: str
+    trial: int
+    kind: str
+    since: int
+    until: int
+    attempt: int
+    status: JobStatus
+    worker: str
+    device: str
+    reason: str
+    stop_reason: str | None
+    spec: Mapping[str, Any]
+    created_at: float
+    begun_at: float | None
+    ended_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRow:
+    """One report: metrics by name (NaN where diverged) and the operating points, at a step of a trial."""
+
+    study: str
+    trial: int
+    step: int
+    job: str
+    attempt: int
+    at: float
+    seconds: float
+    metrics: Mapping[str, float]
+    points: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRow:
+    study: str
+    trial: int
+    step: int
+    path: str
+    sha256: str
+    bytes: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class PointRow:
+    """An operating point of a trial at a step, merged (training + describe + measured) and signed off by `Search`.
+
+    `verified`: the metrics were taken again at the end, alone, from the exported file.
+    """
+
+    study: str
+    trial: int
+    point: int
+    step: int
+    metrics: Mapping[str, Any]
+    violation: float
+    verified: bool
+
+
+class Reader(Protocol):
+    """Read-only questions; each sees one consistent state."""
+
+    def studies(self) -> list[StudyRow]: ...
+    def study(self, study: str) -> StudyRow | None: ...
+    def events(self, study: str, after: int = 0, limit: int | None = None) -> list[EventRow]: ...
+    def trials(self, study: str) -> list[TrialRow]: ...
+    def trial(self, study: str, trial: int) -> TrialRow | None: ...
+    def jobs(self, study: str | None = None, statuses: Iterable[JobStatus] | None = None) -> list[JobRow]: ...
+    def job(self, job: str) -> JobRow | None: ...
+    def reports(self, study: str, trial: int | None = None) -> list[ReportRow]: ...
+    def has_report(self, study: str, trial: int, step: int) -> bool: ...
+    def checkpoint(self, study: str, trial: int) -> CheckpointRow | None:
+        """The newest durable checkpoint of a trial."""
+        ...
+    def points(self, study: str) -> list[PointRow]:
+        """The points of every trial at the last step that it reported at a rung."""
+        ...
+    def measurement(self, device: str, signature: str) -> Mapping[str, Any] | None: ...
+    def counts(self, study: str) -> Mapping[str, int]:
+        """`reports`, `steps` (sum over trials of the last step), `duplicates`, `events`, `trials`."""
+        ...
+
+
+class Transaction(Reader, Protocol):
+    """Everything that is written, in one transaction: all of it or nothing."""
+
+    def add_study(self, row: StudyRow) -> None: ...
+    def set_study(self, study: str, **changes: Any) -> None: ...
+    def append(self, study: str, kind: str, payload: Mapping[str, Any], at: float) -> int:
+        """Add an event; returns its `seq` (1, 2, 3, … a study, without gaps)."""
+        ...
+    def put_trial(self, row: TrialRow) -> None: ...
+    def set_trial(self, study: str, trial: int, **changes: Any) -> None: ...
+    def put_job(self, row: JobRow) -> None: ...
+    def set_job(self, job: str, **changes: Any) -> None: ...
+    def add_report(self, row: ReportRow) -> bool:
+        """False, and nothing written, when (study, trial, step) is recorded already: the first commit wins."""
+        ...
+    def put_checkpoint(self, row: CheckpointRow) -> None: ...
+    def put_points(self, study: str, trial: int, points: Sequence[PointRow]) -> None:
+        """Replace all points of the trial."""
+        ...
+    def put_measurement(self, device: str, signature: str, result: Mapping[str, Any], at: float) -> None: ...
+    def count_duplicate(self, study: str, n: int = 1) -> None: ...
+
+
+class Store(Protocol):
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Commits at the end of the block, rolls back on an exception."""
+        ...
+    def reading(self) -> AbstractContextManager[Reader]: ...
+    def close(self) -> None: ...

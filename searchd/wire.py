@@ -1,0 +1,162 @@
+"""What travels between daemon and workers: pydantic at the border, JSON only, no pickle.
+
+Down: a Celery task named `TASK` on the queue of the device class with one `Dispatch`.
+Up: entries of the Redis stream `UP`, each one field `m` with one `Message` as JSON.
+Back channel: the key `stop_key(job)` holds a reason; workers read it in the same pipeline as a message up.
+A message that was seen before, or of an older attempt than the job's, is ignored and counted: never an error.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+TASK = "searchd.dispatch"
+UP = "searchd:up"
+GROUP = "daemon"
+LEASE_S = 15.0
+BEAT_S = 2.0
+
+
+def queue(device_class: str) -> str:
+    """The Celery queue of a device class (`cpu`, `cuda`, or a named device)."""
+    return f"searchd.{device_class}"
+
+
+def claim_key(job: str) -> str:
+    """Holds the newest attempt that a worker has begun; a task of the same or an older attempt is dropped."""
+    return f"searchd:claim:{job}"
+
+
+def stop_key(job: str) -> str:
+    """Set by the daemon: the worker ends the job at its next report."""
+    return f"searchd:stop:{job}"
+
+
+def worker_key(name: str) -> str:
+    """A hash with a time to live of `LEASE_S`: what a worker is and does (`WorkerInfo` as JSON in field `m`)."""
+    return f"searchd:worker:{name}"
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
+
+
+class CheckpointRef(Frozen):
+    """A durable checkpoint: `path` relative to the study's artifact root, SHA-256 of the file, size in bytes."""
+
+    step: int
+    path: str
+    sha256: str
+    bytes: int
+
+
+class JobSpec(Frozen):
+    """One job as a worker sees it. A training function sees the steps one by one, never `until` or R."""
+
+    id: str
+    study: str
+    trial: int
+    attempt: int
+    kind: Literal["train", "measure", "export"]
+    since: int = 0
+    until: int = 0
+    config: dict[str, Any]
+    nested: dict[str, Any] = Field(default_factory=dict)
+    task: dict[str, Any]
+    seed: int = 0
+    objectives: tuple[str, ...] = ()
+    checkpoint: CheckpointRef | None = None
+    artifacts: str
+    signature: str | None = None
+    time_limit_s: float | None = None
+    points: tuple[dict[str, Any], ...] = ()
+    """export: the operating points whose numbers are taken again, each with `point` and its `threshold`."""
+
+
+class Dispatch(Frozen):
+    """What one Celery message carries: today one job. The lease is per dispatch, the attempt per job."""
+
+    id: str
+    jobs: tuple[JobSpec, ...]
+    lease_s: float = LEASE_S
+
+
+class _Up(Frozen):
+    study: str
+    job: str
+    trial: int
+    attempt: int
+    worker: str = ""
+
+
+class Begun(_Up):
+    """The worker claimed the job and starts it on `device` (its identity: class, model, runtime)."""
+
+    kind: Literal["begun"] = "begun"
+    device: str = ""
+
+
+class Beat(_Up):
+    """The job is alive: renews its lease."""
+
+    kind: Literal["beat"] = "beat"
+
+
+class Report(_Up):
+    """Metrics at a step; `points` one mapping an operating point; `seconds` of training since the last report."""
+
+    kind: Literal["report"] = "report"
+    step: int
+    metrics: dict[str, float] = Field(default_factory=dict)
+    points: tuple[dict[str, Any], ...] = ()
+    seconds: float = 0.0
+    checkpoint: CheckpointRef | None = None
+    """A checkpoint that is durable at this step, if one was written."""
+
+
+Outcome = Literal["finished", "lost", "failed", "stopped"]
+
+
+class Ended(_Up):
+    """One of the four ends of a job. `reason` is a short word for a person (`oom`, `exception`, `diverged`,
+    `time limit`, `worker shut down`), `error` the captured traceback. `result`: what a measure or export job found."""
+
+    kind: Literal["ended"] = "ended"
+    outcome: Outcome
+    step: int = 0
+    reason: str = ""
+    error: str = ""
+    checkpoint: CheckpointRef | None = None
+    result: dict[str, Any] | None = None
+    seconds: float = 0.0
+
+
+Message = Annotated[Begun | Beat | Report | Ended, Field(discriminator="kind")]
+message_adapter: TypeAdapter[Begun | Beat | Report | Ended] = TypeAdapter(Message)
+
+
+def encode(message: Begun | Beat | Report | Ended) -> str:
+    """One message as JSON (NaN and infinity as strings)."""
+    return message.model_dump_json()
+
+
+def decode(text: str | bytes) -> Begun | Beat | Report | Ended:
+    """The message in `text`; raises pydantic's ValidationError when it is none."""
+    return message_adapter.validate_json(text)
+
+
+class WorkerInfo(Frozen):
+    """What `searchd workers` and the page show of one worker slot."""
+
+    name: str
+    device_class: str
+    device: str
+    host: str
+    pid: int
+    child_pid: int | None = None
+    state: Literal["idle", "busy", "starting", "stopping"] = "idle"
+    job: str | None = None
+    since: float = 0.0
+    functions: tuple[str, ...] = ()

@@ -1,0 +1,67 @@
+"""One point of a space: frozen, hashable, canonical JSON, a digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Value = int | float | str | bool | None | tuple[Any, ...]
+
+
+class Config(Mapping[str, Any]):
+    """A config by flat names, active parameters only.
+
+    A nested parameter carries the option that it lives under (`optimizer.sgd.lr`), an element of a
+    repeated one its index (`bits.0`), a subset is a tuple in the order of its domain. `nested()` gives
+    the shape that a training function reads.
+    """
+
+    __slots__ = ("_digest", "_items")
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._items: dict[str, Any] = {k: _freeze(values[k]) for k in sorted(values)}
+        self._digest = hashlib.sha256(self.json().encode()).hexdigest()[:16]
+
+    def __getitem__(self, name: str) -> Any:
+        return self._items[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __hash__(self) -> int:
+        return hash(self._digest)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Config):
+            return self.json() == other.json()
+        return NotImplemented
+
+    def __repr__(self) -> str:
+        return f"Config({self.json()})"
+
+    @property
+    def digest(self) -> str:
+        """The first 16 hexadecimal digits of the SHA-256 of `json()`."""
+        return self._digest
+
+    def json(self) -> str:
+        """Canonical JSON: sorted names, no spaces; tuples become lists."""
+        return json.dumps(self._items, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    def flat(self) -> dict[str, Any]:
+        """Flat names to plain JSON values (subsets as lists)."""
+        loaded: dict[str, Any] = json.loads(self.json())
+        return loaded
+
+
+def _freeze(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(_freeze(v) for v in value)
+    if isinstance(value, bool | int | float | str) or value is None:
+        return value
+    raise TypeError(f"a config holds numbers, strings, booleans and lists of them, not {type(value).__name__}")
