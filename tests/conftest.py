@@ -1,0 +1,30 @@
+"""Fixtures that every suite may use. Helpers live in tests/support; a fixture here only starts and ends them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.broker import Broker
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[Broker]:
+    """One real Redis-protocol server for the whole session, on a unix socket: `broker.url`, `broker.client()`."""
+    with Broker() as started:
+        yield started
+
+
+@pytest.fixture()
+def clean_broker(broker: Broker) -> Broker:
+    """The session's server with no key left from another test."""
+    broker.flush()
+    return broker
+
+
+@pytest.fixture()
+def own_broker() -> Iterator[Broker]:
+    """A server of the test's own, to be killed and restarted."""
+    with Broker() as started:
+        yield started

