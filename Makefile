@@ -1,0 +1,55 @@
+# The two commands: `make demo` (set up, run the main job) and `make test` (set up, pass the tests).
+PYTHON      ?= python3
+VENV        ?= .venv
+# What pip may not exceed. The default pins the torch build that CI uses; `make CONSTRAINTS= install` takes your own.
+CONSTRAINTS ?= constraints.txt
+PIP_FLAGS    = --disable-pip-version-check -q $(if $(strip $(CONSTRAINTS)),-c $(CONSTRAINTS))
+BIN          = $(VENV)/bin
+PY           = $(BIN)/python
+
+.PHONY: help install install-dev demo test check up schema clean
+
+help:
+	@echo "make demo     set up .venv and run examples/digits.yaml: a Pareto front of real models, in minutes"
+	@echo "make test     set up .venv and run the tests"
+	@echo "make check    ruff, mypy, import-linter"
+	@echo "make up       broker, daemon, two workers and the page on this machine, until Ctrl-C"
+	@echo "make install  set up .venv only (CONSTRAINTS= for your own build of torch)"
+	@echo "make clean    remove .venv, caches and out/"
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "searchd needs Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) --version 2>&1); set PYTHON=python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.local: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
+	$(BIN)/pip install $(PIP_FLAGS) -e '.[local]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.local
+	$(BIN)/pip install $(PIP_FLAGS) -e '.[local,dev]'
+	@touch $@
+
+install: $(VENV)/.local
+
+install-dev: $(VENV)/.dev
+
+demo: install
+	$(BIN)/searchd run examples/digits.yaml $(ARGS)
+
+test: install-dev
+	$(PY) -m pytest $(ARGS)
+
+check: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+up: install
+	$(BIN)/searchd serve --local $(ARGS)
+
+schema: install
+	$(PY) -m spaces.schema > spaces/study.schema.json
+
+clean:
+	rm -rf $(VENV) out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
