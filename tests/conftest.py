@@ -16,14 +16,14 @@ def broker() -> Iterator[Broker]:
         yield started
 
 
-@pytest.fixture()
+@pytest.fixture
 def clean_broker(broker: Broker) -> Broker:
     """The session's server with no key left from another test."""
     broker.flush()
     return broker
 
 
-@pytest.fixture()
+@pytest.fixture
 def own_broker() -> Iterator[Broker]:
     """A server of the test's own, to be killed and restarted."""
     with Broker() as started:

@@ -73,7 +73,7 @@ class Broker:
         ]  # fmt: skip
         self.process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            preexec_fn=_die_with_parent, start_new_session=True,
+            preexec_fn=_die_with_parent, start_new_session=True,  # noqa: PLW1509 - tests start it from the main thread
         )  # fmt: skip
         deadline = time.monotonic() + START_S
         while True:
