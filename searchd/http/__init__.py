@@ -1,0 +1,1 @@
+"""The HTTP face of the daemon: FastAPI over the views (reads) and `Commands` (everything that changes a study)."""

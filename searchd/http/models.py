@@ -1,0 +1,152 @@
+"""Bodies and answers of the HTTP interface, for OpenAPI. The shapes of the answers are those of `searchd.views`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+# ---------------------------------------------------------------- what comes in
+class SubmitBody(Body):
+    spec: dict[str, Any] = Field(description="a study file, as JSON")
+    artifacts: str | None = Field(
+        default=None, description="folder of the study's files, relative to the daemon's artifact root; `.`: the root"
+    )
+
+
+class InjectBody(Body):
+    values: dict[str, Any] = Field(description="a config by flat names, active parameters only")
+
+
+class ExtendBody(Body):
+    budget: dict[str, Any] = Field(description="the whole new budget: trials, hours, steps, parallel; absent: no limit")
+
+
+# ---------------------------------------------------------------- what goes out
+class ProblemModel(BaseModel):
+    path: str = ""
+    message: str
+    line: int | None = None
+    file: str | None = None
+
+
+class ErrorModel(BaseModel):
+    error: str
+    problems: list[ProblemModel] = []
+
+
+class Health(Answer):
+    ok: bool
+    version: str
+    pid: int
+
+
+class Submitted(Answer):
+    id: str
+    name: str
+
+
+class Injected(Answer):
+    trial: int
+
+
+class Done(Answer):
+    id: str
+    status: str
+
+
+class ObjectiveModel(Answer):
+    name: str
+    goal: str
+    at_most: float | None = None
+    at_least: float | None = None
+
+
+class Summary(Answer):
+    """A study at a glance."""
+
+    id: str
+    name: str
+    status: str
+    reason: str = ""
+    created: float
+    seconds: float
+    trials: dict[str, int] = Field(description="by state, and `total`")
+    steps_done: int
+    reports: int
+    duplicates: int
+    front: int = Field(description="points on the front")
+    hypervolume: float | None = None
+    busy_fraction: float | None = Field(default=None, description="share of the slots' time spent in jobs")
+    best: dict[str, float | None] = {}
+    objectives: list[ObjectiveModel] = []
+    budget: dict[str, Any] = {}
+
+
+class FrontPoint(Answer):
+    trial: int
+    point: int
+    step: int
+    config: dict[str, Any]
+    metrics: dict[str, Any]
+
+
+class TrialModel(Answer):
+    trial: int
+    status: str
+    config: dict[str, Any]
+    step: int
+    bracket: int = 0
+    metrics: dict[str, Any] | None = None
+    reason: str = ""
+    error: str = ""
+    seconds: float | None = None
+
+
+class TrialDetail(TrialModel):
+    reports: list[dict[str, Any]] = []
+    jobs: list[dict[str, Any]] = []
+    points: list[dict[str, Any]] = []
+    files: list[str] = []
+
+
+class CurvePoint(Answer):
+    trial: int
+    step: int
+    value: float | None
+
+
+class Rung(Answer):
+    bracket: int
+    step: int
+    trials: list[dict[str, Any]]
+
+
+class LogEntry(Answer):
+    """One line of the study's log: `text` for people, `payload` the recorded event itself."""
+
+    seq: int
+    at: float
+    kind: str
+    trial: int | None = None
+    text: str
+    payload: dict[str, Any]
+
+
+class Worker(Answer):
+    name: str
+    device_class: str
+    device: str
+    host: str
+    pid: int
+    state: str
+    job: str | None = None
