@@ -1,0 +1,229 @@
+"""The SDK: studies of a daemon (over HTTP) or of a folder on this machine (no daemon needed), with the same answers.
+
+    from searchd import Client, Study
+
+    client = Client("http://127.0.0.1:8470", token="...")      # or Client(): the folder ./out
+    study = client.submit(Study.load("digits.yaml"))
+    for event in client.watch(study):
+        print(event["text"])
+    client.front(study, frame=True)                            # a DataFrame
+    client.download(study, trial=12, to="best/")               # model.onnx, weights, config
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
+
+import httpx
+
+from searchd.errors import Missing, NotFound, SearchdError
+from searchd.folder import Folder
+from searchd.remote import Remote
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from spaces.study import Study
+
+ENDED = frozenset({"done", "stopped", "faulted"})
+POLL_S = 0.5
+
+
+class Backend(Protocol):
+    """Where the answers come from: `Remote` (HTTP) or `Folder`."""
+
+    def studies(self) -> list[dict[str, Any]]: ...
+    def read(self, study: str, view: str, **params: Any) -> Any: ...
+    def command(self, study: str, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]: ...
+    def submit(self, spec: dict[str, Any], artifacts: str | None = None) -> str: ...
+    def workers(self) -> list[dict[str, Any]]: ...
+    def fetch(self, study: str, path: str, to: Path) -> None: ...
+    def alive(self, study: str) -> bool: ...
+    def close(self) -> None: ...
+
+
+class Client:
+    """Everything a person can ask of searchd. STUDY is a name, an id, or (without a URL) a folder.
+
+    `url` defaults to SEARCHD_URL, `token` to SEARCHD_TOKEN; with neither a URL nor that variable, or when `root` is
+    given, the folder `root` (SEARCHD_ROOT, else `out`) is read. Answers are plain JSON values. Raises `SearchdError`s.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        root: str | os.PathLike[str] | None = None,
+        *,
+        timeout_s: float = 30.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        if url is None and root is None:
+            url = os.environ.get("SEARCHD_URL") or None
+        self.backend: Backend
+        if url is not None:
+            token = token or os.environ.get("SEARCHD_TOKEN") or None
+            self.backend = Remote(url, token, timeout_s=timeout_s, transport=transport)
+        else:
+            self.backend = Folder(root or os.environ.get("SEARCHD_ROOT") or "out")
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.backend.close()
+
+    # ------------------------------------------------------------ reads
+    def studies(self) -> list[dict[str, Any]]:
+        """Every study at a glance, newest first."""
+        return self.backend.studies()
+
+    def show(self, study: str) -> dict[str, Any]:
+        """One study at a glance: status, trials by state, steps_done, hypervolume, busy_fraction, seconds, ..."""
+        answer: dict[str, Any] = self.backend.read(study, "")
+        return answer
+
+    def spec(self, study: str) -> dict[str, Any]:
+        """The study file as a dict, defaults written out; `Study.parse` takes it."""
+        answer: dict[str, Any] = self.backend.read(study, "spec")
+        return answer
+
+    @overload
+    def front(self, study: str, frame: Literal[False] = False) -> list[dict[str, Any]]: ...
+    @overload
+    def front(self, study: str, frame: Literal[True]) -> pd.DataFrame: ...
+    def front(self, study: str, frame: bool = False) -> Any:
+        """The points that no other dominates: `{"trial", "point", "step", "config", "metrics"}`; `frame`: a DataFrame."""
+        points: list[dict[str, Any]] = self.backend.read(study, "front")
+        return _frame(points) if frame else points
+
+    @overload
+    def trials(self, study: str, frame: Literal[False] = False) -> list[dict[str, Any]]: ...
+    @overload
+    def trials(self, study: str, frame: Literal[True]) -> pd.DataFrame: ...
+    def trials(self, study: str, frame: bool = False) -> Any:
+        """Every trial with its config, status and last metrics; `frame`: a DataFrame."""
+        rows: list[dict[str, Any]] = self.backend.read(study, "trials")
+        return _frame(rows) if frame else rows
+
+    def trial(self, study: str, n: int) -> dict[str, Any]:
+        """One trial's whole life: reports, jobs, points, files."""
+        answer: dict[str, Any] = self.backend.read(study, f"trials/{int(n)}")
+        return answer
+
+    def curves(self, study: str, metric: str | None = None) -> list[dict[str, Any]]:
+        """`{"trial", "step", "value"}` of a metric (default: the first objective), by trial and step."""
+        answer: list[dict[str, Any]] = self.backend.read(study, "curves", metric=metric)
+        return answer
+
+    def rungs(self, study: str) -> list[dict[str, Any]]:
+        """Who stands on which rung of which bracket."""
+        answer: list[dict[str, Any]] = self.backend.read(study, "rungs")
+        return answer
+
+    def log(self, study: str, after: int = 0, limit: int | None = None) -> list[dict[str, Any]]:
+        """The decision log after seq `after`, oldest first."""
+        answer: list[dict[str, Any]] = self.backend.read(study, "log", after=after, limit=limit)
+        return answer
+
+    def watch(self, study: str, after: int = 0) -> Iterator[dict[str, Any]]:
+        """The log as it grows, until the study ends."""
+        while True:
+            status = self.show(study)["status"]
+            entries = self.log(study, after, 500)
+            for entry in entries:
+                after = entry["seq"]
+                yield entry
+            if entries:
+                continue
+            if status in ENDED:
+                return
+            time.sleep(POLL_S)
+
+    def wait(self, study: str, timeout_s: float | None = None) -> dict[str, Any]:
+        """The summary once the study has ended; raises SearchdError when `timeout_s` is over first."""
+        end = None if timeout_s is None else time.monotonic() + timeout_s
+        while (summary := self.show(study))["status"] not in ENDED:
+            if end is not None and time.monotonic() > end:
+                raise SearchdError(f"study {study!r} is {summary['status']} after {timeout_s:g} s; wait longer or stop it")
+            time.sleep(POLL_S)
+        return summary
+
+    def workers(self) -> list[dict[str, Any]]:
+        """Every live worker slot: name, device, state, job."""
+        return self.backend.workers()
+
+    def alive(self, study: str) -> bool:
+        """Whether a daemon stands behind the study now."""
+        return self.backend.alive(study)
+
+    def download(self, study: str, trial: int, to: str | os.PathLike[str]) -> list[Path]:
+        """Copy a trial's files (model.onnx, weights.bin, config.json, ... of a verified front trial) into `to`."""
+        names: list[str] = self.trial(study, trial)["files"]
+        if not names:
+            raise NotFound(f"trial {trial} of {study!r} has no files; trials on the front of an ended study have")
+        folder = Path(to)
+        written = []
+        for name in names:
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.backend.fetch(study, f"trials/{int(trial)}/{name}", path)
+            written.append(path)
+        return written
+
+    # ------------------------------------------------------------ changes
+    def submit(self, study: Study | Mapping[str, Any] | str | os.PathLike[str], artifacts: str | None = None) -> str:
+        """Give a daemon a study (a Study, a dict, or the path of a file); answers its id."""
+        from spaces.study import Study
+
+        if isinstance(study, str | os.PathLike):
+            study = Study.load(study)
+        elif not isinstance(study, Study):
+            study = Study.parse(dict(study))
+        return self.backend.submit(study.dump(), artifacts)
+
+    def pause(self, study: str) -> dict[str, Any]:
+        """No new jobs; running ones go on."""
+        return self.backend.command(study, "pause")
+
+    def resume(self, study: str) -> dict[str, Any]:
+        """Go on with a paused or stopped study."""
+        return self.backend.command(study, "resume")
+
+    def stop(self, study: str) -> dict[str, Any]:
+        """End the search; the front is verified, then the study is `stopped`."""
+        return self.backend.command(study, "stop")
+
+    def stop_trial(self, study: str, trial: int) -> dict[str, Any]:
+        """Give up on one trial for good."""
+        return self.backend.command(study, f"trials/{int(trial)}/stop")
+
+    def inject(self, study: str, values: Mapping[str, Any]) -> int:
+        """Make a config of yours the next trial; answers its number."""
+        return int(self.backend.command(study, "inject", {"values": dict(values)})["trial"])
+
+    def extend(self, study: str, **budget: Any) -> dict[str, Any]:
+        """Replace the budget (`trials`, `hours`, `steps`, `parallel`; absent: no limit). An ended study goes on."""
+        return self.backend.command(study, "extend", {"budget": budget})
+
+
+def _frame(rows: list[dict[str, Any]]) -> Any:
+    """Rows as a DataFrame: metrics as columns of their own names, the config as `config.NAME`."""
+    try:
+        import pandas as pd
+    except ModuleNotFoundError as error:
+        raise Missing("a DataFrame needs pandas: pip install 'searchd[ui]' (or pandas)") from error
+    flat = []
+    for row in rows:
+        rest = {k: v for k, v in row.items() if k not in {"metrics", "config"}}
+        config = {f"config.{k}": v for k, v in row["config"].items()}
+        flat.append(rest | (row.get("metrics") or {}) | config)
+    return pd.DataFrame(flat)

@@ -1,0 +1,214 @@
+"""Studies in a folder of this machine, read without a daemon; what changes a study goes to the daemon that runs it.
+
+Below the root lie `NAME/study.db` (one a `searchd run`) and `searchd.db` (of `searchd serve --local`), each with a
+`daemon.json` beside it while a daemon is alive. This module reaches the store lazily: importing it stays light.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from searchd.errors import NotFound, Refused, SearchdError, Unreachable
+from searchd.remote import Remote
+
+if TYPE_CHECKING:
+    from searchd.store.base import Reader, Store
+
+STUDY_DB = "study.db"
+SERVICE_DB = "searchd.db"
+STATE = "daemon.json"
+
+
+class Folder:
+    """The backend of a `Client` without a URL. STUDY is a name, an id, or a folder with a `study.db`."""
+
+    def __init__(self, root: str | os.PathLike[str] = "out") -> None:
+        self.root = Path(root)
+        self._open: dict[Path, tuple[int, Store]] = {}
+
+    # ------------------------------------------------------------ reads
+    def studies(self) -> list[dict[str, Any]]:
+        from searchd import views
+
+        found: list[dict[str, Any]] = []
+        for path in self._databases():
+            with contextlib.suppress(SearchdError), self._store(path).reading() as reader:
+                found += [views.summary(reader, row.id, time.time()) for row in reader.studies()]
+        return sorted(found, key=lambda s: s["created"], reverse=True)
+
+    def read(self, study: str, view: str, **params: Any) -> Any:
+        """One view of a study: `""` (the summary), `spec`, `front`, `trials`, `trials/N`, `curves`, `rungs`, `log`."""
+        from searchd import views
+
+        with self._reading(study) as (reader, identity):
+            head, _, rest = view.partition("/")
+            match head:
+                case "":
+                    return views.summary(reader, identity, time.time())
+                case "spec":
+                    return self._spec(reader, identity)
+                case "front":
+                    return views.front(reader, identity)
+                case "trials" if rest:
+                    return views.trial(reader, identity, int(rest))
+                case "trials":
+                    return views.trials(reader, identity)
+                case "curves":
+                    metric = params.get("metric") or next(iter(self._spec(reader, identity)["objectives"]))
+                    return views.curves(reader, identity, metric)
+                case "rungs":
+                    return views.rungs(reader, identity)
+                case "log":
+                    return views.log(reader, identity, params.get("after") or 0, params.get("limit"))
+                case _:
+                    raise ValueError(f"no view {view!r}: a bug in the client")
+
+    def fetch(self, study: str, path: str, to: Path) -> None:
+        """Copy one file of the study to `to`."""
+        with self._reading(study) as (reader, identity):
+            row = reader.study(identity)
+            root = Path(row.artifacts if row else "").resolve()
+        wanted = (root / path).resolve()
+        if not wanted.is_relative_to(root) or not wanted.is_file():
+            raise NotFound(f"no file {path!r} in study {study!r}")
+        shutil.copyfile(wanted, to)
+
+    # ------------------------------------------------------------ changes
+    def submit(self, spec: dict[str, Any], artifacts: str | None = None) -> str:
+        daemon = live_daemon(self.root)
+        if daemon is None:
+            raise Unreachable(
+                f"no daemon runs over {self.root}/: `searchd run FILE` runs one study here, `searchd serve --local` "
+                "starts a service; or give the URL of one (--url, SEARCHD_URL)"
+            )
+        with contextlib.closing(daemon):
+            return daemon.submit(spec, artifacts)
+
+    def command(self, study: str, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        path, identity = self._locate(study)
+        daemon = live_daemon(path.parent)
+        if daemon is None:
+            raise Unreachable(
+                f"no daemon runs study {study!r} now; `searchd run` its file again (or `searchd serve`) and it goes on"
+            )
+        with contextlib.closing(daemon):
+            return daemon.command(identity, verb, body)
+
+    def workers(self) -> list[dict[str, Any]]:
+        """The live worker slots of every daemon below the root."""
+        found: list[dict[str, Any]] = []
+        for path in self._databases():
+            if (daemon := live_daemon(path.parent)) is not None:
+                with contextlib.closing(daemon), contextlib.suppress(Unreachable):
+                    found += daemon.workers()
+        return found
+
+    def alive(self, study: str) -> bool:
+        """Whether a daemon stands behind the study."""
+        path, _ = self._locate(study)
+        daemon = live_daemon(path.parent)
+        if daemon is not None:
+            daemon.close()
+        return daemon is not None
+
+    def close(self) -> None:
+        for _, store in self._open.values():
+            store.close()
+        self._open.clear()
+
+    # ------------------------------------------------------------ inside
+    def _databases(self) -> list[Path]:
+        own = [p for p in (self.root / STUDY_DB, self.root / SERVICE_DB) if p.is_file()]
+        return own + sorted(self.root.glob(f"*/{STUDY_DB}"))
+
+    def _locate(self, study: str) -> tuple[Path, str]:
+        """The database that holds the study, and the study's id."""
+        from searchd.lookup import find, unknown
+
+        as_folder = Path(study) / STUDY_DB
+        if as_folder.is_file():
+            with self._store(as_folder).reading() as reader:
+                rows = reader.studies()
+            if not rows:
+                raise NotFound(f"{study}: the run has not submitted its study yet; try again in a moment")
+            return as_folder, rows[-1].id
+        names: list[str] = []
+        first = self.root / study / STUDY_DB
+        for path in sorted(self._databases(), key=lambda p: p != first):
+            with self._store(path).reading() as reader:
+                try:
+                    return path, find(reader, study).id
+                except NotFound:
+                    names += [row.name for row in reader.studies()]
+        if not self.root.is_dir():
+            raise NotFound(f"no study {study!r}: there is no folder {self.root}/ here; --root names another")
+        raise unknown(study, names)
+
+    @contextlib.contextmanager
+    def _reading(self, study: str) -> Iterator[tuple[Reader, str]]:
+        path, identity = self._locate(study)
+        with self._store(path).reading() as reader:
+            yield reader, identity
+
+    def _store(self, path: Path) -> Store:
+        """The database opened for reading, again if the file was replaced (`--fresh`)."""
+        from searchd.store import open_store
+
+        inode = path.stat().st_ino
+        known = self._open.get(path)
+        if known is not None:
+            if known[0] == inode:
+                return known[1]
+            known[1].close()
+        store = open_store(f"sqlite:///{path.resolve()}", readonly=True)
+        self._open[path] = (inode, store)
+        return store
+
+    @staticmethod
+    def _spec(reader: Reader, identity: str) -> dict[str, Any]:
+        row = reader.study(identity)
+        if row is None:
+            raise NotFound(f"no study {identity!r}")
+        return dict(row.spec)
+
+
+def live_daemon(folder: Path) -> Remote | None:
+    """The daemon that wrote `folder/daemon.json`, if it is alive."""
+    state = daemon_state(folder)
+    if state is None or not _is_process(int(state.get("pid", 0))):
+        return None
+    remote = Remote(str(state["url"]), state.get("token"))
+    if remote.alive(""):
+        return remote
+    remote.close()
+    return None
+
+
+def daemon_state(folder: Path) -> dict[str, Any] | None:
+    """What `folder/daemon.json` says (`url`, `pid`, perhaps `token`), or None."""
+    try:
+        state = json.loads((folder / STATE).read_text())
+    except FileNotFoundError:
+        return None
+    except PermissionError as error:
+        raise Refused(f"{folder / STATE} is another user's; run this as the user of the daemon") from error
+    except ValueError:
+        return None
+    return state if isinstance(state, dict) and "url" in state else None
+
+
+def _is_process(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid > 0

@@ -1,0 +1,257 @@
+"""The routes: reads are views over the store, changes are commands to the daemon. A study is named by id or name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import FileResponse, Response, StreamingResponse
+
+from searchd import views
+from searchd.errors import NotFound, Refused, StudyError
+from searchd.http import models as m
+from searchd.http.commands import Commands
+from searchd.http.stream import server_sent_events
+from searchd.lookup import find
+from searchd.store.base import Reader, Store, StudyRow
+from searchd.wire import WorkerInfo
+from spaces.errors import Problem
+from spaces.study import Study
+
+MAX_BODY = 1 << 20
+SERVED = ("trials/", "report.html", "front.csv", "front.png")
+"""What `/files` hands out of a study's folder: never its database, its broker or the daemon's token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the routes work with; `now` answers Unix seconds."""
+
+    store: Store
+    commands: Commands
+    workers: Callable[[], Sequence[WorkerInfo]]
+    now: Callable[[], float]
+
+
+def _parts(request: Request) -> Parts:
+    parts = request.app.state.parts
+    if not isinstance(parts, Parts):
+        raise TypeError("the application was not made by create_app: a bug")
+    return parts
+
+
+Here = Annotated[Parts, Depends(_parts)]
+ERRORS: dict[int | str, dict[str, Any]] = {
+    code: {"model": m.ErrorModel, "description": text}
+    for code, text in {
+        401: "wrong or no token",
+        404: "no such study, trial or file",
+        409: "the state of the study or trial does not allow it",
+        422: "bad input; every problem at once",
+        503: "store or broker does not answer",
+    }.items()
+}
+health = APIRouter(tags=["health"])
+v1 = APIRouter(prefix="/v1", tags=["studies"], responses=ERRORS)
+
+
+@contextmanager
+def _reading(parts: Parts, study: str) -> Iterator[tuple[Reader, StudyRow]]:
+    with parts.store.reading() as reader:
+        yield reader, find(reader, study)
+
+
+def _id(parts: Parts, study: str) -> str:
+    with _reading(parts, study) as (_, row):
+        return row.id
+
+
+def _done(parts: Parts, study: str) -> dict[str, Any]:
+    with _reading(parts, study) as (_, row):
+        return {"id": row.id, "status": row.status}
+
+
+# ---------------------------------------------------------------- health
+@health.get("/healthz", summary="the process is alive")
+def healthz() -> m.Health:
+    from searchd import __version__
+
+    return m.Health(ok=True, version=__version__, pid=os.getpid())
+
+
+@health.get("/readyz", summary="the store answers", responses={503: {"model": m.ErrorModel}})
+def readyz(parts: Here) -> m.Health:
+    with parts.store.reading() as reader:
+        reader.studies()
+    return healthz()
+
+
+# ---------------------------------------------------------------- studies
+@v1.post("/studies", status_code=201, summary="submit a study, as JSON or as a YAML file")
+async def submit(request: Request, parts: Here) -> m.Submitted:
+    from starlette.concurrency import run_in_threadpool
+
+    body = await _body(request)
+    if "yaml" in request.headers.get("content-type", ""):
+        given = m.SubmitBody(spec=_yaml(body))
+    else:
+        from fastapi.exceptions import RequestValidationError
+        from pydantic import ValidationError
+
+        try:
+            given = m.SubmitBody.model_validate_json(body)
+        except ValidationError as error:
+            raise RequestValidationError(error.errors()) from error
+    if given.artifacts is not None and (Path(given.artifacts).is_absolute() or ".." in Path(given.artifacts).parts):
+        raise Refused(f"artifacts {given.artifacts!r} leaves the daemon's artifact root; give a folder below it")
+    study = Study.parse(given.spec)
+    identity = await run_in_threadpool(parts.commands.submit, study.dump(), given.artifacts)
+    return m.Submitted(id=identity, name=study.name)
+
+
+async def _body(request: Request) -> bytes:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise Refused(f"a study of more than {MAX_BODY >> 20} MiB is refused; data belongs in files, not in it")
+    return body
+
+
+def _yaml(body: bytes) -> dict[str, Any]:
+    try:
+        loaded = yaml.safe_load(body)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise StudyError([Problem("", f"not YAML: {error}")]) from error
+    if not isinstance(loaded, dict):
+        raise StudyError([Problem("", f"a study is a mapping of keys, not a {type(loaded).__name__}")])
+    return loaded
+
+
+@v1.get("/studies", summary="every study at a glance, newest first", response_model=list[m.Summary])
+def studies(parts: Here) -> list[dict[str, Any]]:
+    with parts.store.reading() as reader:
+        rows = sorted(reader.studies(), key=lambda r: r.created_at, reverse=True)
+        return [views.summary(reader, row.id, parts.now()) for row in rows]
+
+
+@v1.get("/studies/{study}", summary="one study at a glance", response_model=m.Summary)
+def show(study: str, parts: Here) -> dict[str, Any]:
+    with _reading(parts, study) as (reader, row):
+        return views.summary(reader, row.id, parts.now())
+
+
+@v1.get("/studies/{study}/spec", summary="the study file, defaults written out")
+def spec(study: str, parts: Here) -> dict[str, Any]:
+    with _reading(parts, study) as (_, row):
+        return dict(row.spec)
+
+
+@v1.get("/studies/{study}/front", summary="points that no other dominates", response_model=list[m.FrontPoint])
+def front(study: str, parts: Here) -> list[dict[str, Any]]:
+    with _reading(parts, study) as (reader, row):
+        return views.front(reader, row.id)
+
+
+@v1.get("/studies/{study}/trials", response_model=list[m.TrialModel])
+def trials(study: str, parts: Here) -> list[dict[str, Any]]:
+    with _reading(parts, study) as (reader, row):
+        return views.trials(reader, row.id)
+
+
+@v1.get("/studies/{study}/trials/{n}", summary="a trial's whole life", response_model=m.TrialDetail)
+def trial(study: str, n: int, parts: Here) -> dict[str, Any]:
+    with _reading(parts, study) as (reader, row):
+        return views.trial(reader, row.id, n)
+
+
+@v1.get("/studies/{study}/curves", summary="a metric over steps, by trial", response_model=list[m.CurvePoint])
+def curves(study: str, parts: Here, metric: str | None = None) -> list[dict[str, Any]]:
+    with _reading(parts, study) as (reader, row):
+        return views.curves(reader, row.id, metric or Study.parse(dict(row.spec)).objectives[0].name)
+
+
+@v1.get("/studies/{study}/rungs", summary="who stands on which rung", response_model=list[m.Rung])
+def rungs(study: str, parts: Here) -> list[dict[str, Any]]:
+    with _reading(parts, study) as (reader, row):
+        return views.rungs(reader, row.id)
+
+
+@v1.get("/studies/{study}/log", summary="the decision log, a line an event", response_model=list[m.LogEntry])
+def log(study: str, parts: Here, after: int = 0, limit: int | None = None) -> list[dict[str, Any]]:
+    with _reading(parts, study) as (reader, row):
+        return views.log(reader, row.id, after, limit)
+
+
+@v1.get(
+    "/studies/{study}/events",
+    summary="the log as a feed: JSON, or server-sent events with `Accept: text/event-stream`",
+    response_model=list[m.LogEntry],
+    responses={200: {"content": {"text/event-stream": {}}}},
+)
+def events(study: str, request: Request, parts: Here, after: int = 0, limit: int | None = None) -> Any:
+    if "text/event-stream" not in request.headers.get("accept", ""):
+        return log(study, parts, after, limit)
+    last = request.headers.get("last-event-id", "")
+    start = int(last) if last.isdigit() else after
+    feed = server_sent_events(parts.store, _id(parts, study), start)
+    return StreamingResponse(feed, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+@v1.get("/studies/{study}/files/{path:path}", summary="a file of a trial, or the report", response_class=FileResponse)
+def files(study: str, path: str, parts: Here) -> Response:
+    with _reading(parts, study) as (_, row):
+        root = Path(row.artifacts).resolve()
+    wanted = (root / path).resolve()
+    inside = wanted.is_relative_to(root) and wanted.relative_to(root).as_posix().startswith(SERVED)
+    if not inside or not wanted.is_file():
+        raise NotFound(f"no file {path!r} in study {study!r}; `GET .../trials/N` lists the files of a trial")
+    return FileResponse(wanted, filename=wanted.name)
+
+
+# ---------------------------------------------------------------- commands
+@v1.post("/studies/{study}/pause", summary="no new jobs; running ones go on", response_model=m.Done)
+def pause(study: str, parts: Here) -> dict[str, Any]:
+    parts.commands.pause(_id(parts, study))
+    return _done(parts, study)
+
+
+@v1.post("/studies/{study}/resume", response_model=m.Done)
+def resume(study: str, parts: Here) -> dict[str, Any]:
+    parts.commands.resume(_id(parts, study))
+    return _done(parts, study)
+
+
+@v1.post("/studies/{study}/stop", summary="end the search, then verify the front", response_model=m.Done)
+def stop(study: str, parts: Here) -> dict[str, Any]:
+    parts.commands.stop(_id(parts, study))
+    return _done(parts, study)
+
+
+@v1.post("/studies/{study}/trials/{n}/stop", summary="give up on one trial", response_model=m.Done)
+def stop_trial(study: str, n: int, parts: Here) -> dict[str, Any]:
+    parts.commands.stop_trial(_id(parts, study), n)
+    return _done(parts, study)
+
+
+@v1.post("/studies/{study}/inject", summary="make this config the next trial")
+def inject(study: str, body: m.InjectBody, parts: Here) -> m.Injected:
+    return m.Injected(trial=parts.commands.inject(_id(parts, study), body.values))
+
+
+@v1.post("/studies/{study}/extend", summary="replace the budget", response_model=m.Done)
+def extend(study: str, body: m.ExtendBody, parts: Here) -> dict[str, Any]:
+    parts.commands.extend(_id(parts, study), body.budget)
+    return _done(parts, study)
+
+
+# ---------------------------------------------------------------- workers
+@v1.get("/workers", tags=["workers"], summary="every live worker slot", response_model=list[m.Worker])
+def workers(parts: Here) -> list[dict[str, Any]]:
+    return [w.model_dump(mode="json") for w in parts.workers()]

@@ -1,0 +1,48 @@
+"""The log as server-sent events: what is there, then what comes, until the study ends or the reader leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+
+from searchd import views
+from searchd.store.base import Store
+
+POLL_S = 0.25
+KEEP_ALIVE_S = 10.0
+ENDED = frozenset({"done", "stopped", "faulted"})
+
+
+async def server_sent_events(store: Store, study: str, after: int) -> AsyncIterator[str]:
+    """Each entry of the log after seq `after` as one event: `id` is its seq, `event` its kind, `data` JSON.
+
+    An `end` event with the study's status closes the feed. A comment line keeps a quiet connection open.
+    """
+    quiet_s = 0.0
+    while True:
+        entries, status = await run_in_threadpool(_since, store, study, after)
+        for entry in entries:
+            after = entry["seq"]
+            yield f"id: {after}\nevent: {entry['kind']}\ndata: {json.dumps(entry)}\n\n"
+        if entries:
+            quiet_s = 0.0
+            continue
+        if status in ENDED:
+            yield f"event: end\ndata: {json.dumps({'status': status})}\n\n"
+            return
+        await asyncio.sleep(POLL_S)
+        quiet_s += POLL_S
+        if quiet_s >= KEEP_ALIVE_S:
+            quiet_s = 0.0
+            yield ": still here\n\n"
+
+
+def _since(store: Store, study: str, after: int) -> tuple[list[dict[str, Any]], str]:
+    """Up to 500 entries after `after`, and the status read in the same view of the store."""
+    with store.reading() as reader:
+        row = reader.study(study)
+        return views.log(reader, study, after, 500), row.status if row else "faulted"

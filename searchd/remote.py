@@ -1,0 +1,117 @@
+"""A daemon over HTTP, as the client sees it: paths in, JSON out, every refusal as the error that the daemon meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from searchd.errors import Missing, NotFound, Problem, Refused, SearchdError, SpaceError, StudyError, Unreachable
+
+_MEANT: dict[int, type[SearchdError]] = {
+    401: Refused,
+    404: NotFound,
+    409: Refused,
+    422: SpaceError,
+    501: Missing,
+    503: Unreachable,
+}
+
+
+class Remote:
+    """The HTTP backend of a `Client`. `transport` is httpx's seam: tests put the real application behind it."""
+
+    def __init__(
+        self, url: str, token: str | None = None, *, timeout_s: float = 30.0, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        try:
+            self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s, transport=transport)
+        except httpx.InvalidURL as error:
+            raise Unreachable(f"{url!r} is no URL ({error}); write it like http://127.0.0.1:8470") from error
+        self.url = url
+
+    def studies(self) -> list[dict[str, Any]]:
+        return self._json("GET", "/v1/studies")
+
+    def read(self, study: str, view: str, **params: Any) -> Any:
+        """One view of a study: `""` (the summary), `spec`, `front`, `trials`, `trials/N`, `curves`, `rungs`, `log`."""
+        given = {k: v for k, v in params.items() if v is not None}
+        return self._json("GET", self._path(study, view), params=given)
+
+    def command(self, study: str, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """`pause`, `resume`, `stop`, `trials/N/stop`, `inject`, `extend`."""
+        answer: dict[str, Any] = self._json("POST", self._path(study, verb), json=body)
+        return answer
+
+    def submit(self, spec: dict[str, Any], artifacts: str | None = None) -> str:
+        answer = self._json("POST", "/v1/studies", json={"spec": spec, "artifacts": artifacts})
+        return str(answer["id"])
+
+    def workers(self) -> list[dict[str, Any]]:
+        return self._json("GET", "/v1/workers")
+
+    def fetch(self, study: str, path: str, to: Path) -> None:
+        """Write one file of the study to `to`."""
+        with self._asking():
+            with self._http.stream("GET", self._path(study, f"files/{quote(path)}")) as response:
+                if response.status_code >= 400:
+                    response.read()
+                    raise meant(response)
+                with to.open("wb") as out:
+                    for chunk in response.iter_bytes():
+                        out.write(chunk)
+
+    def alive(self, study: str) -> bool:  # noqa: ARG002  (the daemon that answers is the one that runs it)
+        """Whether a daemon stands behind the study."""
+        try:
+            self._json("GET", "/healthz")
+        except SearchdError:
+            return False
+        return True
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _path(self, study: str, view: str) -> str:
+        return f"/v1/studies/{quote(study, safe='')}" + (f"/{view}" if view else "")
+
+    def _json(self, method: str, path: str, **kwargs: Any) -> Any:
+        with self._asking():
+            response = self._http.request(method, path, **kwargs)
+        if response.status_code >= 400:
+            raise meant(response)
+        return response.json()
+
+    def _asking(self) -> _Asking:
+        return _Asking(self.url)
+
+
+class _Asking:
+    """Turns what goes wrong on the way into `Unreachable`."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, httpx.TimeoutException):
+            raise Unreachable(f"{self._url} took too long to answer; is the daemon busy or stuck?") from error
+        if isinstance(error, httpx.HTTPError):
+            raise Unreachable(f"{self._url} does not answer ({error}); is `searchd serve` running there?") from error
+
+
+def meant(response: httpx.Response) -> SearchdError:
+    """The error that the daemon meant by this response."""
+    try:
+        body = response.json()
+        message, found = str(body["error"]), body.get("problems") or []
+    except (ValueError, KeyError, TypeError):
+        return SearchdError(f"{response.request.url} answered {response.status_code}, not as searchd does: wrong URL?")
+    if response.status_code == 422 and found:
+        return StudyError([Problem(p.get("path", ""), p["message"], p.get("line"), p.get("file")) for p in found])
+    return _MEANT.get(response.status_code, SearchdError)(message)
