@@ -1,0 +1,1 @@
+"""Alembic migrations of the store; a released one is never edited."""

@@ -1,0 +1,1 @@
+"""One file a migration, named `v<number>_<what>.py`."""

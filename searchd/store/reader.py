@@ -1,0 +1,153 @@
+"""Questions to the store over one SQLAlchemy connection inside one transaction: every answer sees the same state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from functools import lru_cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from searchd.store.base import (
+    CheckpointRow,
+    EventRow,
+    JobRow,
+    JobStatus,
+    PointRow,
+    ReportRow,
+    StudyRow,
+    TrialRow,
+)
+from searchd.store.schema import checkpoints, events, jobs, measurements, metrics, points, reports, studies, trials
+
+type_of = {
+    StudyRow: studies,
+    EventRow: events,
+    TrialRow: trials,
+    JobRow: jobs,
+    CheckpointRow: checkpoints,
+    PointRow: points,
+}
+_study: sa.BindParameter[Any] = sa.bindparam("study")
+_trial: sa.BindParameter[Any] = sa.bindparam("trial")
+_REPORT = [reports.c[f.name] for f in fields(ReportRow) if f.name != "metrics"]
+
+
+@lru_cache(maxsize=64)
+def _select(row: type, *where: str, order: tuple[str, ...] = ()) -> sa.Select[Any]:
+    """The columns of `row` in the order of its fields, where each column of `where` equals its parameter."""
+    table = type_of[row]
+    query = sa.select(*(table.c[f.name] for f in fields(row)))
+    for name in where:
+        query = query.where(table.c[name] == sa.bindparam(name))
+    return query.order_by(*(table.c[name] for name in order))
+
+
+_EVENTS = _select(EventRow, "study", order=("seq",)).where(events.c.seq > sa.bindparam("after"))
+_CHECKPOINT = _select(CheckpointRow, "study", "trial").order_by(checkpoints.c.step.desc()).limit(1)
+_HAS_REPORT = sa.select(sa.literal(1)).where(
+    reports.c.study == _study, reports.c.trial == _trial, reports.c.step == sa.bindparam("step")
+)
+_REPORTS = sa.select(*_REPORT).where(reports.c.study == _study).order_by(reports.c.trial, reports.c.step)
+_METRICS = (
+    sa.select(metrics.c.trial, metrics.c.step, metrics.c.metric, metrics.c.value)
+    .where(metrics.c.study == _study)
+    .order_by(metrics.c.trial, metrics.c.step, metrics.c.metric)
+)
+_REPORTS_OF = _REPORTS.where(reports.c.trial == _trial)
+_METRICS_OF = _METRICS.where(metrics.c.trial == _trial)
+_MEASUREMENT = sa.select(measurements.c.result).where(
+    measurements.c.device == sa.bindparam("device"), measurements.c.signature == sa.bindparam("signature")
+)
+
+
+def _count(table: sa.Table) -> sa.ScalarSelect[Any]:
+    return sa.select(sa.func.count()).select_from(table).where(table.c.study == _study).scalar_subquery()
+
+
+_COUNTS = sa.select(
+    _count(reports).label("reports"),
+    sa.select(sa.func.coalesce(sa.func.sum(trials.c.step), 0))
+    .where(trials.c.study == _study)
+    .scalar_subquery()
+    .label("steps"),
+    sa.select(studies.c.duplicates).where(studies.c.id == _study).scalar_subquery().label("duplicates"),
+    _count(events).label("events"),
+    _count(trials).label("trials"),
+)
+
+
+class SqlReader:
+    """`store.base.Reader` over an open transaction."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def _all(self, query: sa.Select[Any], **parameters: Any) -> list[Any]:
+        return list(self._connection.execute(query, parameters).fetchall())
+
+    def _rows(self, row: Any, query: sa.Select[Any], **parameters: Any) -> list[Any]:
+        return [row(*values) for values in self._connection.execute(query, parameters)]
+
+    def studies(self) -> list[StudyRow]:
+        return self._rows(StudyRow, _select(StudyRow, order=("created_at", "id")))
+
+    def study(self, study: str) -> StudyRow | None:
+        found = self._rows(StudyRow, _select(StudyRow, "id"), id=study)
+        return found[0] if found else None
+
+    def events(self, study: str, after: int = 0, limit: int | None = None) -> list[EventRow]:
+        query = _EVENTS if limit is None else _EVENTS.limit(max(limit, 0))
+        return self._rows(EventRow, query, study=study, after=after)
+
+    def trials(self, study: str) -> list[TrialRow]:
+        return self._rows(TrialRow, _select(TrialRow, "study", order=("trial",)), study=study)
+
+    def trial(self, study: str, trial: int) -> TrialRow | None:
+        found = self._rows(TrialRow, _select(TrialRow, "study", "trial"), study=study, trial=trial)
+        return found[0] if found else None
+
+    def jobs(self, study: str | None = None, statuses: Iterable[JobStatus] | None = None) -> list[JobRow]:
+        query = _select(JobRow, order=("created_at", "id"))
+        if study is not None:
+            query = query.where(jobs.c.study == study)
+        if statuses is not None:
+            query = query.where(jobs.c.status.in_(sorted(set(statuses))))
+        return self._rows(JobRow, query)
+
+    def job(self, job: str) -> JobRow | None:
+        found = self._rows(JobRow, _select(JobRow, "id"), id=job)
+        return found[0] if found else None
+
+    def reports(self, study: str, trial: int | None = None) -> list[ReportRow]:
+        one = {"study": study} if trial is None else {"study": study, "trial": trial}
+        values: dict[tuple[int, int], dict[str, float]] = {}
+        for number, step, name, value in self._all(_METRICS if trial is None else _METRICS_OF, **one):
+            values.setdefault((number, step), {})[name] = value
+        found = self._all(_REPORTS if trial is None else _REPORTS_OF, **one)
+        return [
+            ReportRow(r.study, r.trial, r.step, r.job, r.attempt, r.at, r.seconds,
+                      values.get((r.trial, r.step), {}), r.points)
+            for r in found
+        ]  # fmt: skip
+
+    def has_report(self, study: str, trial: int, step: int) -> bool:
+        return bool(self._all(_HAS_REPORT, study=study, trial=trial, step=step))
+
+    def checkpoint(self, study: str, trial: int) -> CheckpointRow | None:
+        """The newest durable checkpoint of a trial: the one at the largest step."""
+        found = self._rows(CheckpointRow, _CHECKPOINT, study=study, trial=trial)
+        return found[0] if found else None
+
+    def points(self, study: str) -> list[PointRow]:
+        return self._rows(PointRow, _select(PointRow, "study", order=("trial", "point")), study=study)
+
+    def measurement(self, device: str, signature: str) -> Mapping[str, Any] | None:
+        found = self._all(_MEASUREMENT, device=device, signature=signature)
+        return found[0][0] if found else None
+
+    def counts(self, study: str) -> Mapping[str, int]:
+        """`reports`, `steps` (sum over trials of the last step), `duplicates`, `events`, `trials`; zeros if unknown."""
+        row = self._all(_COUNTS, study=study)[0]
+        return {name: int(value or 0) for name, value in row._mapping.items()}
