@@ -1,0 +1,261 @@
+"""A training function's view: steps, reports, checkpoints, stops, resumes."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from workers.checkpoints import Checkpoints, Corrupt, from_bytes, to_bytes
+from workers.rehearse import rehearse
+from workers.trial import Trial
+
+
+def counting(trial: Trial) -> None:
+    state = trial.load(count=None)
+    count = state.get("count", 0)
+    for step in trial.steps():
+        count += 1
+        trial.report(error=1.0 / step, count=count, draw=random.random())
+        trial.save(count=count)
+
+
+def test_a_job_runs_its_steps_and_ends_with_a_checkpoint(tmp_path: Path) -> None:
+    """Steps run 1 to until, each is reported once, and the checkpoint of `until` is durable when the job ends."""
+    run = rehearse(counting, {}, until=3, folder=tmp_path, objectives=["error"])
+    assert [r.step for r in run.reports] == [1, 2, 3]
+    assert run.outcome == "finished"
+    assert run.checkpoint is not None
+    assert run.checkpoint.step == 3
+    assert run.reports[-1].checkpoint == run.checkpoint
+    assert Checkpoints(tmp_path, 0, 1).read(run.checkpoint)["objects"] == {"count": 3}
+
+
+def test_resumed_in_parts_equals_run_through(tmp_path: Path) -> None:
+    """A function that loads and saves gives the same reports in three jobs as in one, random draws included."""
+    whole = rehearse(counting, {}, until=7, folder=tmp_path / "a", seed=5)
+    part = None
+    metrics: list[Any] = []
+    for until in (2, 3, 7):
+        part = rehearse(counting, {}, until=until, folder=tmp_path / "b", seed=5, resume=part)
+        metrics += [r.metrics for r in part.reports]
+    assert metrics == [r.metrics for r in whole.reports]
+
+
+def test_torch_resumes_exactly(tmp_path: Path) -> None:
+    """Weights, optimizer state, dropout and shuffling after a resume are those of the run that never paused."""
+    torch = pytest.importorskip("torch")
+
+    def train(trial: Trial) -> None:
+        nn = torch.nn
+        model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 1))
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+        schedule = torch.optim.lr_scheduler.StepLR(optimizer, 2)
+        own = torch.Generator().manual_seed(1)
+        trial.load(model, optimizer, schedule, own)
+        x = torch.linspace(-1, 1, 64).reshape(16, 4)
+        for _ in trial.steps():
+            order = torch.randperm(16)
+            noise = torch.randn(16, 1, generator=own)
+            loss = ((model(x[order]) - noise) ** 2).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            trial.report(loss=loss, norm=sum(p.norm() for p in model.parameters()))
+            trial.save(model, optimizer, schedule, own)
+
+    whole = rehearse(train, {}, until=6, folder=tmp_path / "a", seed=3)
+    first = rehearse(train, {}, until=2, folder=tmp_path / "b", seed=3)
+    second = rehearse(train, {}, until=6, folder=tmp_path / "b", seed=3, resume=first)
+    assert [r.metrics for r in first.reports + second.reports] == [r.metrics for r in whole.reports]
+
+
+def test_without_load_a_resume_starts_over_and_sends_nothing_twice(tmp_path: Path) -> None:
+    """A function that keeps no checkpoint trains from step 1 again; only steps after `since` are reported."""
+    seen: list[int] = []
+
+    def train(trial: Trial) -> None:
+        for step in trial.steps():
+            seen.append(step)
+            trial.report(error=float(step))
+            trial.save(step=step)
+
+    first = rehearse(train, {}, until=2, folder=tmp_path)
+    seen.clear()
+    second = rehearse(train, {}, until=4, folder=tmp_path, resume=first)
+    assert seen == [1, 2, 3, 4]
+    assert [r.step for r in second.reports] == [3, 4]
+
+
+def test_a_stop_ends_at_the_report_with_a_checkpoint(tmp_path: Path) -> None:
+    """After a stop no further step runs, and the state of the last one is durable."""
+    run = rehearse(counting, {}, until=100, folder=tmp_path, stop_at=4)
+    assert [r.step for r in run.reports] == [1, 2, 3, 4]
+    assert run.outcome == "stopped"
+    assert run.checkpoint is not None
+    assert run.checkpoint.step == 4
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_an_objective_that_is_not_finite_is_reported_and_ends_the_job(tmp_path: Path, bad: float) -> None:
+    """NaN and infinity in an objective: the report goes out first, then the job is failed as diverged."""
+
+    def train(trial: Trial) -> None:
+        for step in trial.steps():
+            try:
+                trial.report(error=bad if step == 2 else 1.0)
+                trial.save(step=step)
+            except Exception:  # a net like this, in a user's loop, must not hold the end
+                raise AssertionError("the end must not come from report") from None
+
+    run = rehearse(train, {}, until=5, folder=tmp_path, objectives=["error"])
+    assert [r.step for r in run.reports] == [1, 2]
+    assert (run.outcome, run.reason) == ("failed", "diverged")
+    assert run.checkpoint is None or run.checkpoint.step == 1
+
+
+def test_points_diverge_only_when_all_do(tmp_path: Path) -> None:
+    """One operating point with a number is enough for a trial to go on."""
+
+    def train(trial: Trial) -> None:
+        for step in trial.steps():
+            bad = math.nan if step == 2 else 1.0
+            trial.report(points=[{"error": math.nan, "t": 0.5}, {"error": bad, "t": np.float32(1)}])
+
+    run = rehearse(train, {}, until=5, folder=tmp_path, objectives=["error"])
+    assert [r.step for r in run.reports] == [1, 2]
+    assert run.reports[0].points[1] == {"error": 1.0, "t": 1.0}
+    assert run.reason == "diverged"
+
+
+def test_a_missing_objective_is_named(tmp_path: Path) -> None:
+    """A report without the study's objective at the step where the trial is judged ends it with a clear reason."""
+
+    def train(trial: Trial) -> None:
+        for _ in trial.steps():
+            trial.report(acuracy=0.5)
+
+    run = rehearse(train, {}, until=2, folder=tmp_path, objectives=["accuracy"])
+    assert (run.outcome, run.reason) == ("failed", "no objective reported")
+
+
+def test_rare_saves_are_each_written(tmp_path: Path) -> None:
+    """A function that saves every third step loses none of them to the rule that spares writes."""
+
+    def train(trial: Trial) -> None:
+        trial.load(step=0)
+        for step in trial.steps():
+            trial.report(error=1.0)
+            if step % 3 == 0:
+                trial.save(step=step)
+
+    run = rehearse(train, {}, until=7, folder=tmp_path)
+    assert run.checkpoint is not None
+    assert run.checkpoint.step == 6
+    again = rehearse(train, {}, until=9, folder=tmp_path, resume=run)
+    assert [r.step for r in again.reports] == [7, 8, 9]
+
+
+def test_quick_steps_write_few_files(tmp_path: Path) -> None:
+    """Saving at every quick step costs one file at the end, not one a step."""
+    run = rehearse(counting, {}, until=50, folder=tmp_path)
+    assert sum(1 for r in run.reports if r.checkpoint) == 1
+
+
+@pytest.mark.parametrize("value", ["high", None, [1, 2], {"a": 1}, np.zeros(3)])
+def test_a_metric_is_one_number(tmp_path: Path, value: object) -> None:
+    """Anything but a single number is refused with the metric's name."""
+
+    def train(trial: Trial) -> None:
+        for _ in trial.steps():
+            trial.report(score=value)
+
+    with pytest.raises(TypeError, match="score"):
+        rehearse(train, {}, folder=tmp_path)
+
+
+def test_report_outside_a_step_is_refused(tmp_path: Path) -> None:
+    """report and save belong to an open step."""
+    with pytest.raises(RuntimeError, match="inside"):
+        rehearse(lambda trial: trial.report(a=1), {}, folder=tmp_path)
+    with pytest.raises(RuntimeError, match="inside"):
+        rehearse(lambda trial: trial.save(1), {}, folder=tmp_path)
+
+
+def test_values_round_trip() -> None:
+    """What goes into a checkpoint comes out equal, with its types, with no pickle in between."""
+    torch = pytest.importorskip("torch")
+    tree = {
+        "plain": {"a": [1, 2.5, None, True, "x"], "nan": math.inf, "big": 2**200},
+        "odd": {1: "one", "1": "text", (2, 3): b"\x00\xff"},
+        "marked": {"$": "tensor", "of": "nowhere"},
+        "array": np.arange(6, dtype=np.int16).reshape(2, 3),
+        "scalar": np.float64(2.5),
+        "tensor": torch.arange(4, dtype=torch.bfloat16)[::2],
+        "zero_d": torch.tensor(3),
+    }
+    back = from_bytes(to_bytes(tree))
+    for name in ("plain", "odd", "marked", "scalar"):
+        assert back[name] == tree[name]
+    assert back["array"].dtype == np.int16
+    np.testing.assert_array_equal(back["array"], tree["array"])
+    assert torch.equal(back["tensor"], tree["tensor"])
+    assert back["zero_d"].shape == ()
+
+
+def test_what_cannot_be_saved_is_named() -> None:
+    """An object with no state that we know is refused by its path and type."""
+    with pytest.raises(TypeError, match=r"a\.b is a .*object"):
+        to_bytes({"a": {"b": object()}})
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
+def test_a_damaged_checkpoint_falls_back_to_an_earlier_one(tmp_path: Path, damage: str) -> None:
+    """Damage is noticed before use; the newest earlier checkpoint that verifies is taken, else none."""
+    checkpoints = Checkpoints(tmp_path, 0, 1)
+    early = checkpoints.write(3, {"objects": {"count": 3}, "random": {}})
+    late = checkpoints.write(5, {"objects": {"count": 5}, "random": {}})
+    path = tmp_path / late.path
+    data = bytearray(path.read_bytes())
+    match damage:
+        case "flip":
+            data[-3] ^= 1
+            path.write_bytes(data)
+        case "cut":
+            path.write_bytes(data[:-10])
+        case "remove":
+            path.unlink()
+    with pytest.raises(Corrupt):
+        checkpoints.read(late)
+    assert checkpoints.usable(late) == early
+    (tmp_path / early.path).write_bytes(b"")
+    assert checkpoints.usable(late) is None
+
+
+def test_a_reference_cannot_leave_the_artifacts(tmp_path: Path) -> None:
+    """A path that climbs out of the root is refused even if the hash is right."""
+    inside = tmp_path / "root"
+    checkpoints = Checkpoints(inside, 0, 1)
+    reference = checkpoints.write(1, {"objects": {}, "random": {}})
+    outside = tmp_path / "x.safetensors"
+    outside.write_bytes((inside / reference.path).read_bytes())
+    with pytest.raises(Corrupt, match="outside"):
+        checkpoints.locate(reference.model_copy(update={"path": "../x.safetensors"}))
+
+
+def test_only_a_few_checkpoints_stay(tmp_path: Path) -> None:
+    """A job keeps its newest two and the one that it began from; no temporary file is left."""
+    start = Checkpoints(tmp_path, 4, 1).write(1, {"objects": {}, "random": {}})
+    checkpoints = Checkpoints(tmp_path, 4, 2, start)
+    for step in range(2, 9):
+        checkpoints.write(step, {"objects": {}, "random": {}})
+    names = sorted(p.name for p in (tmp_path / "trials" / "4").iterdir())
+    files = ["ckpt-1-a1.safetensors", "ckpt-7-a2.safetensors", "ckpt-8-a2.safetensors"]
+    assert names == sorted(files + [f + ".json" for f in files])
+    assert json.loads((tmp_path / "trials/4/ckpt-8-a2.safetensors.json").read_text())["step"] == 8

@@ -1,0 +1,192 @@
+"""Checkpoints of one trial: safetensors files, written whole or not at all, verified before they are used.
+
+A file is `trials/<n>/ckpt-<step>-a<attempt>.safetensors` below the study's artifact root, its JSON part in the
+header's metadata; beside it `….json` holds its `CheckpointRef`, so that an older one can be found and verified when
+the newest is damaged. Write: temporary file, fsync, rename, fsync of the folder. No pickle anywhere.
+An older attempt that is still running writes other names, so it cannot overwrite what a newer one relies on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from searchd.wire import CheckpointRef
+from workers.state import pack, unpack
+
+log = logging.getLogger("searchd.worker")
+
+KEEP = 2
+"""How many of a job's own checkpoints stay besides the one it began from: the daemon knows one of them at least."""
+BLOB = "blob"
+
+
+class Corrupt(Exception):
+    """A checkpoint that is not what was written: missing, cut short, or with another SHA-256."""
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """`data` at `path`, durable when this returns; a crash leaves the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def to_bytes(tree: Mapping[str, Any]) -> bytes:
+    """A tree of plain values, arrays and tensors as one safetensors file."""
+    arrays: dict[str, Any] = {}
+    metadata = {"searchd": json.dumps(pack(tree, arrays), separators=(",", ":"))}
+    if any(type(a).__module__.partition(".")[0] == "torch" for a in arrays.values()):
+        import safetensors.torch
+        import torch
+
+        tensors = {n: torch.as_tensor(a).detach().cpu().contiguous().clone() for n, a in arrays.items()}
+        return safetensors.torch.save(tensors, metadata)
+    import safetensors.numpy
+
+    return safetensors.numpy.save(arrays, metadata)
+
+
+def from_bytes(data: bytes) -> dict[str, Any]:
+    """The tree in a safetensors file of `to_bytes`. Raises Corrupt when it is none."""
+    try:
+        length = int.from_bytes(data[:8], "little")
+        tree = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["searchd"])
+        found = unpack(tree, _arrays(data, tree))
+    except (ValueError, KeyError, TypeError) as error:
+        raise Corrupt(f"not a checkpoint of searchd: {error}") from error
+    if not isinstance(found, dict):
+        raise Corrupt("not a checkpoint of searchd: it holds no mapping")
+    return found
+
+
+def _arrays(data: bytes, tree: Any) -> dict[str, Any]:
+    """Tensors and arrays by name; torch is imported only when a tensor was saved."""
+    kinds = dict(_named(tree))
+    if "tensor" not in kinds.values():
+        import safetensors.numpy
+
+        return safetensors.numpy.load(data) if kinds else {}
+    import safetensors.torch
+
+    tensors = safetensors.torch.load(data)
+    return {name: t.numpy() if kinds.get(name) == "array" else t for name, t in tensors.items()}
+
+
+def _named(tree: Any) -> list[tuple[str, str]]:
+    """(name, kind) of every tensor and array that a packed tree mentions."""
+    if isinstance(tree, list):
+        return [found for value in tree for found in _named(value)]
+    if not isinstance(tree, dict):
+        return []
+    if tree.get("$") in ("tensor", "array"):
+        return [(tree["of"], tree["$"])]
+    return [found for value in tree.values() for found in _named(value)]
+
+
+class Checkpoints:
+    """The checkpoints of one trial as one attempt of a job sees them. `root`: the study's artifact root."""
+
+    def __init__(self, root: Path, trial: int, attempt: int, began_from: CheckpointRef | None = None) -> None:
+        self.root = root
+        self.folder = root / "trials" / str(trial)
+        self.attempt = attempt
+        self.began_from = began_from
+        self._own: list[CheckpointRef] = []
+
+    def write(self, step: int, tree: Mapping[str, Any]) -> CheckpointRef:
+        """Make the state after `step` durable and answer its reference."""
+        return self._put(step, to_bytes(tree), "safetensors")
+
+    def adopt(self, step: int, file: Path) -> CheckpointRef:
+        """Take a file that a command wrote as its checkpoint after `step`; the file itself stays the command's."""
+        return self._put(step, file.read_bytes(), BLOB)
+
+    def _put(self, step: int, data: bytes, suffix: str) -> CheckpointRef:
+        path = self.folder / f"ckpt-{step}-a{self.attempt}.{suffix}"
+        reference = CheckpointRef(
+            step=step,
+            path=path.relative_to(self.root).as_posix(),
+            sha256=hashlib.sha256(data).hexdigest(),
+            bytes=len(data),
+        )
+        write_atomically(path, data)
+        write_atomically(path.with_name(path.name + ".json"), reference.model_dump_json().encode())
+        self._own = [r for r in self._own if r.step != step] + [reference]
+        while len(self._own) > KEEP:
+            self._remove(self._own.pop(0))
+        return reference
+
+    def _remove(self, reference: CheckpointRef) -> None:
+        if self.began_from is not None and reference.path == self.began_from.path:
+            return
+        path = self.root / reference.path
+        path.unlink(missing_ok=True)
+        path.with_name(path.name + ".json").unlink(missing_ok=True)
+
+    def locate(self, reference: CheckpointRef) -> Path:
+        """The verified file of a reference. Raises Corrupt when it is missing, outside the root, or damaged."""
+        path = (self.root / reference.path).resolve()
+        if not path.is_relative_to(self.root.resolve()):
+            raise Corrupt(f"{reference.path} is outside the study's artifacts")
+        digest = hashlib.sha256()
+        try:
+            with path.open("rb") as file:
+                while chunk := file.read(1 << 20):
+                    digest.update(chunk)
+        except OSError as error:
+            raise Corrupt(f"{reference.path} cannot be read: {error.strerror}") from error
+        if digest.hexdigest() != reference.sha256:
+            begins, wanted = digest.hexdigest()[:12], reference.sha256[:12]
+            raise Corrupt(f"{reference.path} is damaged: its SHA-256 begins {begins}, not {wanted}")
+        return path
+
+    def read(self, reference: CheckpointRef) -> dict[str, Any]:
+        """The verified tree of a reference. Raises Corrupt."""
+        return from_bytes(self.locate(reference).read_bytes())
+
+    def earlier(self, step: int) -> list[CheckpointRef]:
+        """References found on disk of steps before `step`, newest first (of any attempt)."""
+        found: list[CheckpointRef] = []
+        for path in self.folder.glob("ckpt-*.json"):
+            try:
+                reference = CheckpointRef.model_validate_json(path.read_bytes())
+            except (ValueError, OSError):
+                continue
+            if reference.step < step:
+                found.append(reference)
+        return sorted(found, key=lambda r: (r.step, r.path), reverse=True)
+
+    def usable(self, reference: CheckpointRef | None) -> CheckpointRef | None:
+        """`reference` if it verifies, else the newest earlier one that does, else None; each skip is logged."""
+        if reference is None:
+            return None
+        for candidate in [reference, *self.earlier(reference.step)]:
+            try:
+                path = self.locate(candidate)
+                if path.suffix != f".{BLOB}":
+                    from_bytes(path.read_bytes())
+            except Corrupt as error:
+                log.warning("checkpoint of step %d skipped: %s", candidate.step, error)
+            else:
+                return candidate
+        log.warning("no checkpoint is usable; training starts again from step 1")
+        return None

@@ -1,0 +1,77 @@
+"""Try a training function here and now, without a service: the same Trial, its reports in a list.
+
+    from workers.rehearse import rehearse
+    run = rehearse(train, {"lr": 0.1}, until=3)
+    run.reports[-1].metrics, run.outcome
+    run = rehearse(train, {"lr": 0.1}, until=9, resume=run)      # goes on from run's checkpoint
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from searchd.wire import CheckpointRef, JobSpec, Report
+from workers.state import seed_everything
+from workers.trial import Ending, Request, Trial
+
+
+@dataclass(slots=True)
+class Rehearsal:
+    """What a rehearsed job did: a link that keeps what a slot would send on."""
+
+    folder: Path
+    reports: list[Report] = field(default_factory=list)
+    outcome: str = ""
+    reason: str = ""
+    checkpoint: CheckpointRef | None = None
+    asked: Request | None = None
+    stop_at: int | None = None
+
+    def report(
+        self, step: int, metrics: Mapping[str, float], points: Sequence[Mapping[str, Any]], seconds: float,
+        checkpoint: CheckpointRef | None,
+    ) -> None:  # fmt: skip
+        self.reports.append(
+            Report(
+                study="rehearsal", job="rehearsal", trial=0, attempt=1, step=step, metrics=dict(metrics),
+                points=tuple(dict(p) for p in points), seconds=seconds, checkpoint=checkpoint,
+            )
+        )
+        if self.stop_at is not None and step >= self.stop_at:
+            self.asked = Request("stop", "rehearsed stop")
+
+    def request(self) -> Request | None:
+        return self.asked
+
+
+def rehearse(
+    function: Callable[[Trial], object], config: Mapping[str, Any], *, until: int = 1, seed: int = 0,
+    objectives: Sequence[str] = (), options: Mapping[str, Any] | None = None, folder: Path | None = None,
+    resume: Rehearsal | None = None, stop_at: int | None = None, kind: str = "function",
+) -> Rehearsal:  # fmt: skip
+    """Call `function` with a Trial over `config` (nested, as training functions read it), up to step `until`.
+
+    `stop_at`: ask for a stop after the report of that step. Exceptions of the function come through as they are.
+    """
+    root = folder or (resume.folder if resume is not None else Path(tempfile.mkdtemp(prefix="rehearsal-")))
+    checkpoint = resume.checkpoint if resume is not None else None
+    spec = JobSpec(
+        id="rehearsal", study="rehearsal", trial=0, attempt=1, kind="train", since=checkpoint.step if checkpoint else 0,
+        until=until, config=dict(config), nested=dict(config), task={"kind": kind, "options": dict(options or {})},
+        seed=seed, objectives=tuple(objectives), checkpoint=checkpoint, artifacts=str(root),
+    )  # fmt: skip
+    run = Rehearsal(root, stop_at=stop_at)
+    seed_everything(seed)
+    trial = Trial(spec, run, root)
+    try:
+        function(trial)
+        trial.close()
+        run.outcome = "stopped" if run.asked is not None and trial.step < until else "finished"
+    except Ending as ending:
+        run.outcome, run.reason = ending.outcome, ending.reason
+    run.checkpoint = trial.durable
+    return run
