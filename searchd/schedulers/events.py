@@ -134,6 +134,10 @@ class Scheduler(Protocol):
     stopped trial (a late `Finished`, a second `Reported` at one step) is accepted and changes nothing.
     """
 
+    def peek(self) -> Answer:
+        """What `ask` would answer now; changes nothing. So a caller may look before it commits to a `Start`."""
+        ...
+
     def ask(self) -> Answer: ...
 
     def tell(self, event: Event) -> tuple[Stop, ...]: ...

@@ -1,0 +1,166 @@
+"""ASHA by promotion (pause and resume), and asynchronous Hyperband: ASHA over several brackets.
+
+A free worker takes the best promotable trial from the highest rung, and starts a new one only when nothing
+is promotable. From a rung with n entries the best floor(n / eta) may leave upwards.
+
+`promotion="delayed"`: only while fewer than floor(n / eta) have left already, so that no rung exceeds its
+synchronous quota because of early winners that were overtaken.
+
+Brackets: bracket s starts its trials at the ladder's rung s; a new trial's bracket comes from a fixed round by
+the weights of ALGORITHMS 2.3. `layout="shared"` (default): one ladder for all, where a trial of bracket s
+enters from rung s up and is compared with everybody who reached the same step. `layout="bracket"`: one ladder
+a bracket, each compared among its own.
+
+Sources: Li, Jamieson, Rostamizadeh, Gonina, Ben-Tzur, Hardt, Recht, Talwalkar (2020), MLSys, algorithm 2;
+delayed promotion as in Hyper-Tune (Li et al., 2022, VLDB).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, assert_never
+
+from searchd.schedulers.events import (
+    Answer,
+    Deepened,
+    Event,
+    Extended,
+    Failed,
+    Finished,
+    Injected,
+    Losses,
+    Lost,
+    Reported,
+    Resume,
+    Start,
+    Stop,
+    Stopped,
+    TrialId,
+)
+from searchd.schedulers.roster import Roster
+from searchd.schedulers.rungs import Round, bracket_weights, deepened, ladder
+from searchd.schedulers.standings import Standings
+
+Promotion = Literal["asha", "delayed"]
+Layout = Literal["shared", "bracket"]
+
+
+class Asha:
+    """`brackets`: how many, 1 is plain ASHA; None: one for each rung of the ladder (asynchronous Hyperband)."""
+
+    def __init__(
+        self,
+        r: int,
+        R: int,
+        eta: int = 3,
+        *,
+        max_trials: int | None = None,
+        brackets: int | None = 1,
+        promotion: Promotion = "asha",
+        layout: Layout = "shared",
+    ) -> None:
+        self._steps = ladder(r, R, eta)
+        if brackets is not None and not 1 <= brackets <= len(self._steps):
+            rungs = ", ".join(map(str, self._steps))
+            raise ValueError(
+                f"brackets needs to be 1 to {len(self._steps)}, one a rung ({rungs}), but is {brackets}"
+            )
+        self._eta = eta
+        self._roster = Roster(max_trials)
+        self._brackets = brackets
+        self._delayed = promotion == "delayed"
+        self._shared = layout == "shared"
+        self._round = Round(bracket_weights(self._steps, brackets))
+        self._rungs: dict[tuple[int, int], Standings] = {}
+        self._open_rungs()
+
+    def peek(self) -> Answer:
+        """What `ask` would answer; changes nothing."""
+        roster = self._roster
+        if roster.injected:
+            return self._new("injected")
+        for (_, step), above in self._scan:
+            rung = self._rungs[_, step]
+            quota = len(rung) // self._eta
+            if not quota or (self._delayed and len(rung.taken) >= quota):
+                continue
+            best = rung.best()
+            if best and best[1] < quota:
+                trial, rank = best
+                reason = f"promoted: rank {rank + 1} of {len(rung)} at rung {step}"
+                return Resume(trial, step, above, reason, roster.seats[trial].bracket)
+        return self._new("nothing to promote") if roster.room else roster.idle()
+
+    def ask(self) -> Answer:
+        answer = self.peek()
+        match answer:
+            case Start(_, until, _, bracket):
+                self._round.take()
+                self._roster.start(bracket, until)
+            case Resume(trial, since, until):
+                self._rungs[self._system(trial), since].take(trial)
+                self._roster.resume(trial, until)
+        return answer
+
+    def tell(self, event: Event) -> tuple[Stop, ...]:
+        roster = self._roster
+        match event:
+            case Reported(trial, step, points):
+                if roster.is_running(trial) and step == roster.seats[trial].until:
+                    self._enter(trial, step, points)
+            case Finished(trial, step):
+                if roster.finish(trial, step):
+                    self._enter(trial, step, ())  # no report at its rung counts as diverged
+                    self._rungs[self._system(trial), step].offer(trial)
+            case Lost():
+                roster.lost += 1
+            case Failed(trial):
+                seat = roster.dismiss(trial)
+                if seat:
+                    self._enter(trial, seat.until, ())  # a running one is due there, a paused one is in already
+                    self._rungs[self._system(trial), seat.until].sink(trial)
+            case Stopped(trial):
+                seat = roster.dismiss(trial)
+                if seat:
+                    self._rungs[self._system(trial), seat.until].sink(trial)
+            case Injected(trial):
+                roster.inject(trial)
+            case Extended(limit):
+                roster.limit = limit
+            case Deepened(R):
+                self._deepen(R)
+            case _:
+                assert_never(event)
+        return ()
+
+    def is_rung(self, trial: TrialId, step: int) -> bool:
+        return 0 <= trial < self._roster.next and (self._system(trial), step) in self._rungs
+
+    def ladders(self) -> tuple[tuple[int, ...], ...]:
+        return tuple(self._steps[s:] for s in range(self._count()))
+
+    def _count(self) -> int:
+        return len(self._steps) if self._brackets is None else self._brackets
+
+    def _system(self, trial: TrialId) -> int:
+        return 0 if self._shared else self._roster.seats[trial].bracket
+
+    def _new(self, why: str) -> Start:
+        bracket = self._round.next()
+        return Start(self._roster.next, self._steps[bracket], why, bracket)
+
+    def _enter(self, trial: TrialId, step: int, points: tuple[Losses, ...]) -> None:
+        self._rungs[self._system(trial), step].enter(trial, points)
+
+    def _open_rungs(self) -> None:
+        systems = range(1) if self._shared else range(self._count())
+        for system in systems:
+            for step in self._steps[system:]:
+                self._rungs.setdefault((system, step), Standings(step))
+        above = dict(zip(self._steps, self._steps[1:], strict=False))
+        below_top = [(key, above[key[1]]) for key in self._rungs if key[1] in above]
+        self._scan = sorted(below_top, key=lambda entry: (-entry[0][1], entry[0][0]))
+
+    def _deepen(self, R: int) -> None:
+        self._steps += deepened(self._steps[-1], R, self._eta)
+        self._round.reweigh(bracket_weights(self._steps, self._brackets))
+        self._open_rungs()

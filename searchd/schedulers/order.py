@@ -1,0 +1,130 @@
+"""The order of trials in one rung (DESIGN 3.2, ALGORITHMS 7.2 and 8.3).
+
+1. A trial with several operating points is ranked by its best one: its feasible points if it has any, else
+   those of least violation; what its own points dominate is left out.
+2. Feasible trials first, then by violation. Diverged trials (any NaN or infinity) come last.
+3. One objective sorts. Several rank by non-dominated layers, inside a layer by an ε-net: the farthest from
+   those already chosen is next. Objectives are normalised to [0, 1] over the rung first.
+4. Ties go to the lower trial id.
+
+Sources: Schmucker, Donini, Zafar, Salinas, Archambeau (2021), multi-objective ASHA, ε-net strategy. Order
+(indices sorted by quality) and rank (position of each index) are kept apart here: a known library mixes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from searchd.schedulers.events import Losses, TrialId
+from searchd.schedulers.front import non_dominated
+
+FEASIBLE, VIOLATING, DIVERGED, OUT = 0, 1, 2, 3
+"""The four classes of an entry, best first. `OUT`: failed or stopped, never promoted."""
+
+Standing = tuple[int, float, tuple[tuple[float, ...], ...]]
+"""Class, violation, and the points that speak for a trial (none when diverged)."""
+
+
+def finite(point: Losses) -> bool:
+    """Whether a point can be compared at all."""
+    return all(isfinite(v) for v in point.values) and isfinite(point.violation)
+
+
+def standing(points: Sequence[Losses]) -> Standing:
+    """What speaks for a trial among its `points`: rules 1 and 2 above."""
+    able = [p for p in points if p.values and finite(p)]
+    if not able:
+        return (DIVERGED, 0.0, ())
+    least = min(max(p.violation, 0.0) for p in able)
+    best = sorted({p.values for p in able if max(p.violation, 0.0) == least})
+    kind = VIOLATING if least > 0 else FEASIBLE
+    if len(best[0]) == 1:
+        return (kind, least, (best[0],))
+    if len(best) > 1:
+        best = [v for v, keep in zip(best, non_dominated(best), strict=True) if keep]
+    return (kind, least, tuple(best))
+
+
+def ranking(entries: Mapping[TrialId, Standing]) -> Iterator[TrialId]:
+    """Trials of a rung, the best first; lazily, so that the head costs one layer and not all of them."""
+    groups: dict[tuple[int, float], list[TrialId]] = {}
+    for trial in sorted(entries):
+        kind, violation, _ = entries[trial]
+        groups.setdefault((kind, violation), []).append(trial)
+    scale = _scale([p for kind, _, points in entries.values() if kind <= VIOLATING for p in points])
+    for key in sorted(groups):
+        members = groups[key]
+        if key[0] >= DIVERGED or len(members) == 1:
+            yield from members
+        else:
+            yield from _by_layers(members, entries, *scale)
+
+
+def epsilon_net(points: ArrayLike) -> Iterator[int]:
+    """Row numbers of `points` [n, m] in ε-net order: the least in the first objective, then the farthest each time.
+
+    Euclidean distances as they are: normalise first. Ties go to the lower row.
+    """
+    rows = np.asarray(points, dtype=np.float64)
+    if not len(rows):
+        return
+    chosen = int(np.lexsort(rows.T[::-1])[0])
+    gap = np.full(len(rows), np.inf)
+    for _ in range(len(rows)):
+        yield chosen
+        gap = np.minimum(gap, ((rows - rows[chosen]) ** 2).sum(axis=1))
+        gap[chosen] = -1.0
+        chosen = int(np.argmax(gap))
+
+
+def best_points(entries: Mapping[TrialId, Sequence[Losses]]) -> dict[TrialId, Losses | None]:
+    """For each trial the point that its rank in this rung comes from; None when it diverged."""
+    standings = {trial: standing(points) for trial, points in entries.items()}
+    scale = _scale([p for kind, _, points in standings.values() if kind <= VIOLATING for p in points])
+    found: dict[TrialId, Losses | None] = {t: None for t, s in standings.items() if s[0] >= DIVERGED}
+    groups: dict[tuple[int, float], list[TrialId]] = {}
+    for trial in sorted(t for t in standings if t not in found):
+        groups.setdefault(standings[trial][:2], []).append(trial)
+    for (_, violation), members in groups.items():
+        for trial, values in _points_by_layers(members, standings, *scale):
+            found.setdefault(trial, Losses(values, violation))
+    return {trial: found[trial] for trial in entries}
+
+
+def _by_layers(
+    members: list[TrialId], entries: Mapping[TrialId, Standing], low: NDArray[np.float64], span: NDArray[np.float64]
+) -> Iterator[TrialId]:
+    seen: set[TrialId] = set()
+    for trial, _ in _points_by_layers(members, entries, low, span):
+        if trial not in seen:
+            seen.add(trial)
+            yield trial
+
+
+def _points_by_layers(
+    members: list[TrialId], entries: Mapping[TrialId, Standing], low: NDArray[np.float64], span: NDArray[np.float64]
+) -> Iterator[tuple[TrialId, tuple[float, ...]]]:
+    owners = np.array([t for t in members for _ in entries[t][2]])
+    values = [p for t in members for p in entries[t][2]]
+    rows = (np.array(values) - low) / span
+    left = np.arange(len(rows))
+    while len(left):
+        front = non_dominated(rows[left])
+        layer = left[front]
+        for i in epsilon_net(rows[layer]):
+            yield int(owners[layer[i]]), values[layer[i]]
+        left = left[~front]
+
+
+def _scale(points: list[tuple[float, ...]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lowest value and range of each objective over the rung; a range of 0 counts as 1."""
+    if not points:
+        return np.zeros(1), np.ones(1)
+    rows = np.array(points)
+    low = rows.min(axis=0)
+    span = rows.max(axis=0) - low
+    return low, np.where(span > 0, span, 1.0)

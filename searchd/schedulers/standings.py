@@ -1,0 +1,133 @@
+"""One rung: who reached it, in which order, and who may leave it upwards.
+
+With one objective the order is a sorted list, kept by bisection: an entry and the best candidate cost
+microseconds. With several it is computed when asked for, and only as far down as needed.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Sequence
+
+from searchd.schedulers.events import Losses, TrialId
+from searchd.schedulers.order import DIVERGED, OUT, Standing, ranking, standing
+
+Key = tuple[int, float, float, TrialId]
+
+
+class Standings:
+    """The entries of the rung at `step`. A trial enters once, may be offered for promotion, and is taken once."""
+
+    __slots__ = ("_entries", "_keys", "_lazy", "_offered", "_order", "_rank", "_several", "step", "taken")
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+        self.taken: set[TrialId] = set()
+        self._entries: dict[TrialId, Standing] = {}
+        self._offered: set[TrialId] = set()
+        self._several = False
+        self._keys: list[Key] = []  # one objective: all entries, sorted
+        self._order: list[Key] = []  # one objective: the offered and not taken, sorted
+        self._rank: dict[TrialId, int] = {}  # several: as far as the ranking was read
+        self._lazy: Iterator[TrialId] | None = None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, trial: TrialId) -> bool:
+        return trial in self._entries
+
+    def trials(self) -> tuple[TrialId, ...]:
+        """Who is in, in the order of entry."""
+        return tuple(self._entries)
+
+    def enter(self, trial: TrialId, points: Sequence[Losses]) -> bool:
+        """A trial reached the rung; no points, or none that is finite: it diverged. False when it is in already."""
+        if trial in self._entries:
+            return False
+        entry = standing(points)
+        self._entries[trial] = entry
+        self._several = self._several or any(len(p) > 1 for p in entry[2])
+        self._reset()
+        insort(self._keys, _key(trial, entry))
+        return True
+
+    def offer(self, trial: TrialId) -> None:
+        """The trial's checkpoint is durable: it may be promoted, unless it diverged or failed."""
+        entry = self._entries.get(trial)
+        if entry is not None and entry[0] < DIVERGED and trial not in self._offered and trial not in self.taken:
+            self._offered.add(trial)
+            insort(self._order, _key(trial, entry))
+
+    def take(self, trial: TrialId) -> None:
+        """The trial leaves for the next rung."""
+        self._withdraw(trial)
+        self.taken.add(trial)
+
+    def sink(self, trial: TrialId) -> None:
+        """The trial failed or was stopped: it ranks last here, unless it had left upwards before."""
+        if trial not in self._entries or trial in self.taken:
+            return
+        self._withdraw(trial)
+        self._keys.pop(bisect_left(self._keys, _key(trial, self._entries[trial])))
+        self._entries[trial] = (OUT, 0.0, ())
+        insort(self._keys, _key(trial, self._entries[trial]))
+        self._reset()
+
+    def best(self) -> tuple[TrialId, int] | None:
+        """The best trial that is offered and not taken, and its rank from 0 among all entries."""
+        if not self._offered:
+            return None
+        if not self._several:
+            key = self._order[0]
+            return key[-1], bisect_left(self._keys, key)
+        open_ = {t: self._rank[t] for t in self._offered if t in self._rank}
+        if open_:
+            trial = min(open_, key=open_.__getitem__)
+            return trial, open_[trial]
+        for trial in self._read():
+            if trial in self._offered:
+                return trial, self._rank[trial]
+        raise RuntimeError(f"this is a bug: rung {self.step} offers {sorted(self._offered)} and ranks none of them")
+
+    def rank(self, trial: TrialId) -> int:
+        """The rank of an entry, from 0."""
+        if not self._several:
+            return bisect_left(self._keys, _key(trial, self._entries[trial]))
+        if trial not in self._rank:
+            for other in self._read():
+                if other == trial:
+                    break
+        return self._rank[trial]
+
+    def ties_with(self, trial: TrialId, place: int) -> bool:
+        """Whether `trial` is as good as the entry at rank `place` (one objective: equal losses)."""
+        if self._several:
+            return self.rank(trial) <= place
+        return _key(trial, self._entries[trial])[:-1] <= self._keys[place][:-1]
+
+    def diverged(self, trial: TrialId) -> bool:
+        """Whether an entry has no finite point."""
+        return self._entries[trial][0] >= DIVERGED
+
+    def _withdraw(self, trial: TrialId) -> None:
+        if trial in self._offered:
+            self._offered.discard(trial)
+            self._order.pop(bisect_left(self._order, _key(trial, self._entries[trial])))
+
+    def _reset(self) -> None:
+        self._rank.clear()
+        self._lazy = None
+
+    def _read(self) -> Iterator[TrialId]:
+        """Goes on reading the ranking where the last reader left off."""
+        if self._lazy is None:
+            self._lazy = ranking(self._entries)
+        for trial in self._lazy:
+            self._rank[trial] = len(self._rank)
+            yield trial
+
+
+def _key(trial: TrialId, entry: Standing) -> Key:
+    kind, violation, points = entry
+    return (kind, violation, points[0][0] if points else 0.0, trial)
