@@ -33,7 +33,7 @@ _ADD_EVENT, _ADD_METRICS, _ADD_POINTS = sa.insert(events), sa.insert(metrics), s
 @lru_cache(maxsize=64)
 def _insert_new(table: sa.Table, dialect: str) -> Any:
     """INSERT that leaves an existing row as it is; its `rowcount` is 0 then."""
-    return _INSERT[dialect](table).on_conflict_do_nothing()
+    return _INSERT[dialect](table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
 
 
 @lru_cache(maxsize=64)
