@@ -115,7 +115,8 @@ def log(answer: Sequence[Answer]) -> pd.DataFrame:
 def metrics(summary: Answer, *sources: pd.DataFrame) -> dict[str, Metric]:
     """Every numeric metric by name, objectives first and in the study's order; values decide a percentage."""
     known = {*FRONT_COLUMNS, *TRIAL_COLUMNS}
-    values: dict[str, list[Any]] = {o["name"]: [] for o in summary.get("objectives", ())}
+    best = summary.get("best") or {}
+    values: dict[str, list[Any]] = {o["name"]: [best.get(o["name"])] for o in summary.get("objectives", ())}
     found: dict[str, list[Any]] = {}
     for source in sources:
         for column in source.columns:

@@ -56,9 +56,12 @@ class Metric:
         return self.unit == "B" or self.name in _COUNTS
 
     def text(self, value: Any) -> str:
-        """`value` with its unit: `1.84 ms`, `12.3 kB`, `4.2 %`; a dash when there is none."""
+        """`value` with its unit: `1.84 ms`, `31 µs`, `12.3 kB`, `4.2 %`; a dash when there is none."""
         if self.unit == "B":
             return size(value)
+        found = _finite(value)
+        if self.unit == "ms" and found is not None and 0 < abs(found) < 0.1:
+            return f"{number(found * 1000)} µs"
         written = number(value)
         return written if written == "–" or not self.unit else f"{written} {self.unit}"
 

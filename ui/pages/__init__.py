@@ -1,0 +1,1 @@
+"""The pages of ui/app.py, one a file."""

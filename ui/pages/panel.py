@@ -1,0 +1,141 @@
+"""The selected trial: its state, metrics, config, curve, operating points, files and jobs."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from searchd.client import Client
+from searchd.errors import NotFound
+from ui import charts, frames, html, session
+from ui.pages.views import Look
+from ui.units import duration
+
+
+def draw(look: Look) -> None:
+    """The trial of `look.pick`, or what to do to see one."""
+    if look.pick is None:
+        st.html(html.sub("selected trial"))
+        st.html(
+            html.empty("Nothing selected", "Click a point of the front, a curve, a mark on a rung or a row of a table.")
+        )
+        return
+    number, point = look.pick
+    try:
+        trial = look.client.trial(look.name, number)
+    except NotFound as error:
+        st.html(html.empty(f"No trial {number}", str(error), error=True))
+        st.button("Clear", key="clear", on_click=session.deselect, args=(look.name,))
+        return
+    _head(trial, point, look)
+    _metrics(trial, point, look)
+    st.html(html.sub("config"))
+    st.html(html.config(trial["config"]))
+    _curve(trial, look)
+    _files(trial, look)
+    _jobs(trial, look)
+
+
+def _head(trial: Mapping[str, Any], point: int, look: Look) -> None:
+    name = f"Trial {trial['trial']}" + (f" · point {point}" if point >= 0 else "")
+    title, close = st.columns([8, 1], vertical_alignment="center")
+    title.html(
+        f'<div class="sd-head"><h1 style="font-size:17px">{name}</h1>{html.badge(trial["status"])}'
+        f'<span class="sd-note">{look.unit} {trial["step"]} · bracket {trial["bracket"]}'
+        f" · {duration(trial['seconds'])}</span></div>"
+    )
+    forget = {"on_click": session.deselect, "args": (look.name,)}
+    close.button("", icon=":material/close:", key="close", type="tertiary", **forget)
+    if trial.get("reason"):
+        st.html(f'<span class="sd-small">{escape(trial["reason"])}</span>')
+    if trial.get("error"):
+        st.html(f'<div class="sd-trace">{escape(trial["error"])}</div>')
+
+
+def _metrics(trial: Mapping[str, Any], point: int, look: Look) -> None:
+    """The point's own metrics: from the front where it stands on it, else from the trial's points."""
+    on_front = look.points[(look.points["trial"] == trial["trial"]) & (look.points["point"] == point)]
+    told = next((p for p in trial.get("points") or () if p.get("point") == point), None)
+    if len(on_front):
+        row = on_front.iloc[0]
+        values = {n: row[n] for n in look.points.columns if n not in frames.FRONT_COLUMNS and not pd.isna(row[n])}
+        verified = bool(row["verified"]) or bool((told or {}).get("verified"))
+        note = "measured again, alone, from the exported file" if verified else "measured during the search"
+        title = f"on the front · {note}"
+    elif told is not None:
+        values, title = dict(told["metrics"]), "this point"
+    else:
+        values, title = dict(trial.get("metrics") or {}), f"at its last report, {look.unit} {trial['step']}"
+    st.html(html.sub(title))
+    if values:
+        st.html(html.measured(values, look.metrics))
+    else:
+        st.html('<span class="sd-small">It has not reported yet.</span>')
+
+
+def _curve(trial: Mapping[str, Any], look: Look) -> None:
+    of = look.objectives[0]
+    rows = [
+        {"trial": trial["trial"], "step": r["step"], "value": (r.get("metrics") or {}).get(of.name)}
+        for r in trial.get("reports") or ()
+    ]
+    frame = frames.curves(rows)
+    if frame["value"].notna().any():
+        st.html(html.sub(f"{of.title} by {look.unit}"))
+        figure = charts.sparkline(frame, of, rungs=look.rung_steps, unit=look.unit)
+        st.plotly_chart(figure, theme=None, key="spark", config={"displayModeBar": False})
+
+
+def _files(trial: Mapping[str, Any], look: Look) -> None:
+    names = [n for n in trial.get("files") or () if not Path(n).name.startswith("ckpt-")]
+    checkpoints = len(trial.get("files") or ()) - len(names)
+    st.html(html.sub("artifacts"))
+    if not names:
+        kept = f" {checkpoints} checkpoint{'s are' if checkpoints != 1 else ' is'} kept." if checkpoints else ""
+        st.html(f'<span class="sd-small">None: the points of the front are exported when the study ends.{kept}</span>')
+        return
+    st.html('<div class="sd-files">' + "<br>".join(map(escape, sorted(names))) + "</div>")
+    st.download_button(
+        "Download all",
+        lambda: _zipped(look.client, look.name, trial["trial"]),
+        file_name=f"{look.name}-trial{trial['trial']}.zip",
+        mime="application/zip",
+        icon=":material/download:",
+        key="download",
+        on_click="ignore",
+    )
+
+
+def _zipped(client: Client, study: str, trial: int) -> bytes:
+    """A trial's files as one zip archive."""
+    held = io.BytesIO()
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in client.download(study, trial, folder):
+            archive.write(path, str(Path(path).relative_to(folder)))
+    return held.getvalue()
+
+
+def _jobs(trial: Mapping[str, Any], look: Look) -> None:
+    jobs = trial.get("jobs") or ()
+    if not jobs:
+        return
+    st.html(html.sub("jobs"))
+    rows = [
+        (
+            j.get("kind", ""),
+            f"{j.get('since', 0)} → {j.get('until', 0)}" if j.get("kind") == "train" else "–",
+            j.get("attempt", 1),
+            j.get("status", ""),
+            j.get("worker") or "–",
+        )
+        for j in jobs
+    ]
+    st.html(html.table(("kind", f"{look.unit}s", "attempt", "state", "worker"), rows))

@@ -1,0 +1,75 @@
+"""A config in reading order, and why a page has nothing to show. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ui.units import value_text
+
+Answer = Mapping[str, Any]
+Row = tuple[int, str, str]
+"""Indent, name, value."""
+
+
+def config_rows(config: Answer) -> list[Row]:
+    """A flat config for reading: children stand one step in under the option that they live under.
+
+    `optimizer = sgd` is followed by its `lr`; `bits.0`, `bits.1` are one row `bits` with a list.
+    """
+    rows: dict[str, tuple[int, str, Any]] = {}
+    for name in sorted(config, key=_natural):
+        stem, _, leaf = name.rpartition(".")
+        if stem and leaf.isdigit() and stem not in config:
+            depth, label, values = rows.get(stem, (_depth(stem, config), stem.rpartition(".")[2], []))
+            rows[stem] = (depth, label, [*values, config[name]])
+        else:
+            rows[name] = (_depth(name, config), leaf, config[name])
+    return [(depth, label, value_text(value)) for depth, label, value in rows.values()]
+
+
+def config_line(config: Answer) -> str:
+    """A config on one line, for a cell of a table."""
+    return ", ".join(f"{name} {value}" for _, name, value in config_rows(config))
+
+
+def why_no_front(summary: Answer) -> tuple[str, str]:
+    """Why a study has no front to show: a title, and the reason with what to do about it."""
+    counts, status, unit = summary["trials"], summary["status"], summary["unit"]
+    bad = counts.get("failed", 0) + counts.get("vetoed", 0)
+    if status == "faulted":
+        return "The study stopped on a fault", summary.get("reason") or "The decision log has the last events."
+    if counts["total"] == 0:
+        if status == "queued":
+            return "Waiting to start", "The study is queued: a daemon takes it up when it is free."
+        if status in ("done", "stopped"):
+            return "Nothing was tried", f"The study ended ({status}) before its first trial."
+        return "No trial yet", "No worker has taken a job: see Workers; `searchd worker` starts one."
+    if counts["total"] == bad:
+        return "Every trial failed", f"All {bad} trials failed or were vetoed; the table of trials has their errors."
+    if summary.get("reports", 0) == 0:
+        running = counts.get("running", 0)
+        return "No report yet", f"{running} of {counts['total']} trials are running; none has reported a {unit} yet."
+    if bounds := _bounds(summary):
+        return "No feasible point yet", f"No point keeps the bounds ({bounds}) so far, or none has reached a rung."
+    return "No trial has reached a rung", f"{summary['reports']} reports so far; points count from the first rung on."
+
+
+def _bounds(summary: Answer) -> str:
+    return ", ".join(
+        f"{o['name']} {word} {o[key]:g}"
+        for o in summary.get("objectives", ())
+        for key, word in (("at_most", "at most"), ("at_least", "at least"))
+        if o.get(key) is not None
+    )
+
+
+def _depth(name: str, config: Answer) -> int:
+    """How many options the parameter lives under."""
+    parts = name.split(".")
+    return sum(config.get(".".join(parts[:i])) == parts[i] for i in range(1, len(parts) - 1))
+
+
+def _natural(name: str) -> list[tuple[bool, int, str]]:
+    """A sort key that puts `bits.10` after `bits.9`."""
+    return [(p.isdigit(), int(p) if p.isdigit() else 0, p) for p in name.split(".")]
