@@ -2,7 +2,7 @@
 
     from searchd import Client, Study
 
-    client = Client()                              # reads ./out; Client("http://host:8470", token=...) a daemon
+    client = Client()                              # reads ./out; Client("http://host:8700", token=...) a daemon
     client.front("digits", frame=True)             # the front as a DataFrame
 
 Light: importing this package imports neither torch, optuna, celery nor sqlalchemy.
@@ -14,9 +14,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from spaces.study import Study
+
     from searchd.client import Client
     from searchd.errors import SearchdError
-    from spaces.study import Study
 
 __version__ = "0.1.0"
 __all__ = ["Client", "SearchdError", "Study", "__version__"]

@@ -2,7 +2,7 @@
 
     from searchd import Client, Study
 
-    client = Client("http://127.0.0.1:8470", token="...")      # or Client(): the folder ./out
+    client = Client("http://127.0.0.1:8700", token="...")      # or Client(): the folder ./out
     study = client.submit(Study.load("digits.yaml"))
     for event in client.watch(study):
         print(event["text"])
@@ -27,7 +27,6 @@ from searchd.remote import Remote
 
 if TYPE_CHECKING:
     import pandas as pd
-
     from spaces.study import Study
 
 ENDED = frozenset({"done", "stopped", "faulted"})
@@ -75,7 +74,9 @@ class Client:
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -101,7 +102,7 @@ class Client:
     @overload
     def front(self, study: str, frame: Literal[True]) -> pd.DataFrame: ...
     def front(self, study: str, frame: bool = False) -> Any:
-        """The points that no other dominates: `{"trial", "point", "step", "config", "metrics"}`; `frame`: a DataFrame."""
+        """The points that no other dominates, each `{"trial", "point", "step", "config", "metrics"}`; or a DataFrame."""
         points: list[dict[str, Any]] = self.backend.read(study, "front")
         return _frame(points) if frame else points
 
@@ -153,7 +154,7 @@ class Client:
         end = None if timeout_s is None else time.monotonic() + timeout_s
         while (summary := self.show(study))["status"] not in ENDED:
             if end is not None and time.monotonic() > end:
-                raise SearchdError(f"study {study!r} is {summary['status']} after {timeout_s:g} s; wait longer or stop it")
+                raise SearchdError(f"study {study!r} is {summary['status']} after {timeout_s:g} s; wait longer")
             time.sleep(POLL_S)
         return summary
 

@@ -47,7 +47,7 @@ class Folder:
         """One view of a study: `""` (the summary), `spec`, `front`, `trials`, `trials/N`, `curves`, `rungs`, `log`."""
         from searchd import views
 
-        with self._reading(study) as (reader, identity):
+        with self.opened(study) as (reader, identity):
             head, _, rest = view.partition("/")
             match head:
                 case "":
@@ -70,9 +70,16 @@ class Folder:
                 case _:
                     raise ValueError(f"no view {view!r}: a bug in the client")
 
+    @contextlib.contextmanager
+    def opened(self, study: str) -> Iterator[tuple[Reader, str]]:
+        """One consistent view of the database that holds the study, and the study's id."""
+        path, identity = self._locate(study)
+        with self._store(path).reading() as reader:
+            yield reader, identity
+
     def fetch(self, study: str, path: str, to: Path) -> None:
         """Copy one file of the study to `to`."""
-        with self._reading(study) as (reader, identity):
+        with self.opened(study) as (reader, identity):
             row = reader.study(identity)
             root = Path(row.artifacts if row else "").resolve()
         wanted = (root / path).resolve()
@@ -150,12 +157,6 @@ class Folder:
         if not self.root.is_dir():
             raise NotFound(f"no study {study!r}: there is no folder {self.root}/ here; --root names another")
         raise unknown(study, names)
-
-    @contextlib.contextmanager
-    def _reading(self, study: str) -> Iterator[tuple[Reader, str]]:
-        path, identity = self._locate(study)
-        with self._store(path).reading() as reader:
-            yield reader, identity
 
     def _store(self, path: Path) -> Store:
         """The database opened for reading, again if the file was replaced (`--fresh`)."""

@@ -24,17 +24,23 @@ class Remote:
     """The HTTP backend of a `Client`. `transport` is httpx's seam: tests put the real application behind it."""
 
     def __init__(
-        self, url: str, token: str | None = None, *, timeout_s: float = 30.0, transport: httpx.BaseTransport | None = None
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        timeout_s: float = 30.0,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
             self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s, transport=transport)
         except httpx.InvalidURL as error:
-            raise Unreachable(f"{url!r} is no URL ({error}); write it like http://127.0.0.1:8470") from error
+            raise Unreachable(f"{url!r} is no URL ({error}); write it like http://127.0.0.1:8700") from error
         self.url = url
 
     def studies(self) -> list[dict[str, Any]]:
-        return self._json("GET", "/v1/studies")
+        answer: list[dict[str, Any]] = self._json("GET", "/v1/studies")
+        return answer
 
     def read(self, study: str, view: str, **params: Any) -> Any:
         """One view of a study: `""` (the summary), `spec`, `front`, `trials`, `trials/N`, `curves`, `rungs`, `log`."""
@@ -51,18 +57,18 @@ class Remote:
         return str(answer["id"])
 
     def workers(self) -> list[dict[str, Any]]:
-        return self._json("GET", "/v1/workers")
+        answer: list[dict[str, Any]] = self._json("GET", "/v1/workers")
+        return answer
 
     def fetch(self, study: str, path: str, to: Path) -> None:
         """Write one file of the study to `to`."""
-        with self._asking():
-            with self._http.stream("GET", self._path(study, f"files/{quote(path)}")) as response:
-                if response.status_code >= 400:
-                    response.read()
-                    raise meant(response)
-                with to.open("wb") as out:
-                    for chunk in response.iter_bytes():
-                        out.write(chunk)
+        with self._asking(), self._http.stream("GET", self._path(study, f"files/{quote(path)}")) as response:
+            if response.status_code >= 400:
+                response.read()
+                raise meant(response)
+            with to.open("wb") as out:
+                for chunk in response.iter_bytes():
+                    out.write(chunk)
 
     def alive(self, study: str) -> bool:  # noqa: ARG002  (the daemon that answers is the one that runs it)
         """Whether a daemon stands behind the study."""

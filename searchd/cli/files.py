@@ -1,0 +1,81 @@
+"""`validate` and `plan`: what a study file says, before anything is spent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from searchd import words
+from searchd.cli.common import console, emit, json_option, problems_of
+from searchd.errors import SearchdError
+
+FILE = click.argument("file", type=click.Path(dir_okay=False))
+
+
+@click.command("validate")
+@FILE
+@json_option
+def validate_command(file: str, as_json: bool) -> None:
+    """Read a study file and name every mistake with its line."""
+    from spaces.study import Study
+
+    try:
+        study = Study.load(file)
+    except SearchdError as error:
+        if not as_json:
+            raise
+        emit({"ok": False, **problems_of(error)})
+        raise click.exceptions.Exit(2) from None
+    answer = {"ok": True, "study": study.name, "parameters": len(study.space.names), "problems": []}
+    if as_json:
+        emit(answer)
+    else:
+        click.echo(f"{file}: fine. Study {study.name!r}, {answer['parameters']} parameters; next: searchd plan {file}")
+
+
+@click.command("plan")
+@FILE
+@json_option
+def plan_command(file: str, as_json: bool) -> None:
+    """What a study will cost: brackets, trials per rung, steps, sub-spaces, doubtful spots. Nothing is run."""
+    from spaces.study import Study
+
+    from searchd.plan import plan
+
+    answer = plan(Study.load(file))
+    if as_json:
+        emit(answer)
+    else:
+        _show(answer)
+
+
+def _show(p: dict[str, Any]) -> None:
+    out = console()
+    out.print(f"[bold]{p['scheduler']} × {p['searcher']}[/]")
+    total = f"{words.number(p['trials'])} trials, {words.number(p['steps'])} steps"
+    if p.get("steps_restart"):
+        total += f" ({words.number(p['steps_restart'])} if every promotion started over)"
+    out.print(total)
+    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
+    table.add_column("bracket", justify="right")
+    table.add_column("trials @ step")
+    for number, bracket in enumerate(p["brackets"]):
+        rungs = "   ".join(f"{words.number(r['trials'])} @ {r['step']}" for r in bracket["rungs"])
+        table.add_row(str(number), rungs)
+    if p["brackets"]:
+        out.print()
+        out.print(table)
+    out.print()
+    if (size := p.get("size")) is not None:
+        out.print(f"space: {words.number(size)} configs" if size != float("inf") else "space: continuous")
+    if (acceptance := p.get("acceptance")) is not None:
+        out.print(f"constraints accept {acceptance:.0%} of the configs drawn")
+    for line in p.get("subspaces", []):
+        out.print(Text(f"  {line}", style="dim"))
+    for note in p.get("notes", []):
+        out.print(Text(str(note), style="dim"))
+    for finding in p.get("lint", []):
+        out.print(Text(f"look: {finding}", style="yellow"))

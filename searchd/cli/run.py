@@ -1,0 +1,68 @@
+"""`run`: one study on this machine, from its file to a front."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from searchd import words
+from searchd.cli.common import FAILED, INTERRUPTED, console, emit, json_option
+from searchd.progress import Progress, front_table
+
+
+@click.command("run")
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option("--out", default="out", show_default=True, help="Where the study's folder goes: OUT/NAME.")
+@click.option("--slots", type=click.IntRange(1, 64), help="Workers at a time.  [the study's parallel, else 2]")
+@click.option("--fresh", is_flag=True, help="Forget what the folder holds and start anew.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress, the front only.")
+@json_option
+def run_command(file: str, out: str, slots: int | None, fresh: bool, quiet: bool, as_json: bool) -> None:
+    """Run a study on this machine: broker, daemon, workers, then the front. Run it again to resume.
+
+    Ctrl-C ends it cleanly (twice: at once); nothing is lost.
+    """
+    from searchd.local import Outcome, run_local
+
+    screen = console(stderr=as_json)
+    with Progress(screen, quiet=quiet) as progress:
+        outcome: Outcome = run_local(file, out=out, slots=slots, fresh=fresh, progress=progress)
+    if as_json:
+        emit({"study": outcome.summary["name"], "folder": str(outcome.folder), "interrupted": outcome.interrupted,
+              "summary": outcome.summary, "front": outcome.front, "no_report": outcome.report})  # fmt: skip
+    else:
+        _show(screen, outcome, file)
+    if outcome.interrupted:
+        raise click.exceptions.Exit(INTERRUPTED)
+    if outcome.summary["status"] == "faulted" or not outcome.front:
+        raise click.exceptions.Exit(FAILED)
+
+
+def _show(out: Console, outcome: Any, file: str) -> None:
+    summary, front, folder = outcome.summary, outcome.front, outcome.folder
+    if outcome.interrupted:
+        out.print(f"interrupted after {words.number(summary['steps_done'])} steps; nothing is lost: "
+                  f"`searchd run {file}` goes on")  # fmt: skip
+        return
+    trials = summary["trials"]
+    out.print(Text.assemble((f"{summary['name']} ", "bold"), f"{summary['status']}: {trials.get('total', 0)} trials, "
+              f"{words.number(summary['steps_done'])} {summary.get('unit', 'step')}s in "
+              f"{words.duration(summary['seconds'])}, {len(front)} points on the front"))  # fmt: skip
+    if summary["status"] == "faulted" or not front:
+        out.print(Text(summary.get("reason") or f"no trial finished; `searchd trials {summary['name']}` says why",
+                       style="red"))  # fmt: skip
+    if trials.get("failed"):
+        out.print(Text(f"{trials['failed']} trials failed: searchd trials {folder} --status failed", style="yellow"))
+    if front:
+        out.print()
+        out.print(front_table(front, [o["name"] for o in summary["objectives"]]))
+    out.print()
+    if outcome.report:
+        out.print(Text(outcome.report, style="yellow"))
+    else:
+        out.print(f"{folder}/report.html   {folder}/front.csv   {folder}/front.png")
+    out.print(Text(f"next: searchd ui   searchd show {folder.name}   searchd export {folder.name} TRIAL --to DIR",
+                   style="dim"))  # fmt: skip

@@ -1,0 +1,147 @@
+"""`serve`, `worker`, `ui`: the parts of a service, each in its own process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from searchd.cli.common import console, emit_line, json_option
+from searchd.errors import Missing, Refused
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+PORT, PAGE_PORT = 8700, 8701
+
+
+@click.command("serve")
+@click.option("--local", is_flag=True, help="Everything on this machine: broker, daemon, workers and the page.")
+@click.option("--database", envvar="SEARCHD_DATABASE", metavar="URL", help="[SEARCHD_DATABASE]")
+@click.option("--broker", envvar="SEARCHD_BROKER", metavar="URL", help="redis://...  [SEARCHD_BROKER]")
+@click.option("--artifacts", envvar="SEARCHD_ARTIFACTS", metavar="DIR", help="[SEARCHD_ARTIFACTS, else out]")
+@click.option("--host", envvar="SEARCHD_HOST", default="127.0.0.1", show_default=True)
+@click.option("--port", envvar="SEARCHD_PORT", default=PORT, show_default=True)
+@click.option("--token-file", envvar="SEARCHD_TOKEN_FILE", type=click.Path(exists=True, dir_okay=False),
+              help="Needed to listen elsewhere than on this machine.  [SEARCHD_TOKEN_FILE]")  # fmt: skip
+@click.option("--root", default="out", show_default=True, help="With --local: the folder of everything.")
+@click.option("--slots", type=click.IntRange(0, 64), default=2, show_default=True, help="With --local: workers.")
+@click.option("--device", default="cpu", show_default=True, help="With --local: the workers' device.")
+@click.option("--allow", multiple=True, metavar="MODULE:FUNCTION", help="With --local: functions that workers may run.")
+@click.option("--page-port", default=PAGE_PORT, show_default=True, help="With --local: where the page listens.")
+@click.option("--no-page", is_flag=True, help="With --local: without the page.")
+@json_option
+def serve_command(
+    local: bool, database: str | None, broker: str | None, artifacts: str | None, host: str, port: int,
+    token_file: str | None, root: str, slots: int, device: str, allow: tuple[str, ...], page_port: int, no_page: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Run the daemon over a database and a broker given as URLs, or everything on this machine with --local."""
+    if local:
+        if host not in LOOPBACK:
+            raise Refused(
+                f"--local listens on this machine only, not on {host!r}; a service for others is `searchd serve` "
+                "with --database, --broker and --token-file"
+            )
+        _local(root, host, port, None if no_page else page_port, slots, device, list(allow), as_json)
+        return
+    missing = [flag for flag, value in (("--database", database), ("--broker", broker)) if not value]
+    if missing:
+        raise click.UsageError(f"{' and '.join(missing)} missing: give the URL, or use --local for this machine")
+    if host not in LOOPBACK and not token_file and not os.environ.get("SEARCHD_TOKEN"):
+        raise Refused(f"to listen on {host!r} a token is needed: --token-file FILE, or SEARCHD_TOKEN")
+    argv = [sys.executable, "-P", "-m", "searchd.daemon", "--database", str(database), "--broker", str(broker)]
+    argv += ["--artifacts", artifacts or "out", "--host", host, "--port", str(port)]
+    argv += ["--token-file", token_file] if token_file else []
+    _become(argv, as_json, {"url": f"http://{host}:{port}"})
+
+
+def _local(
+    root: str, host: str, port: int, page_port: int | None, slots: int, device: str, allow: list[str], as_json: bool
+) -> None:
+    from searchd.service import Addresses, serve_local
+
+    out = console(stderr=as_json)
+
+    def ready(at: Addresses) -> None:
+        if as_json:
+            emit_line({"url": at.api, "page": at.page, "token_file": at.token_file, "broker": at.broker})
+            return
+        if at.page:
+            out.print(f"page    {at.page}")
+        out.print(f"api     {at.api}/docs   (token in {at.token_file})")
+        out.print(f"broker  {at.broker}")
+        where = "" if Path(root) == Path("out") else f" --root {root}"
+        out.print(f"{slots} workers. Next: searchd submit FILE{where}. Ctrl-C ends everything.", style="dim")
+
+    serve_local(root=root, host=host, port=port, page_port=page_port, slots=slots, device=device, allow=allow,
+                tell=out.print, ready=ready)  # fmt: skip
+
+
+@click.command("worker")
+@click.option("--broker", envvar="SEARCHD_BROKER", required=True, metavar="URL", help="[SEARCHD_BROKER]")
+@click.option("--slots", type=click.IntRange(1, 256), default=1, show_default=True, help="Jobs at a time.")
+@click.option("--device", default="cpu", show_default=True, help="Device class: cpu, cuda, or a name of yours.")
+@click.option("--name", help="Name of this worker.  [host and pid]")
+@click.option("--artifacts", envvar="SEARCHD_ARTIFACTS", metavar="DIR", help="[SEARCHD_ARTIFACTS, else out]")
+@click.option("--allow", multiple=True, envvar="SEARCHD_ALLOW", metavar="MODULE:FUNCTION",
+              help="A function that studies may name, or module.*  [SEARCHD_ALLOW, spaces between]")  # fmt: skip
+@click.option("--path", multiple=True, metavar="DIR", help="Where those modules are.")
+@json_option
+def worker_command(
+    broker: str, slots: int, device: str, name: str | None, artifacts: str | None, allow: tuple[str, ...],
+    path: tuple[str, ...], as_json: bool,
+) -> None:  # fmt: skip
+    """Work for a daemon on this machine's device, until SIGTERM."""
+    _needs("celery", "worker")
+    argv = [sys.executable, "-P", "-m", "workers", "--broker", broker, "--slots", str(slots), "--device", device]
+    argv += ["--name", name] if name else []
+    argv += ["--artifacts", artifacts] if artifacts else []
+    for function in allow:
+        argv += ["--allow", function]
+    for folder in path:
+        argv += ["--path", folder]
+    _become(argv, as_json, {"slots": slots, "device": device})
+
+
+@click.command("ui")
+@click.option("--root", help="Show this folder.  [SEARCHD_ROOT, else out]")
+@click.option("--url", envvar="SEARCHD_URL", help="Show the studies of this daemon.  [SEARCHD_URL]")
+@click.option("--token-file", envvar="SEARCHD_TOKEN_FILE", type=click.Path(exists=True, dir_okay=False),
+              help="Holds the daemon's token.  [SEARCHD_TOKEN_FILE]")  # fmt: skip
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=PAGE_PORT, show_default=True)
+@json_option
+def ui_command(
+    root: str | None, url: str | None, token_file: str | None, host: str, port: int, as_json: bool
+) -> None:
+    """The page: studies, the front as it grows, curves, rungs, the decision log."""
+    from searchd.service import page_argv
+
+    if root is not None:
+        os.environ["SEARCHD_ROOT"] = str(Path(root).resolve())
+        os.environ.pop("SEARCHD_URL", None)
+    elif url is not None:
+        os.environ["SEARCHD_URL"] = url
+        if token_file:
+            os.environ["SEARCHD_TOKEN"] = Path(token_file).read_text().strip()
+    if not as_json:
+        click.echo(f"http://{host}:{port}   Ctrl-C ends it", err=True)
+    _become(page_argv(host, port), as_json, {"url": f"http://{host}:{port}"})
+
+
+def _become(argv: list[str], as_json: bool, told: dict[str, object]) -> NoReturn:
+    """Turn into another program: signals and exit code are then its own."""
+    if as_json:
+        emit_line(told | {"pid": os.getpid(), "argv": argv})
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(argv[0], argv)
+
+
+def _needs(module: str, extra: str) -> None:
+    from importlib.util import find_spec
+
+    if find_spec(module) is None:
+        raise Missing(f"this needs {module}: pip install 'searchd[{extra}]'")

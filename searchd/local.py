@@ -1,0 +1,298 @@
+"""`searchd run`: broker, daemon and workers as processes of this machine, around one study and one folder.
+
+The folder `out/NAME` holds everything: the study's database (`study.db`), the broker's append-only file, the trials'
+files, logs, and at the end the report. Any of the processes may die at any time: it is started again and the study
+goes on. Ctrl-C and SIGTERM end all of them; running the file again resumes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spaces.study import Study
+
+from searchd.broker import broker, short_folder, wait_until_it_answers
+from searchd.errors import NotFound, Refused, SearchdError, Unreachable
+from searchd.folder import STATE, STUDY_DB, Folder, daemon_state, live_daemon
+from searchd.processes import Family, Interrupted, Member, Signals, listening
+from searchd.progress import Progress
+
+ENDED = frozenset({"done", "stopped", "faulted"})
+DAEMON_START_S = 60.0
+POLL_S = 0.5
+OURS = (STUDY_DB, f"{STUDY_DB}-wal", f"{STUDY_DB}-shm", STATE, "token", "broker", "trials", "logs", "report.html",
+        "front.csv", "front.png")  # fmt: skip
+"""What `--fresh` removes: what a run makes, never what else lies in the folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a local run ended. `summary` and `front` as the views give them; `interrupted`: the user ended it early."""
+
+    folder: Path
+    summary: dict[str, Any]
+    front: list[dict[str, Any]]
+    interrupted: bool = False
+    report: str = ""
+    """Why there is no report.html, or nothing."""
+
+
+def run_local(
+    path: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str] = "out",
+    slots: int | None = None,
+    fresh: bool = False,
+    progress: Progress,
+) -> Outcome:
+    """Run the study file at `path` to its end, in `out/NAME`; a folder with the same study is resumed.
+
+    `slots`: workers (default: the study's `budget.parallel`, else 2). Raises StudyError for a bad file, Refused when
+    the folder holds another study or a run is going on there, SearchdError when a process dies again and again.
+    """
+    study = Study.load(path)
+    folder = Path(out) / study.name
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock(folder), contextlib.closing(Folder(folder)) as reader, listening() as signals:
+        if fresh:
+            _remove(folder)
+        if _is_over(reader, study, folder):
+            progress.say("this study has ended; --fresh runs it anew, a larger budget in the file goes on with it")
+            return _outcome(reader, study, folder, interrupted=False, report=_report(folder))
+        run = _Run(study, Path(path), folder, slots or study.budget.parallel or 2, progress, signals, reader)
+        interrupted = run.to_the_end()
+        report = "" if interrupted else _report(folder)
+        return _outcome(reader, study, folder, interrupted=interrupted, report=report)
+
+
+@dataclass(slots=True)
+class _Run:
+    """One run: the family of processes and what is shown of it."""
+
+    study: Study
+    path: Path
+    folder: Path
+    slots: int
+    progress: Progress
+    signals: Signals
+    reader: Folder
+    family: Family = field(init=False)
+
+    def to_the_end(self) -> bool:
+        """True when the user ended it before its time."""
+        self.family = Family(tell=self.progress.say)
+        short = short_folder()
+        try:
+            self._start(short)
+            self._submit()
+            return self._watch()
+        except Interrupted:
+            return True
+        finally:
+            self.family.end(hurry=self.signals.twice)
+            shutil.rmtree(short, ignore_errors=True)
+            for name in (STATE, "token"):
+                (self.folder / name).unlink(missing_ok=True)
+
+    def _start(self, short: Path) -> None:
+        folder, logs = self.folder.resolve(), self.folder / "logs"
+        sock = short / "broker.sock"
+        self.family.add(broker(sock, folder / "broker", logs / "broker.log"))
+        wait_until_it_answers(sock, self._tend)
+        token = folder / "token"
+        token.touch(mode=0o600)
+        token.write_text(secrets.token_urlsafe(24))
+        (folder / STATE).unlink(missing_ok=True)
+        self.family.add(daemon(f"unix://{sock}", f"sqlite:///{folder / STUDY_DB}", folder, logs / "daemon.log", token))
+        allow = [name] if (name := function_of(self.study)) else []
+        self.family.add(workers(f"unix://{sock}", self.study.device, self.slots, folder, logs / "workers.log", allow,
+                                self.path.resolve().parent))  # fmt: skip
+
+    def _tend(self) -> None:
+        self.signals.check()
+        self.family.tend()
+
+    def _submit(self) -> None:
+        """Give the daemon the study, or bring the one it has up to the file."""
+        wait_for_daemon(self.folder, self._tend)
+        known = self.reader.studies()
+        if not known:
+            with daemon_of(self.folder) as remote:
+                remote.submit(self.study.dump(), ".")
+            self.progress.say(f"{self.study.name}: {self.slots} workers, files in {self.folder}/")
+            return
+        summary, spec = known[0], self.reader.read(str(self.folder), "spec")
+        wanted = self.study.dump()
+        with daemon_of(self.folder) as remote:
+            if spec.get("budget") != wanted.get("budget"):
+                remote.command(summary["id"], "extend", {"budget": dict(wanted.get("budget") or {})})
+                self.progress.say(f"{self.study.name}: resumed with the new budget of the file")
+            else:
+                self.progress.say(f"{self.study.name}: resumed at {summary['steps_done']} steps")
+            if summary["status"] in {"paused", "stopped", "faulted"}:
+                remote.command(summary["id"], "resume")
+
+    def _watch(self) -> bool:
+        name, news, after = str(self.folder), "", 0
+        while True:
+            self._tend()
+            with contextlib.suppress(NotFound):
+                summary = self.reader.read(name, "")
+                for entry in self.reader.read(name, "log", after=after, limit=500):
+                    after = entry["seq"]
+                    news = entry["text"] or news
+                self.progress.show(summary, self.reader.read(name, "rungs"), news)
+                if summary["status"] in ENDED:
+                    return False
+            self._pause(POLL_S)
+
+    def _pause(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.signals.check()
+            time.sleep(0.05)
+
+
+# ---------------------------------------------------------------- the processes
+def daemon(
+    url: str, database: str, artifacts: Path, log: Path, token: Path | None, host: str = "127.0.0.1", port: int = 0
+) -> Member:
+    """The daemon: over `database` and the broker at `url`; writes `daemon.json` beside its artifacts when ready."""
+    argv = [sys.executable, "-P", "-m", "searchd.daemon", "--database", database, "--broker", url]
+    argv += ["--artifacts", str(artifacts), "--host", host, "--port", str(port)]
+    argv += ["--state-file", str(artifacts / STATE)] + (["--token-file", str(token)] if token else [])
+    return Member("daemon", argv, log, end_s=10.0)
+
+
+def workers(
+    url: str, device: str, slots: int, artifacts: Path, log: Path, allow: list[str], beside: Path | None = None
+) -> Member:
+    """The workers' supervisor with `slots` slots; `allow`: functions it may run, found in the folder `beside` too."""
+    argv = [sys.executable, "-P", "-m", "workers", "--broker", url, "--device", device, "--slots", str(slots)]
+    argv += ["--artifacts", str(artifacts)]
+    for name in allow:
+        argv += ["--allow", name]
+    if beside is not None:
+        argv += ["--path", str(beside)]
+    return Member("workers", argv, log, end_s=15.0)
+
+
+def function_of(study: Study) -> str | None:
+    """The function that the study's task names: running the file here is the permission to call it."""
+    return study.task.name if study.task.kind == "function" else None
+
+
+def wait_for_daemon(folder: Path, tend: Callable[[], None]) -> None:
+    """Until the daemon answers; Unreachable after a minute."""
+    deadline = time.monotonic() + DAEMON_START_S
+    while True:
+        tend()
+        state = daemon_state(folder)
+        if state is not None and (remote := live_daemon(folder)) is not None:
+            remote.close()
+            return
+        if time.monotonic() > deadline:
+            raise Unreachable(f"the daemon did not start within {DAEMON_START_S:g} s; see {folder}/logs/daemon.log")
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def daemon_of(folder: Path) -> Iterator[Any]:
+    """The live daemon of a folder; Unreachable when there is none."""
+    remote = live_daemon(folder)
+    if remote is None:
+        raise Unreachable(f"no daemon answers for {folder}/; see {folder}/logs/daemon.log")
+    with contextlib.closing(remote):
+        yield remote
+
+
+# ---------------------------------------------------------------- the folder
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """One run a folder at a time."""
+    import fcntl
+
+    with (folder / "run.lock").open("a+") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            held.seek(0)
+            raise Refused(
+                f"{folder}/ is in use: searchd runs there already (process {held.read().strip() or 'unknown'}); "
+                f"`searchd watch {folder.name}` shows a run, `searchd stop {folder.name}` ends its search"
+            ) from None
+        held.truncate(0)
+        held.write(str(os.getpid()))
+        held.flush()
+        yield
+
+
+def _remove(folder: Path) -> None:
+    for name in OURS:
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _is_over(reader: Folder, study: Study, folder: Path) -> bool:
+    """True when the folder holds this very study, ended; Refused when it holds a different one."""
+    if not (folder / STUDY_DB).is_file():
+        return False
+    try:
+        known = reader.studies()
+        spec = reader.read(str(folder), "spec") if known else None
+    except SearchdError:
+        return False
+    if spec is None:
+        return False
+    wanted = study.dump()
+    changed = [k for k in differences(spec, wanted) if k.split(".")[0] != "budget"]
+    if changed:
+        raise Refused(
+            f"{folder}/ holds another study of this name; what differs from the file: {', '.join(changed)}. "
+            "Only the budget of a study may change: give the study another name, or start anew with --fresh"
+        )
+    return bool(known[0]["status"] == "done" and spec.get("budget") == wanted.get("budget"))
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The dotted keys where two studies differ."""
+    found: list[str] = []
+    for key in sorted({*old, *new}, key=str):
+        a, b, path = old.get(key), new.get(key), f"{prefix}{key}"
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{path}.")
+        elif a != b:
+            found.append(path)
+    return found
+
+
+def _report(folder: Path) -> str:
+    """Write report.html, front.csv and front.png; answers why not, or nothing."""
+    argv = [sys.executable, "-P", "-m", "ui.report", str(folder)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return ""
+    last = (done.stderr.strip() or done.stdout.strip() or f"code {done.returncode}").splitlines()[-1]
+    return f"no report: {last} (`{' '.join(argv[1:])}` tries again)"
+
+
+def _outcome(reader: Folder, study: Study, folder: Path, *, interrupted: bool, report: str) -> Outcome:
+    name = str(folder)
+    try:
+        return Outcome(folder, reader.read(name, ""), reader.read(name, "front"), interrupted, report)
+    except SearchdError:
+        empty = {"name": study.name, "status": "queued", "steps_done": 0, "trials": {}, "reason": ""}
+        return Outcome(folder, empty, [], interrupted, report)

@@ -1,0 +1,150 @@
+"""What `searchd run` shows while a study runs: a panel that redraws on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from searchd import words
+
+LINE_EVERY_S = 5.0
+STYLE = {
+    "queued": "dim", "running": "cyan", "paused": "yellow", "verifying": "magenta", "done": "green",
+    "stopped": "yellow", "faulted": "red",
+}  # fmt: skip
+
+
+class Progress:
+    """Shows summaries as they come. A context manager; `say` prints a line above the panel."""
+
+    def __init__(self, console: Console, quiet: bool = False) -> None:
+        self.console = console
+        self.quiet = quiet
+        redraws = console.is_terminal and not quiet
+        self._live = Live(console=console, auto_refresh=False, transient=True) if redraws else None
+        self._next_line = 0.0
+        self._last = ""
+
+    def __enter__(self) -> Progress:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def say(self, line: str, style: str = "dim") -> None:
+        if not self.quiet:
+            self.console.print(Text(line, style=style), soft_wrap=True)
+
+    def show(self, summary: dict[str, Any], rungs: list[dict[str, Any]], news: str = "") -> None:
+        """Redraw the panel; without a terminal a line every few seconds, when something changed."""
+        if self._live:
+            self._live.update(panel(summary, rungs, news), refresh=True)
+        elif not self.quiet and time.monotonic() >= self._next_line:
+            now = line(summary)
+            if now != self._last:
+                self.console.print(now, soft_wrap=True, highlight=False)
+            self._last = now
+            self._next_line = time.monotonic() + LINE_EVERY_S
+
+
+def panel(summary: dict[str, Any], rungs: list[dict[str, Any]], news: str = "") -> RenderableType:
+    """The live view: how far, trials by state, rungs, best so far, front, time."""
+    status = summary["status"]
+    done, total, unit = share(summary)
+    head = Table.grid(expand=True)
+    head.add_column()
+    head.add_column(justify="right")
+    left = summary.get("time_left_s")
+    clock = words.duration(summary["seconds"]) + (f"  about {words.duration(left)} left" if left is not None else "")
+    head.add_row(Text(f"{done} of {total} {unit}" if total else f"{done} {unit}"), Text(clock, style="dim"))
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column()
+    grid.add_row("trials", words.counts(summary["trials"]))
+    grid.add_row("rungs", Text("\n").join(_ladders(rungs)) if rungs else Text("none yet", style="dim"))
+    best = "   ".join(f"{k} {words.metric(k, v)}" for k, v in summary["best"].items() if v is not None)
+    grid.add_row("best", best or Text("none yet", style="dim"))
+    hv = summary.get("hypervolume")
+    grid.add_row("front", f"{summary['front']} points" + (f", hypervolume {words.number(hv)}" if hv else ""))
+    busy = summary.get("busy_fraction")
+    steps = f"{summary['steps_done']} {summary.get('unit', 'step')}s"
+    grid.add_row("work", steps + (f", slots {busy:.0%} busy" if busy else ""))
+    if news:
+        grid.add_row("last", Text(news, style="dim", overflow="ellipsis", no_wrap=True))
+    completed = min(done, total) if total else 0
+    bar = ProgressBar(total=total or 1, completed=completed, complete_style="cyan", finished_style="green")
+    title = Text.assemble((f" {summary['name']} ", "bold"), (f"{status} ", STYLE.get(status, "")))
+    return Panel(Group(head, bar, grid), title=title, title_align="left", border_style="dim")
+
+
+def _ladders(rungs: list[dict[str, Any]]) -> list[Text]:
+    """One line a bracket: how many trials stand on each rung."""
+    by_bracket: dict[int, list[tuple[int, int]]] = {}
+    for rung in rungs:
+        by_bracket.setdefault(rung["bracket"], []).append((rung["step"], len(rung["trials"])))
+    lines = []
+    for bracket in sorted(by_bracket):
+        steps = sorted(by_bracket[bracket])
+        lines.append(Text("  ").join(Text.assemble((f"{step}:", "dim"), str(n)) for step, n in steps))
+    return lines
+
+
+def line(summary: dict[str, Any]) -> str:
+    """One line for a log file: time, how far, states, front, best."""
+    done, total, unit = share(summary)
+    best = ", ".join(f"{k} {words.metric(k, v)}" for k, v in summary["best"].items() if v is not None)
+    left = summary.get("time_left_s")
+    parts = [
+        f"{words.duration(summary['seconds']):>5}",
+        f"{summary['status']}: {done}/{total} {unit}" if total else f"{summary['status']}: {done} {unit}",
+        words.counts(summary["trials"]),
+        f"{summary['steps_done']} {summary.get('unit', 'step')}s",
+        f"front {summary['front']}",
+    ]
+    parts += [f"best {best}"] if best else []
+    parts += [f"about {words.duration(left)} left"] if left is not None else []
+    return "  ".join(parts)
+
+
+def share(summary: dict[str, Any]) -> tuple[int, int | None, str]:
+    """How far along: the budget that is nearest to its end, as (done, of, what)."""
+    budget, hours = summary.get("budget") or {}, summary["seconds"] / 3600
+    ended = sum(summary["trials"].get(s, 0) for s in ("done", "stopped", "failed", "vetoed", "paused"))
+    options: list[tuple[float, tuple[int, int | None, str]]] = []
+    if limit := budget.get("trials"):
+        options.append((ended / limit, (ended, int(limit), "trials")))
+    if limit := budget.get("steps"):
+        options.append((summary["steps_done"] / limit, (summary["steps_done"], int(limit), "steps")))
+    if limit := budget.get("hours"):
+        options.append((hours / limit, (round(hours * 60), round(limit * 60), "minutes")))
+    return max(options)[1] if options else (ended, None, "trials")
+
+
+def front_table(points: list[dict[str, Any]], objectives: list[str], limit: int | None = None) -> Table:
+    """The front for a terminal: objectives, test accuracy where it was verified, config."""
+    extra = [m for m in ("test_accuracy",) if any(m in p["metrics"] for p in points)]
+    table = Table(box=None, pad_edge=False, header_style="bold", row_styles=("", "dim") if len(points) > 20 else None)
+    table.add_column("trial", justify="right")
+    table.add_column("step", justify="right")
+    for name in [*objectives, *extra]:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("config", overflow="fold")
+    for p in points[:limit]:
+        label = f"{p['trial']}.{p['point']}" if _several(points, p["trial"]) else str(p["trial"])
+        cells = [words.metric(m, p["metrics"].get(m)) for m in [*objectives, *extra]]
+        table.add_row(label, str(p["step"]), *cells, Text(words.config(p["config"]), style="dim"))
+    return table
+
+
+def _several(points: list[dict[str, Any]], trial: int) -> bool:
+    return sum(1 for p in points if p["trial"] == trial) > 1

@@ -1,0 +1,82 @@
+"""Numbers, configs and points as a person reads them in a terminal: pure functions, no colour, no I/O."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+UNKNOWN = "–"
+
+
+def duration(seconds: float | None) -> str:
+    """`0:07`, `12:40`, `3:02:11`."""
+    if seconds is None or not math.isfinite(seconds):
+        return UNKNOWN
+    whole = max(0, round(seconds))
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
+
+
+def number(value: Any) -> str:
+    """A number to three or four digits; anything else as it is."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return UNKNOWN if value is None else str(value)
+    if isinstance(value, int) or (value.is_integer() and abs(value) < 1e6):
+        return f"{int(value):,}".replace(",", " ")
+    return f"{value:.4g}" if abs(value) >= 1e-3 else f"{value:.2e}"
+
+
+def size(value: float) -> str:
+    """Bytes: `812 B`, `12.3 kB`, `4.56 MB` (1 kB is 1,000 bytes)."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if value >= scale:
+            return f"{value / scale:.3g} {unit}"
+    return f"{value:.0f} B"
+
+
+def metric(name: str, value: Any) -> str:
+    """A metric's value by what its name says: `*_ms`, `bytes`, `*_error` (percent), else a plain number."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        return UNKNOWN if value is None or isinstance(value, float) else str(value)
+    if name == "bytes" or name.endswith("_bytes"):
+        return size(float(value))
+    if name.endswith("_ms"):
+        return f"{value:.3g} ms" if value >= 0.1 else f"{value * 1000:.3g} µs"
+    return number(value)
+
+
+def config(values: Mapping[str, Any]) -> str:
+    """A flat config on one line: nested names by their last part, repeated ones together (`bits 4,8`).
+
+    >>> config({"width": 16, "optimizer": "sgd", "optimizer.sgd.lr": 0.1, "bits.0": 4, "bits.1": 8})
+    'width 16 · bits 4,8 · sgd(lr 0.1)'
+    """
+    plain: list[str] = []
+    choices: dict[str, list[str]] = {}
+    repeated: dict[str, list[str]] = {}
+    for name, value in values.items():
+        head, _, rest = name.partition(".")
+        if not rest:
+            choices.setdefault(name, []) if any(n.startswith(f"{name}.{value}.") for n in values) else plain.append(
+                f"{head} {_value(value)}"
+            )
+        elif rest.isdigit():
+            repeated.setdefault(head, []).append(_value(value))
+        else:
+            choices.setdefault(head, []).append(f"{name.rpartition('.')[2]} {_value(value)}")
+    plain += [f"{name} {','.join(found)}" for name, found in repeated.items()]
+    plain += [f"{values.get(name, name)}({', '.join(inner)})" for name, inner in choices.items()]
+    return " · ".join(plain)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "[" + ",".join(_value(v) for v in value) + "]"
+    return number(value).replace(" ", "")
+
+
+def counts(trials: Mapping[str, int]) -> str:
+    """`2 running, 9 paused, 14 done`; states without a trial are left out."""
+    order = ("running", "waiting", "paused", "done", "stopped", "failed", "vetoed")
+    return ", ".join(f"{trials[s]} {s}" for s in order if trials.get(s)) or "none yet"
