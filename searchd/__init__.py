@@ -14,10 +14,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spaces.study import Study
-
     from searchd.client import Client
     from searchd.errors import SearchdError
+    from spaces.study import Study
 
 __version__ = "0.1.0"
 __all__ = ["Client", "SearchdError", "Study", "__version__"]

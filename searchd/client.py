@@ -27,6 +27,7 @@ from searchd.remote import Remote
 
 if TYPE_CHECKING:
     import pandas as pd
+
     from spaces.study import Study
 
 ENDED = frozenset({"done", "stopped", "faulted"})
@@ -102,7 +103,7 @@ class Client:
     @overload
     def front(self, study: str, frame: Literal[True]) -> pd.DataFrame: ...
     def front(self, study: str, frame: bool = False) -> Any:
-        """The points that no other dominates, each `{"trial", "point", "step", "config", "metrics"}`; or a DataFrame."""
+        """The points that no other dominates: `{"trial", "point", "step", "config", "metrics"}`, or a DataFrame."""
         points: list[dict[str, Any]] = self.backend.read(study, "front")
         return _frame(points) if frame else points
 

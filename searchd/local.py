@@ -19,13 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spaces.study import Study
-
 from searchd.broker import broker, short_folder, wait_until_it_answers
 from searchd.errors import NotFound, Refused, SearchdError, Unreachable
 from searchd.folder import STATE, STUDY_DB, Folder, daemon_state, live_daemon
 from searchd.processes import Family, Interrupted, Member, Signals, listening
 from searchd.progress import Progress
+from spaces.study import Study
 
 ENDED = frozenset({"done", "stopped", "faulted"})
 DAEMON_START_S = 60.0

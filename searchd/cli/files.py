@@ -41,9 +41,8 @@ def validate_command(file: str, as_json: bool) -> None:
 @json_option
 def plan_command(file: str, as_json: bool) -> None:
     """What a study will cost: brackets, trials per rung, steps, sub-spaces, doubtful spots. Nothing is run."""
-    from spaces.study import Study
-
     from searchd.plan import plan
+    from spaces.study import Study
 
     answer = plan(Study.load(file))
     if as_json:

@@ -10,11 +10,10 @@ import json
 import math
 from typing import Any
 
-from spaces.study import Study
-
 from searchd.client import Client
 from searchd.errors import Missing, Refused, Unreachable
 from spaces.domains import Choice, Float, Int
+from spaces.study import Study
 
 
 def write(client: Client, name: str, url: str) -> tuple[str, int]:

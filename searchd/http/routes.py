@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import yaml
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
-from spaces.study import Study
 
 from searchd import views
 from searchd.errors import NotFound, Refused, StudyError
@@ -23,6 +22,7 @@ from searchd.lookup import find
 from searchd.store.base import Reader, Store, StudyRow
 from searchd.wire import WorkerInfo
 from spaces.errors import Problem
+from spaces.study import Study
 
 MAX_BODY = 1 << 20
 SERVED = ("trials/", "report.html", "front.csv", "front.png")
