@@ -1,0 +1,73 @@
+"""What is known of a config before anything runs: exact, for built-in tasks, and cheap enough to call thousands of times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+from spaces.data import NAMED, DataShape, data_shape
+from spaces.errors import SpaceError
+from spaces.nets import NetSpec, network
+from spaces.space import Space
+from spaces.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """`metrics`: params, macs, bops, bytes (see `spaces.nets`), the same at every step and operating point.
+
+    `prefixes`: one signature an exit, cumulative; `signature`: that of the whole (the last prefix). Equal signatures
+    have equal latency on one device.
+    """
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    signature: str = ""
+    prefixes: tuple[str, ...] = ()
+
+
+def spec_of(task: Task, nested: Mapping[str, Any]) -> NetSpec | None:
+    """The network that the task builds for a nested config; None for tasks that are not built in. SpaceError when the
+    data set is not there or the network cannot be built."""
+    if task.kind != "classify":
+        return None
+    data = shape_of(task)
+    return network(nested, data.shape, data.classes)
+
+
+def shape_of(task: Task) -> DataShape:
+    """Shape and classes of a classify task's data: as the task says, else by name, else from the file."""
+    options = task.options
+    name = str(options.get("data", "digits"))
+    if "shape" in options and "classes" in options:
+        return DataShape(tuple(int(n) for n in options["shape"]), int(options["classes"]))
+    return NAMED[name] if name in NAMED else data_shape(name)
+
+
+def describe(task: Task, space: Space, config: Mapping[str, Any]) -> Description | None:
+    """The exact figures of a config; None for a task that is not built in. SpaceError when it cannot be built."""
+    if task.kind != "classify":
+        return None
+    nested = space.nested(config)
+    data = shape_of(task)
+    parts = tuple(_frozen(nested.get(name)) for name in ("width", "depth", "kernel", "bits", "exits"))
+    return _describe(parts, data)
+
+
+@lru_cache(maxsize=8192)
+def _describe(parts: tuple[Any, ...], data: DataShape) -> Description:
+    names = ("width", "depth", "kernel", "bits", "exits")
+    config = {n: v for n, v in zip(names, parts, strict=True) if v is not None}
+    net = network(config, data.shape, data.classes)
+    prefixes = tuple(net.signature(k) for k in range(len(net.exits)))
+    metrics = {"params": net.params, "macs": net.macs, "bops": net.bops, "bytes": net.bytes}
+    exact = MappingProxyType({name: float(value) for name, value in metrics.items()})
+    return Description(exact, prefixes[-1], prefixes)
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):
+        raise SpaceError(f"{value!r} is a choice with nested parameters, but the network needs plain values: flatten it")
+    return tuple(value) if isinstance(value, list) else value

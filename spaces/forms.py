@@ -1,0 +1,156 @@
+"""The border: what a study file may say, as pydantic models. The JSON Schema for editors is generated from these."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+Goal = Literal["minimize", "maximize"]
+
+
+class Form(BaseModel):
+    """Strict (no text for a number), closed (an unknown key is an error)."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=False)
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"{value} is not finite: give a number")
+    return value
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, list | dict):
+        raise ValueError(f"{value!r} is not a plain value: use numbers, strings, true, false or null")
+    return value
+
+
+Number = Annotated[int | float, AfterValidator(_finite)]
+Plain = Annotated[bool | int | float | str | None, BeforeValidator(_scalar)]
+Repeat = Annotated[
+    int | str, Field(description="Per-layer: how many elements, a number or the name of an int parameter.")
+]
+
+
+class NormalForm(Form):
+    """A normal prior, truncated to the range; on a log scale `sd` is in decades."""
+
+    mean: Number
+    sd: Number
+
+
+class WeightsForm(Form):
+    """A prior over options: one weight each, in the order of the options."""
+
+    weights: list[Number]
+
+
+class FloatForm(Form):
+    """Real numbers in [low, high]."""
+
+    bounds: list[Number] = Field(alias="float", min_length=2, max_length=2)
+    log: bool = False
+    step: Number | None = None
+    prior: NormalForm | None = None
+    repeat: Repeat | None = None
+
+
+class IntForm(Form):
+    """Whole numbers in [low, high], ends included."""
+
+    bounds: list[int] = Field(alias="int", min_length=2, max_length=2)
+    log: bool = False
+    step: int = 1
+    prior: NormalForm | None = None
+    repeat: Repeat | None = None
+
+
+class ChoiceForm(Form):
+    """One of the options: a list of plain values, or a mapping of option to a nested space (conditional parameters)."""
+
+    options: list[Plain] | dict[str, dict[str, Any] | None] = Field(alias="choice")
+    ordered: bool = False
+    prior: WeightsForm | None = None
+    repeat: Repeat | None = None
+
+
+class SubsetForm(Form):
+    """A subset of the items, with between `min` and `max` members."""
+
+    items: list[Plain] = Field(alias="subset")
+    min: int = 0
+    max: int | None = None
+    repeat: Repeat | None = None
+
+
+class ConstForm(Form):
+    """A fixed value; a bare scalar says the same."""
+
+    value: Any = Field(alias="const")
+    repeat: Repeat | None = None
+
+
+KINDS: dict[str, type[Form]] = {
+    "float": FloatForm, "int": IntForm, "choice": ChoiceForm, "subset": SubsetForm, "const": ConstForm,
+}  # fmt: skip
+
+
+class ObjectiveForm(Form):
+    """What a metric is for. A bound makes it a constraint: configs beyond it rank behind all that keep it."""
+
+    goal: Goal
+    at_most: Number | None = None
+    at_least: Number | None = None
+
+
+class SearchForm(Form):
+    """How to search. `r`, `R`, `eta` as in the Hyperband paper, in units of `unit` (one step of training)."""
+
+    scheduler: str = "asha"
+    searcher: str = "tpe"
+    r: Annotated[int, Field(ge=1)] = 1
+    R: Annotated[int, Field(ge=1, le=10**9)] = 27
+    eta: Annotated[int, Field(ge=2)] = 3
+    unit: str = "epoch"
+    brackets: Annotated[int, Field(ge=1)] | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class BudgetForm(Form):
+    """When to stop asking for new trials: whichever comes first. `parallel`: jobs in flight, else one a worker slot."""
+
+    trials: Annotated[int, Field(ge=1)] | None = None
+    hours: Annotated[Number, Field(gt=0)] | None = None
+    steps: Annotated[int, Field(ge=1)] | None = None
+    parallel: Annotated[int, Field(ge=1)] | None = None
+
+
+def _goal_alone(value: Any) -> Any:
+    return {"goal": value} if isinstance(value, str) else value
+
+
+Objective = Annotated[ObjectiveForm, BeforeValidator(_goal_alone, json_schema_input_type=Goal | ObjectiveForm)]
+
+
+class StudyForm(Form):
+    """One study file."""
+
+    study: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")] = Field(
+        description="The name: lower-case letters, digits, _ and -; at most 64."
+    )
+    space: dict[str, Any] = Field(default_factory=dict, description="Parameters by name.")
+    use: list[str] = Field(default_factory=list, description="Named library sub-spaces, merged into the space.")
+    constraints: list[str] = Field(
+        default_factory=list, description="Expressions over parameters, such as width * depth <= 96."
+    )
+    objectives: dict[str, Objective] = Field(min_length=1, description="Metrics by name, and which way is better.")
+    search: SearchForm = SearchForm()
+    budget: BudgetForm = BudgetForm()
+    task: str | dict[str, Any] = Field(
+        default="classify", description="classify, package.module:function, or a mapping with one of these keys."
+    )
+    device: str = "cpu"
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

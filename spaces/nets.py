@@ -1,0 +1,238 @@
+"""The network of the built-in `classify` task as pure arithmetic: shapes, bits, costs, and what makes latency the same.
+
+A multi-exit network. Images [C, H, W]: block i is a `kernel` x `kernel` convolution with same padding and
+width * 2**min(i, 2) output channels, batch norm, ReLU, then a 2 x 2 max-pool (stride 2, floor) while both sides of
+the map are larger than 2. Vectors [F]: block i is a linear layer of the same width, batch norm, ReLU, no pool.
+After each block in `exits`, and always after the last, a head: global average pool (images), then linear to the
+classes. A block has no bias in training; batch norm is folded into weight and bias for storage and export.
+
+Bits. `bits` are a block's weight bits (1, 1.58, 2, 3, 4, 8 quantized per output channel; 32 float). A block of 8 bits
+or fewer also takes 8-bit inputs (`activation_bits`). A head has 8 bits when its block has 8 or fewer, else 32.
+
+Costs. `macs` are multiply-accumulates of convolutions and linear layers at batch 1. `bops` = macs x weight bits x
+activation bits. `params` = weights + biases, batch norm folded. `bytes` is exactly the size of the packed artifact:
+layers in the order of `NetSpec.layers`, for each: packed weights, then one float32 scale per output channel if bits
+< 32, then one float32 bias per output channel; no header and no padding between layers. Weights of b whole bits take
+ceil(n * b / 8) bytes; 1.58 bits are ternary digits, five to a byte: ceil(n / 5) bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from spaces.errors import SpaceError
+
+BITS: tuple[float, ...] = (1, 1.58, 2, 3, 4, 8, 32)
+DEFAULTS: dict[str, Any] = {
+    "width": 16, "depth": 2, "kernel": 3, "bits": 32, "exits": [], "batch_size": 64,
+    "optimizer": {"name": "adamw", "lr": 1e-3},
+}  # fmt: skip
+"""What a config that leaves a parameter out gets, so that any subset of them can be searched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A convolution or linear layer with its bias. `height` x `width` is the map that it reads and writes (1 x 1 for
+    linear). Weight shape: [outputs, inputs, kernel, kernel] for conv, [outputs, inputs] for linear."""
+
+    name: str
+    op: Literal["conv", "linear"]
+    inputs: int
+    outputs: int
+    kernel: int
+    height: int
+    width: int
+    bits: float
+
+    @property
+    def activation_bits(self) -> int:
+        """Bits of the layer's input: 8 where the weights have 8 or fewer, else 32."""
+        return 8 if self.bits <= 8 else 32
+
+    @property
+    def kernel_bits(self) -> int:
+        """Bits that the runtime's kernel is asked for: 8 where the weights have 8 or fewer, else 32."""
+        return self.activation_bits
+
+    @property
+    def weights(self) -> int:
+        """Number of weights, the bias apart."""
+        return self.inputs * self.outputs * self.kernel * self.kernel
+
+    @property
+    def params(self) -> int:
+        """Weights and biases."""
+        return self.weights + self.outputs
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one sample."""
+        return self.weights * self.height * self.width
+
+    @property
+    def bops(self) -> float:
+        """Bit operations: macs x weight bits x activation bits."""
+        return self.macs * self.bits * self.activation_bits
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the packed weights alone."""
+        return packed_bytes(self.weights, self.bits)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes in the artifact: packed weights, scales when quantized, biases."""
+        return self.weight_bytes + (4 * self.outputs if self.bits < 32 else 0) + 4 * self.outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Layer, batch norm, ReLU, and a 2 x 2 max-pool when `pool`. `shape`: what comes out, [C, H, W] or [F]."""
+
+    index: int
+    layer: Layer
+    pool: bool
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """A head after block `block`: global average pool for images, then the linear `head` to the classes."""
+
+    block: int
+    head: Layer
+
+
+@dataclass(frozen=True, slots=True)
+class NetSpec:
+    """The whole network. `exits` rise by block, and the last is after the last block."""
+
+    input_shape: tuple[int, ...]
+    classes: int
+    blocks: tuple[Block, ...]
+    exits: tuple[Exit, ...]
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """All layers in the order in which they run and are stored: each block, then its head if it has one."""
+        heads = {e.block: e.head for e in self.exits}
+        return tuple(
+            layer for b in self.blocks for layer in ((b.layer, heads[b.index]) if b.index in heads else (b.layer,))
+        )
+
+    def prefix(self, exit_: int) -> tuple[Layer, ...]:
+        """The layers that run until exit number `exit_` (from 0) answers: earlier heads count, they ran too."""
+        last = self.exits[exit_].head
+        layers = self.layers
+        return layers[: layers.index(last) + 1]
+
+    def signature(self, exit_: int) -> str:
+        """16 hexadecimal digits: equal when the latency up to that exit is, whatever the weights are."""
+        names = {layer.name for layer in self.prefix(exit_)}
+        shape: list[Any] = [list(self.input_shape)]
+        for block in self.blocks:
+            if block.layer.name in names:
+                shape.append([*_shape(block.layer), block.pool])
+            shape.extend(["head", *_shape(e.head)] for e in self.exits if e.block == block.index and e.head.name in names)
+        text = json.dumps(["classify-1", *shape], separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def params(self) -> int:
+        """Weights and biases of all layers."""
+        return sum(layer.params for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one sample that leaves at the last exit."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def bops(self) -> float:
+        """Bit operations of one sample that leaves at the last exit."""
+        return sum(layer.bops for layer in self.layers)
+
+    @property
+    def bytes(self) -> int:
+        """Size of the packed weight artifact."""
+        return sum(layer.bytes for layer in self.layers)
+
+
+def packed_bytes(n: int, bits: float) -> int:
+    """Bytes for `n` weights of `bits` bits: ceil(n * bits / 8); 1.58 bits are five ternary digits to a byte."""
+    if bits == 1.58:
+        return -(-n // 5)
+    return -(-n * int(bits) // 8)
+
+
+def network(config: Mapping[str, Any], input_shape: tuple[int, ...], classes: int) -> NetSpec:
+    """The network of a nested config (`Space.nested`); missing parameters have DEFAULTS. SpaceError for odd values."""
+    depth = _whole(config, "depth", 1, 64)
+    width = _whole(config, "width", 1, 65536)
+    kernel = _whole(config, "kernel", 1, 31)
+    if kernel % 2 == 0:
+        raise SpaceError(f"kernel = {kernel} is even, but same padding needs an odd one: use {kernel - 1} or {kernel + 1}")
+    bits = _bits(config.get("bits", DEFAULTS["bits"]), depth)
+    ends = sorted({*_exits(config.get("exits", DEFAULTS["exits"]), depth), depth - 1})
+    image = len(input_shape) == 3
+    if not image and len(input_shape) != 1:
+        raise SpaceError(f"a sample has shape {input_shape}, but [C, H, W] or [F] is needed: reshape the data")
+    shape = tuple(input_shape)
+    blocks: list[Block] = []
+    exits: list[Exit] = []
+    for i in range(depth):
+        outputs = width * 2 ** min(i, 2)
+        high, wide = (shape[1], shape[2]) if image else (1, 1)
+        layer = Layer(
+            name=f"blocks.{i}",
+            op="conv" if image else "linear",
+            inputs=shape[0],
+            outputs=outputs,
+            kernel=kernel if image else 1,
+            height=high,
+            width=wide,
+            bits=bits[i],
+        )
+        pool = image and min(high, wide) > 2
+        if pool:
+            high, wide = high // 2, wide // 2
+        shape = (outputs, high, wide) if image else (outputs,)
+        blocks.append(Block(i, layer, pool, shape))
+        if i in ends:
+            head_bits = 8.0 if bits[i] <= 8 else 32.0
+            exits.append(Exit(i, Layer(f"heads.{i}", "linear", outputs, classes, 1, 1, 1, head_bits)))
+    return NetSpec(tuple(input_shape), classes, tuple(blocks), tuple(exits))
+
+
+def _shape(layer: Layer) -> list[Any]:
+    return [layer.op, layer.inputs, layer.outputs, layer.kernel, layer.height, layer.width, layer.kernel_bits]
+
+
+def _whole(config: Mapping[str, Any], name: str, low: int, high: int) -> int:
+    value = config.get(name, DEFAULTS[name])
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise SpaceError(f"{name} = {value!r}, but the network needs a whole number in [{low}, {high}]: change its range")
+    return value
+
+
+def _bits(said: Any, depth: int) -> list[float]:
+    listed = list(said) if isinstance(said, list | tuple) else [said] * depth
+    if len(listed) < depth:
+        raise SpaceError(f"bits has {len(listed)} entries for {depth} blocks: write repeat: depth, or one value for all")
+    for value in listed:
+        if isinstance(value, bool) or value not in BITS:
+            known = ", ".join(f"{b:g}" for b in BITS)
+            raise SpaceError(f"bits = {value!r} is no width that the network has: {known}")
+    return [float(b) for b in listed[:depth]]
+
+
+def _exits(said: Any, depth: int) -> list[int]:
+    listed = list(said) if isinstance(said, list | tuple) else [said]
+    for value in listed:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise SpaceError(f"exits holds {value!r}, but it lists blocks: use whole numbers from 0")
+    return [v for v in listed if v < depth - 1]

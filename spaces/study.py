@@ -1,0 +1,221 @@
+"""`Study`: space, objectives, search, budget, task, seed. Read from a dict or a YAML file; dumps back to a dict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer
+
+from spaces import load
+from spaces.errors import StudyError
+from spaces.forms import Goal, StudyForm
+from spaces.library import sub_space
+from spaces.parse import read_space
+from spaces.problems import Path as KeyPath
+from spaces.problems import Problems
+from spaces.space import Space
+from spaces.suggest import did_you_mean
+from spaces.task import Task, read_task
+
+SCHEDULERS: tuple[str, ...] = ("fifo", "asha", "stopping", "hyperband", "async-hyperband")
+SEARCHERS: tuple[str, ...] = ("random", "sobol", "tpe")
+CLASSIFY_METRICS: tuple[str, ...] = (
+    "val_error", "val_loss", "train_loss", "latency_ms", "latency_p95_ms", "params", "macs", "bops", "bytes",
+)  # fmt: skip
+"""What the built-in task can be judged by: error in %, latency in ms a sample, `bytes` of the weight artifact."""
+
+_FROZEN = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Objective(BaseModel):
+    """One metric, which way is better, and an optional bound in the metric's own unit."""
+
+    model_config = _FROZEN
+
+    name: str
+    goal: Goal = "minimize"
+    at_most: float | None = None
+    at_least: float | None = None
+
+
+class SearchSpec(BaseModel):
+    """The pair of algorithms and the resource: `r`, `R`, `eta` as in the Hyperband paper, in `unit`s of training."""
+
+    model_config = _FROZEN
+
+    scheduler: str = "asha"
+    searcher: str = "tpe"
+    r: int = 1
+    R: int = 27
+    eta: int = 3
+    unit: str = "epoch"
+    brackets: int | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Budget(BaseModel):
+    """No new trial once one of these is spent; None is without limit. `parallel`: jobs in flight."""
+
+    model_config = _FROZEN
+
+    trials: int | None = None
+    hours: float | None = None
+    steps: int | None = None
+    parallel: int | None = None
+
+
+class Study(BaseModel):
+    """One study, complete: defaults filled in, library spaces merged, file paths absolute."""
+
+    model_config = _FROZEN
+
+    name: str
+    space: Space
+    objectives: tuple[Objective, ...]
+    search: SearchSpec = SearchSpec()
+    budget: Budget = Budget()
+    task: Task
+    device: str = "cpu"
+    seed: int = 0
+
+    @classmethod
+    def parse(cls, said: Mapping[str, Any], base: str | Path | None = None) -> Study:
+        """The study that a mapping describes; StudyError with every problem. Data paths count from folder `base`."""
+        return _read(said, Problems(), None if base is None else Path(base))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Study:
+        """The study in a YAML file; problems name file and line. Data paths count from the file's folder."""
+        document = load.read_file(path)
+        return _read(document.data, Problems(document.lines, document.file), Path(path).resolve().parent)
+
+    @classmethod
+    def loads(cls, text: str | bytes, base: str | Path | None = None, file: str | None = None) -> Study:
+        """The study in YAML text; `file` is the name that problems show."""
+        document = load.read_text(text, file)
+        return _read(document.data, Problems(document.lines, file), None if base is None else Path(base))
+
+    def dump(self) -> dict[str, Any]:
+        """JSON-able, and `Study.parse(study.dump()) == study`: defaults written out, `use:` resolved."""
+        objectives = {o.name: o.model_dump(exclude={"name"}, exclude_none=True) for o in self.objectives}
+        return {
+            "study": self.name,
+            "space": self.space.dump(),
+            "constraints": [c.text for c in self.space.constraints],
+            "objectives": objectives,
+            "search": self.search.model_dump(mode="json"),
+            "budget": self.budget.model_dump(mode="json"),
+            "task": self.task.dump(),
+            "device": self.device,
+            "seed": self.seed,
+        }
+
+    @field_serializer("space")
+    def _dump_space(self, space: Space) -> dict[str, Any]:
+        return space.dump()
+
+
+def _read(said: Any, problems: Problems, base: Path | None) -> Study:
+    if not isinstance(said, Mapping):
+        problems.add((), f"a study is a mapping with study, space and objectives, not {type(said).__name__}")
+        problems.raise_any()
+    try:
+        form = StudyForm.model_validate(dict(said))
+    except ValidationError as error:
+        problems.add_all((), error, StudyForm, said)
+        form = None
+    merged, constraints = _merge(said, problems)
+    space = read_space(merged, constraints, problems)
+    task = read_task(said.get("task", "classify"), problems, base)
+    if form is not None:
+        _check_search(form, problems)
+        _check_objectives(form, task, problems)
+        if not said.get("space") and not said.get("use"):
+            problems.add(("space",), "there is nothing to search: give parameters, or use a library space")
+    if form is None or space is None or task is None or problems.found:
+        problems.raise_any()
+        raise StudyError([])
+    study = Study(
+        name=form.study,
+        space=space,
+        objectives=tuple(Objective(name=n, **o.model_dump()) for n, o in form.objectives.items()),
+        search=SearchSpec(**form.search.model_dump()),
+        budget=Budget(**form.budget.model_dump()),
+        task=task,
+        device=form.device,
+        seed=form.seed,
+    )
+    _check_describes(study, problems)
+    problems.raise_any()
+    return study
+
+
+def _merge(said: Mapping[str, Any], problems: Problems) -> tuple[Any, list[Any]]:
+    """The space with its library parts below (the study's own names win), and the constraints of both."""
+    own = said.get("space")
+    used = said.get("use")
+    constraints = said.get("constraints")
+    own_constraints = list(constraints) if isinstance(constraints, list) else []
+    if not isinstance(used, list) or not (own is None or isinstance(own, Mapping)):
+        return own, own_constraints
+    merged: dict[str, Any] = dict(own or {})
+    more: list[Any] = []
+    came_from: dict[str, str] = {}
+    for i, name in enumerate(used):
+        if not isinstance(name, str):
+            continue
+        part = sub_space(name)
+        if isinstance(part, str):
+            problems.add(("use", i), part)
+            continue
+        for key, spec in part.space.items():
+            if key in came_from:
+                problems.add(("use", i), f"{name} and {came_from[key]} both bring {key!r}: use one of them")
+            elif key not in merged:
+                came_from[key] = name
+                merged[key] = spec
+        more.extend(part.constraints)
+    return merged, own_constraints + more
+
+
+def _check_search(form: StudyForm, problems: Problems) -> None:
+    search = form.search
+    for key, known in (("scheduler", SCHEDULERS), ("searcher", SEARCHERS)):
+        value = getattr(search, key)
+        if value not in known:
+            problems.add(("search", key), f"there is no {key} {value!r}: {did_you_mean(value, known)}")
+    if search.r > search.R:
+        where: KeyPath = ("search", "r")
+        problems.add(where, f"a ladder needs 1 <= r <= R, but r = {search.r} and R = {search.R}: lower r or raise R")
+
+
+def _check_objectives(form: StudyForm, task: Task | None, problems: Problems) -> None:
+    for name, objective in form.objectives.items():
+        low, high = objective.at_least, objective.at_most
+        if low is not None and high is not None and low > high:
+            problems.add(("objectives", name), f"at_least = {low} is above at_most = {high}: nothing fits; swap them")
+        if task is None or task.kind != "classify" or name in CLASSIFY_METRICS:
+            continue
+        if name.startswith("test"):
+            said = f"{name!r} would search on the test data: use 'val_error'; the test error is shown at the end"
+        else:
+            said = f"the classify task has no metric {name!r}: {did_you_mean(name, CLASSIFY_METRICS)}"
+        problems.add(("objectives", name), said)
+
+
+def _check_describes(study: Study, problems: Problems) -> None:
+    """Tries the built-in task's arithmetic on some configs, so that an odd kernel or width is told before a trial."""
+    from numpy.random import Generator, Philox
+
+    from spaces.describe import describe
+    from spaces.errors import SpaceError
+
+    rng = Generator(Philox(key=0))
+    for _ in range(16 if study.task.kind == "classify" else 0):
+        try:
+            describe(study.task, study.space, study.space.sample(rng))
+        except SpaceError as error:
+            problems.add(("space",), str(error))
+            return

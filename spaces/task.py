@@ -1,0 +1,126 @@
+"""What a trial runs: the built-in `classify`, a user's function, or a command."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from spaces.data import NAMED, data_shape
+from spaces.errors import SpaceError
+from spaces.forms import Form
+from spaces.problems import Problems
+from spaces.suggest import did_you_mean
+
+Kind = Literal["classify", "function", "command"]
+KINDS: tuple[str, ...] = ("classify", "function", "command")
+FUNCTION = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
+
+
+class ClassifyForm(Form):
+    """Options of the built-in task. `shape` and `classes` are filled in from the data file."""
+
+    data: str = "digits"
+    shape: list[Annotated[int, Field(ge=1)]] | None = Field(default=None, min_length=1, max_length=3)
+    classes: Annotated[int, Field(ge=2)] | None = None
+    time_limit_s: Annotated[float, Field(gt=0)] | None = None
+
+
+class Task(BaseModel):
+    """`kind`; `name`: what to call (`classify`, `package.module:function`, or the program); `argv` of a command.
+
+    `options` reach the worker as they are; for `classify`: `data`, and `shape` and `classes` for a file. All kinds:
+    `time_limit_s`. `model_dump(mode="json")` is what a job carries.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Kind
+    name: str
+    argv: tuple[str, ...] = ()
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    def dump(self) -> dict[str, Any]:
+        """The mapping of a study file that reads to this task."""
+        value: Any = self.name
+        if self.kind == "classify":
+            return {"classify": dict(self.options)}
+        if self.kind == "command":
+            value = list(self.argv)
+        return {self.kind: value, **self.options}
+
+
+def read_task(said: Any, problems: Problems, base: Path | None) -> Task | None:
+    """The task of a study file, or None when a problem was added. Relative data paths count from `base`."""
+    if isinstance(said, str):
+        if said == "classify":
+            said = {"classify": {}}
+        elif ":" in said:
+            said = {"function": said}
+        else:
+            near = did_you_mean(said, ["classify"])
+            problems.add(("task",), f"{said!r} is no task: {near}, package.module:function, or {{command: [...]}}")
+            return None
+    if not isinstance(said, Mapping):
+        problems.add(("task",), f"{said!r} is no task: write classify, package.module:function, or {{command: [...]}}")
+        return None
+    kinds = [k for k in KINDS if k in said]
+    if len(kinds) != 1:
+        near = did_you_mean(str(next(iter(said), "")), KINDS)
+        problems.add(("task",), f"a task has exactly one of {', '.join(KINDS)}, but {len(kinds)} are here: {near}")
+        return None
+    value = said[kinds[0]]
+    options = {k: v for k, v in said.items() if k != kinds[0]}
+    if kinds[0] == "classify":
+        return _classify(value, options, problems, base)
+    limit = options.get("time_limit_s")
+    if limit is not None and not (isinstance(limit, int | float) and not isinstance(limit, bool) and 0 < limit < math.inf):
+        problems.add(("task", "time_limit_s"), f"{limit!r} is not a number of seconds above 0")
+        return None
+    if kinds[0] == "function":
+        if not isinstance(value, str) or not FUNCTION.match(value):
+            problems.add(("task", "function"), f"{value!r} names no function: write package.module:function")
+            return None
+        return Task(kind="function", name=value, options=options)
+    argv = value.split() if isinstance(value, str) else value
+    if not isinstance(argv, list) or not argv or not all(isinstance(a, str | int | float) for a in argv):
+        problems.add(("task", "command"), f"{value!r} is no command: write a list, such as [python, train.py, '{{config}}']")
+        return None
+    words = tuple(str(a) for a in argv)
+    return Task(kind="command", name=words[0], argv=words, options=options)
+
+
+def _classify(value: Any, options: dict[str, Any], problems: Problems, base: Path | None) -> Task | None:
+    path = ("task", "classify")
+    for key in options:
+        problems.add(("task", key), f"unknown key {key!r} beside 'classify': options go inside it")
+    value = {} if value is None else value
+    try:
+        form = ClassifyForm.model_validate(value)
+    except ValidationError as error:
+        problems.add_all(path, error, ClassifyForm, value)
+        return None
+    if options:
+        return None
+    out = form.model_dump(exclude_none=True)
+    if form.data.endswith(".npz"):
+        if base is not None and not Path(form.data).is_absolute():
+            out["data"] = str((base / form.data).resolve())
+        if form.shape is not None and form.classes is not None:
+            return Task(kind="classify", name="classify", options=out)
+    elif form.data in NAMED:
+        if form.shape is not None or form.classes is not None:
+            problems.add(path, f"shape and classes belong to a data file, and {form.data!r} is a named set: leave them out")
+            return None
+        return Task(kind="classify", name="classify", options=out)
+    try:
+        found = data_shape(str(out["data"]))
+    except SpaceError as error:
+        problems.add((*path, "data"), str(error))
+        return None
+    out.update(shape=list(found.shape), classes=found.classes)
+    return Task(kind="classify", name="classify", options=out)
