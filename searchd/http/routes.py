@@ -9,19 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from fastapi import APIRouter, Depends, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, Response, StreamingResponse
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
 
 from searchd import views
-from searchd.errors import NotFound, Refused, StudyError
+from searchd.errors import NotFound, Refused
 from searchd.http import models as m
 from searchd.http.commands import Commands
 from searchd.http.stream import server_sent_events
 from searchd.lookup import find
 from searchd.store.base import Reader, Store, StudyRow
 from searchd.wire import WorkerInfo
-from spaces.errors import Problem
 from spaces.study import Study
 
 MAX_BODY = 1 << 20
@@ -95,24 +96,24 @@ def readyz(parts: Here) -> m.Health:
 # ---------------------------------------------------------------- studies
 @v1.post("/studies", status_code=201, summary="submit a study, as JSON or as a YAML file")
 async def submit(request: Request, parts: Here) -> m.Submitted:
-    from starlette.concurrency import run_in_threadpool
-
     body = await _body(request)
     if "yaml" in request.headers.get("content-type", ""):
-        given = m.SubmitBody(spec=_yaml(body))
+        study, artifacts = Study.loads(body), None
     else:
-        from fastapi.exceptions import RequestValidationError
-        from pydantic import ValidationError
-
         try:
             given = m.SubmitBody.model_validate_json(body)
         except ValidationError as error:
             raise RequestValidationError(error.errors()) from error
-    if given.artifacts is not None and (Path(given.artifacts).is_absolute() or ".." in Path(given.artifacts).parts):
-        raise Refused(f"artifacts {given.artifacts!r} leaves the daemon's artifact root; give a folder below it")
-    study = Study.parse(given.spec)
-    identity = await run_in_threadpool(parts.commands.submit, study.dump(), given.artifacts)
+        study, artifacts = Study.parse(given.spec), _below(given.artifacts)
+    identity = await run_in_threadpool(parts.commands.submit, study.dump(), artifacts)
     return m.Submitted(id=identity, name=study.name)
+
+
+def _below(artifacts: str | None) -> str | None:
+    """The folder as it was given, when it stays below the daemon's artifact root."""
+    if artifacts is not None and (Path(artifacts).is_absolute() or ".." in Path(artifacts).parts):
+        raise Refused(f"artifacts {artifacts!r} leaves the daemon's artifact root; give a folder below it")
+    return artifacts
 
 
 async def _body(request: Request) -> bytes:
@@ -122,16 +123,6 @@ async def _body(request: Request) -> bytes:
         if len(body) > MAX_BODY:
             raise Refused(f"a study of more than {MAX_BODY >> 20} MiB is refused; data belongs in files, not in it")
     return body
-
-
-def _yaml(body: bytes) -> dict[str, Any]:
-    try:
-        loaded = yaml.safe_load(body)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise StudyError([Problem("", f"not YAML: {error}")]) from error
-    if not isinstance(loaded, dict):
-        raise StudyError([Problem("", f"a study is a mapping of keys, not a {type(loaded).__name__}")])
-    return loaded
 
 
 @v1.get("/studies", summary="every study at a glance, newest first", response_model=list[m.Summary])
