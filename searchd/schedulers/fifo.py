@@ -20,12 +20,13 @@ from searchd.schedulers.events import (
     Stopped,
     TrialId,
 )
+from searchd.schedulers.order import DIVERGED, standing
 from searchd.schedulers.roster import Roster
 from searchd.schedulers.rungs import check_ladder, deepened
 
 
 class Fifo:
-    """One rung, at R. After a deepening finished trials go on to the new R, in the order of their ids."""
+    """One rung, at R. After a deepening the trials that did not diverge go on to the new R, by their ids."""
 
     def __init__(self, R: int, *, eta: int = 3, max_trials: int | None = None) -> None:
         check_ladder(1, R, eta)
@@ -33,6 +34,7 @@ class Fifo:
         self._eta = eta
         self._roster = Roster(max_trials)
         self._behind: list[TrialId] = []  # finished at an older R
+        self._able: set[TrialId] = set()  # reported something finite at its R
         self._deepened = False
 
     def peek(self) -> Answer:
@@ -57,8 +59,9 @@ class Fifo:
     def tell(self, event: Event) -> tuple[Stop, ...]:
         roster = self._roster
         match event:
-            case Reported():
-                pass
+            case Reported(trial, step, points):
+                if roster.is_running(trial) and step == roster.seats[trial].until and standing(points)[0] < DIVERGED:
+                    self._able.add(trial)
             case Lost():
                 roster.lost += 1
             case Finished(trial, step):
@@ -84,7 +87,7 @@ class Fifo:
 
     def _look_behind(self) -> None:
         if self._deepened:
-            seats = enumerate(self._roster.seats)
+            seats = [(trial, self._roster.seats[trial]) for trial in sorted(self._able)]
             self._behind = [trial for trial, seat in seats if seat.state == "paused" and seat.since < self._R]
 
     def ladders(self) -> tuple[tuple[int, ...], ...]:

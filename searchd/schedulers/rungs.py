@@ -103,7 +103,7 @@ def bracket_weights(steps: tuple[int, ...], count: int | None = None) -> tuple[i
 class Round:
     """A fixed round by weights: whoever is furthest behind its share is next, the first among equals.
 
-    No draw at random: after n turns each has within one of its share.
+    No draw at random, and the counts stay close to the shares all the time (a test says how close).
     """
 
     __slots__ = ("_counts", "_turns", "_weights")

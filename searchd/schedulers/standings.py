@@ -18,7 +18,7 @@ Key = tuple[int, float, float, TrialId]
 class Standings:
     """The entries of the rung at `step`. A trial enters once, may be offered for promotion, and is taken once."""
 
-    __slots__ = ("_entries", "_keys", "_lazy", "_offered", "_order", "_rank", "_several", "step", "taken")
+    __slots__ = ("_entries", "_keys", "_offered", "_order", "_rank", "_several", "step", "taken")
 
     def __init__(self, step: int) -> None:
         self.step = step
@@ -29,7 +29,6 @@ class Standings:
         self._keys: list[Key] = []  # one objective: all entries, sorted
         self._order: list[Key] = []  # one objective: the offered and not taken, sorted
         self._rank: dict[TrialId, int] = {}  # several: as far as the ranking was read
-        self._lazy: Iterator[TrialId] | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -48,7 +47,7 @@ class Standings:
         entry = standing(points)
         self._entries[trial] = entry
         self._several = self._several or any(len(p) > 1 for p in entry[2])
-        self._reset()
+        self._rank.clear()
         insort(self._keys, _key(trial, entry))
         return True
 
@@ -72,7 +71,7 @@ class Standings:
         self._keys.pop(bisect_left(self._keys, _key(trial, self._entries[trial])))
         self._entries[trial] = (OUT, 0.0, ())
         insort(self._keys, _key(trial, self._entries[trial]))
-        self._reset()
+        self._rank.clear()
 
     def best(self) -> tuple[TrialId, int] | None:
         """The best trial that is offered and not taken, and its rank from 0 among all entries."""
@@ -115,17 +114,13 @@ class Standings:
             self._offered.discard(trial)
             self._order.pop(bisect_left(self._order, _key(trial, self._entries[trial])))
 
-    def _reset(self) -> None:
-        self._rank.clear()
-        self._lazy = None
-
     def _read(self) -> Iterator[TrialId]:
-        """Goes on reading the ranking where the last reader left off."""
-        if self._lazy is None:
-            self._lazy = ranking(self._entries)
-        for trial in self._lazy:
-            self._rank[trial] = len(self._rank)
-            yield trial
+        """The ranking from where the last reader left off; what is read is remembered until the rung changes."""
+        known = len(self._rank)
+        for rank, trial in enumerate(ranking(self._entries)):
+            if rank >= known:
+                self._rank[trial] = rank
+                yield trial
 
 
 def _key(trial: TrialId, entry: Standing) -> Key:
