@@ -1,0 +1,90 @@
+"""How a dispatch gets to a worker: a Celery task by name, or a callable in this process. The daemon imports no worker.
+
+Celery is used as a queue and nothing more: JSON only, no result backend, no retries of its own (attempts are
+counted in the store), messages without an expiry (a stale one is dropped by its worker, who cannot claim it).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from searchd.errors import Missing, Unreachable
+from searchd.urls import celery_url, shown
+from searchd.wire import TASK, Dispatch, queue
+
+log = logging.getLogger(__name__)
+
+VISIBILITY_S = 7 * 24 * 3600
+"""Longer than any job: kombu hands an unacknowledged task out again after it. Workers must use the same."""
+
+
+class Dispatcher(Protocol):
+    def publish(self, dispatch: Dispatch, device_class: str) -> None:
+        """Put it on the queue of the device class. Unreachable when the broker does not take it: publish it again."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class CeleryDispatcher:
+    """Sends `wire.TASK` to the queue `searchd.<device class>` of the broker at `broker_url`."""
+
+    def __init__(self, broker_url: str) -> None:
+        try:
+            from celery import Celery
+        except ModuleNotFoundError as e:
+            raise Missing(f"dispatching jobs needs {e.name}: pip install 'searchd[server]'") from e
+        self._shown = shown(broker_url)
+        self._celery: Any = Celery("searchd", broker=celery_url(broker_url), set_as_current=False)
+        self._celery.conf.update(
+            task_serializer="json",
+            accept_content=["json"],
+            task_ignore_result=True,
+            result_backend=None,
+            task_send_sent_event=False,
+            task_publish_retry=False,
+            broker_connection_timeout=5,
+            broker_transport_options={
+                "visibility_timeout": VISIBILITY_S, "socket_timeout": 10, "socket_connect_timeout": 5,
+                "max_retries": 1, "interval_start": 0, "interval_step": 0,
+            },
+        )  # fmt: skip
+
+    def publish(self, dispatch: Dispatch, device_class: str) -> None:
+        """See `Dispatcher.publish`. The Celery task's id is the dispatch's, its one argument the JSON object."""
+        try:
+            self._celery.send_task(
+                TASK, args=[dispatch.model_dump(mode="json")], queue=queue(device_class), task_id=dispatch.id,
+                ignore_result=True, retry=False,
+            )  # fmt: skip
+        except Exception as e:  # kombu lets through what its transport raises: redis, socket and its own errors
+            if not isinstance(e, _broken(self._celery)):
+                raise
+            said = " ".join(str(e).split()) or type(e).__name__
+            raise Unreachable(f"the broker {self._shown} took no dispatch ({said}): is it running?") from e
+
+    def close(self) -> None:
+        self._celery.close()
+
+
+def _broken(celery: Any) -> tuple[type[BaseException], ...]:
+    """The errors that mean a connection, not a bug."""
+    from kombu.exceptions import OperationalError
+
+    with celery.connection_for_write() as connection:
+        return (OperationalError, OSError, *connection.connection_errors, *connection.channel_errors)
+
+
+class MemoryDispatcher:
+    """Hands each dispatch to `run(dispatch, device_class)` at once, as the JSON that a worker would get."""
+
+    def __init__(self, run: Callable[[Dispatch, str], None]) -> None:
+        self._run = run
+
+    def publish(self, dispatch: Dispatch, device_class: str) -> None:
+        self._run(Dispatch.model_validate_json(dispatch.model_dump_json()), device_class)
+
+    def close(self) -> None:
+        """Nothing to close."""
