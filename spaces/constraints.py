@@ -38,7 +38,7 @@ _ALLOWED: tuple[type[ast.AST], ...] = (
 
 _lock = threading.Lock()
 _evaluator = simpleeval.EvalWithCompoundTypes(
-    operators={**simpleeval.DEFAULT_OPERATORS, ast.Pow: lambda a, b: math.pow(a, b)}, functions=dict(FUNCTIONS), names={}
+    operators={**simpleeval.DEFAULT_OPERATORS, ast.Pow: math.pow}, functions=dict(FUNCTIONS), names={}
 )
 
 
@@ -170,7 +170,8 @@ class _Binder(ast.NodeTransformer):
         self._local.pop()
         return node
 
-    visit_ListComp = visit_GeneratorExp
+    def visit_ListComp(self, node: ast.ListComp) -> Any:
+        return self.visit_GeneratorExp(node)
 
     def visit_Constant(self, node: ast.Constant) -> Any:
         if isinstance(node.value, bool | int | float | str) or node.value is None:

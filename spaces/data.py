@@ -52,7 +52,8 @@ def data_shape(data: str) -> DataShape:
     if len(shape) not in (2, 3, 4) or 0 in shape:
         raise SpaceError(f"{data}: x has shape {shape}, but [N, F], [N, H, W] or [N, C, H, W] is needed")
     if labels.shape != shape[:1] or labels.dtype.kind not in "biu":
-        raise SpaceError(f"{data}: y has shape {labels.shape} of {labels.dtype}, but [{shape[0]}] whole numbers are needed")
+        had = f"y has shape {labels.shape} of {labels.dtype}"
+        raise SpaceError(f"{data}: {had}, but [{shape[0]}] whole numbers are needed")
     classes = len(np.unique(labels))
     if classes < 2:
         raise SpaceError(f"{data}: y has {classes} class, but a classifier needs 2 or more")

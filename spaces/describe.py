@@ -1,4 +1,4 @@
-"""What is known of a config before anything runs: exact, for built-in tasks, and cheap enough to call thousands of times."""
+"""What is known of a config before anything runs: exact, for built-in tasks, and cheap enough to ask thousands."""
 
 from __future__ import annotations
 
@@ -69,5 +69,5 @@ def _describe(parts: tuple[Any, ...], data: DataShape) -> Description:
 
 def _frozen(value: Any) -> Any:
     if isinstance(value, dict):
-        raise SpaceError(f"{value!r} is a choice with nested parameters, but the network needs plain values: flatten it")
+        raise SpaceError(f"{value!r} is a choice with nested parameters, but the network needs plain values")
     return tuple(value) if isinstance(value, list) else value

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
+from spaces.checks import Scalar, check_range, check_scalars, identical, index, number, plain, unit
 from spaces.errors import SpaceError
 
-Scalar = bool | int | float | str | None
 LARGEST_INT = 2**53
 """Whole numbers up to here are exact as float64, which the unit cube needs."""
 
@@ -50,7 +50,8 @@ class Float:
     prior: Normal | None = None
 
     def __post_init__(self) -> None:
-        _check_range(self.low, self.high, self.log, self.step, self.prior)
+        prior = self.prior and (self.prior.mean, self.prior.sd)
+        check_range(self.low, self.high, self.log, self.step, prior, whole=False)
         object.__setattr__(self, "low", float(self.low) + 0.0)
         object.__setattr__(self, "high", float(self.high) + 0.0)
         if self.step is not None:
@@ -77,16 +78,17 @@ class Float:
         return self._snap(self.prior.sample(rng, self.low, self.high))
 
     def canonical(self, value: Any) -> float:
-        number = _number(value)
-        if number is None or not math.isfinite(number):
+        given = number(value)
+        if given is None or not math.isfinite(given):
             raise SpaceError(f"{value!r} is not a finite number")
-        if not self.low <= number <= self.high:
+        if not self.low <= given <= self.high:
             raise SpaceError(f"{value!r} is outside [{self.low:g}, {self.high:g}]")
         if self.step is None:
-            return float(number) + 0.0
-        snapped = self._snap(number)
-        if abs(snapped - number) > 1e-9 * max(self.step, abs(number)):
-            raise SpaceError(f"{value!r} is not on the grid {self.low:g} + k * {self.step:g}: the nearest is {snapped!r}")
+            return float(given) + 0.0
+        snapped = self._snap(given)
+        if abs(snapped - given) > 1e-9 * max(self.step, abs(given)):
+            grid = f"{self.low:g} + k * {self.step:g}"
+            raise SpaceError(f"{value!r} is not on the grid {grid}: the nearest is {snapped!r}")
         return snapped
 
     def contains(self, value: Any) -> bool:
@@ -102,7 +104,7 @@ class Float:
         return (value / (self.high - self.low) - self.low / (self.high - self.low),)
 
     def decode(self, u: Sequence[float]) -> float:
-        t = _unit(u[0])
+        t = unit(u[0])
         if self.step is not None:
             n = self._steps() + 1
             return self._at(min(int(t * n), n - 1))
@@ -142,7 +144,9 @@ class Int:
                 raise SpaceError(f"an int range needs whole numbers, but one is {bound!r}: use float for fractions")
             if abs(bound) > LARGEST_INT:
                 raise SpaceError(f"{bound} is beyond 2**53: choose a smaller range, or a log float")
-        _check_range(self.low, self.high, self.log, None if self.step == 1 else self.step, self.prior)
+        prior = self.prior and (self.prior.mean, self.prior.sd)
+        step = None if self.step == 1 else self.step
+        check_range(self.low, self.high, self.log, step, prior, whole=True)
 
     @property
     def columns(self) -> int:
@@ -164,10 +168,10 @@ class Int:
         return self.low + self.step * min(max(k, 0), int(self.count()) - 1)
 
     def canonical(self, value: Any) -> int:
-        number = _number(value)
-        if number is None or not math.isfinite(number) or number != int(number):
+        given = number(value)
+        if given is None or not math.isfinite(given) or given != int(given):
             raise SpaceError(f"{value!r} is not a whole number")
-        whole = int(number)
+        whole = int(given)
         if not self.low <= whole <= self.high:
             raise SpaceError(f"{value!r} is outside [{self.low}, {self.high}]")
         if (whole - self.low) % self.step:
@@ -184,7 +188,7 @@ class Int:
         return (((value - self.low) // self.step + 0.5) / self.count(),)
 
     def decode(self, u: Sequence[float]) -> int:
-        t = _unit(u[0])
+        t = unit(u[0])
         if self.log:
             a, b = math.log(self.low - 0.5), math.log(self.high + 0.5)
             return min(max(round(math.exp(a + (b - a) * t)), self.low), self.high)
@@ -201,7 +205,7 @@ class Choice:
     weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        _check_scalars(self.options, "a choice", "options")
+        check_scalars(self.options, "a choice", "options")
         if self.weights is None:
             return
         if len(self.weights) != len(self.options):
@@ -229,7 +233,7 @@ class Choice:
 
     def index(self, value: Any) -> int:
         """The place of `value` among the options; SpaceError when it is none of them."""
-        return _index(self.options, value, "one of the options")
+        return index(self.options, value, "one of the options")
 
     def contains(self, value: Any) -> bool:
         return _contains(self, value)
@@ -239,7 +243,7 @@ class Choice:
 
     def decode(self, u: Sequence[float]) -> Scalar:
         n = len(self.options)
-        return self.options[min(int(_unit(u[0]) * n), n - 1)]
+        return self.options[min(int(unit(u[0]) * n), n - 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +259,7 @@ class Subset:
     max: int | None = None
 
     def __post_init__(self) -> None:
-        _check_scalars(self.items, "a subset", "items")
+        check_scalars(self.items, "a subset", "items")
         if self.max is None:
             object.__setattr__(self, "max", len(self.items))
         if not 0 <= self.min <= self.largest <= len(self.items):
@@ -289,7 +293,7 @@ class Subset:
     def canonical(self, value: Any) -> tuple[Scalar, ...]:
         if not isinstance(value, list | tuple | set | frozenset):
             raise SpaceError(f"{value!r} is not a list of items")
-        places = [_index(self.items, v, "one of the items") for v in value]
+        places = [index(self.items, v, "one of the items") for v in value]
         if len(set(places)) != len(places):
             raise SpaceError(f"{value!r} holds an item twice")
         if not self.min <= len(places) <= self.largest:
@@ -300,11 +304,11 @@ class Subset:
         return _contains(self, value)
 
     def encode(self, value: Sequence[Scalar]) -> tuple[float, ...]:
-        members = {_index(self.items, v, "one of the items") for v in value}
+        members = {index(self.items, v, "one of the items") for v in value}
         return tuple(0.75 if i in members else 0.25 for i in range(len(self.items)))
 
     def decode(self, u: Sequence[float]) -> tuple[Scalar, ...]:
-        t = [_unit(x) for x in u]
+        t = [unit(x) for x in u]
         order = sorted(range(len(t)), key=lambda i: (-t[i], i))
         size = min(max(sum(x >= 0.5 for x in t), self.min), self.largest)
         members = set(order[:size])
@@ -318,7 +322,7 @@ class Const:
     value: Any
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "value", _plain(self.value))
+        object.__setattr__(self, "value", plain(self.value))
 
     @property
     def columns(self) -> int:
@@ -333,7 +337,7 @@ class Const:
 
     def canonical(self, value: Any) -> Any:
         try:
-            same = _identical(_plain(value), self.value)
+            same = identical(plain(value), self.value)
         except SpaceError:
             same = False
         if not same:
@@ -359,78 +363,3 @@ def _contains(domain: Domain, value: Any) -> bool:
     except SpaceError:
         return False
     return True
-
-
-def _unit(x: float) -> float:
-    if not 0.0 <= x <= 1.0:
-        raise SpaceError(f"{x!r} is not in the unit interval [0, 1]")
-    return float(x)
-
-
-def _number(value: Any) -> int | float | None:
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, bool) or not isinstance(value, int | float) else value
-
-
-def _check_range(low: float, high: float, log: bool, step: float | None, prior: Normal | None) -> None:
-    for bound in (low, high):
-        if _number(bound) is None or not math.isfinite(bound) or abs(bound) > 1e300:
-            raise SpaceError(f"a range needs two finite numbers below 1e300, but one is {bound!r}")
-    if low > high:
-        raise SpaceError(f"the range [{low}, {high}] is empty: the low end comes first; did you mean [{high}, {low}]?")
-    if log and low <= 0:
-        floor = "1" if isinstance(low, int) and isinstance(high, int) else "above 0, say 1e-6"
-        raise SpaceError(f"a log scale needs low > 0, but low = {low}: raise it to {floor}, or leave log out")
-    if step is not None and log:
-        raise SpaceError("log and step do not go together: leave one out, or list the values in an ordered choice")
-    if step is not None and (not math.isfinite(step) or step <= 0):
-        raise SpaceError(f"step = {step} must be above 0")
-    if step is not None and high > low and step > high - low:
-        raise SpaceError(f"step = {step} is larger than the range [{low}, {high}], so only {low} is left: lower it")
-    if prior is not None:
-        if not (math.isfinite(prior.sd) and prior.sd > 0):
-            raise SpaceError(f"a prior needs sd > 0, but sd = {prior.sd}")
-        if not low <= prior.mean <= high:
-            raise SpaceError(f"the prior's mean {prior.mean} is outside [{low}, {high}]: move it inside")
-
-
-def _check_scalars(values: tuple[Scalar, ...], what: str, parts: str) -> None:
-    if not values:
-        raise SpaceError(f"{what} needs at least one of its {parts}, but the list is empty")
-    for i, value in enumerate(values):
-        if not isinstance(value, bool | int | float | str) and value is not None:
-            raise SpaceError(f"{value!r} is not a number, string, boolean or null: {parts} are plain values")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise SpaceError(f"{value!r} is not finite: {parts} are finite")
-        for other in values[:i]:
-            if value == other:
-                raise SpaceError(f"{other!r} and {value!r} are equal: {parts} must differ")
-
-
-def _index(values: tuple[Scalar, ...], value: Any, what: str) -> int:
-    if isinstance(value, np.generic):
-        value = value.item()
-    for i, known in enumerate(values):
-        if isinstance(known, bool) == isinstance(value, bool) and known == value:
-            return i
-    raise SpaceError(f"{value!r} is not {what}: {', '.join(repr(v) for v in values[:12])}")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, list | tuple):
-        return tuple(_plain(v) for v in value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise SpaceError(f"{value!r} is not finite: a constant is finite")
-    if isinstance(value, bool | int | float | str) or value is None:
-        return value
-    raise SpaceError(f"{value!r} is not a number, string, boolean, null or a list of them")
-
-
-def _identical(a: Any, b: Any) -> bool:
-    """Equal, and not a boolean on one side only (1 == True in Python)."""
-    if isinstance(a, tuple) and isinstance(b, tuple):
-        return len(a) == len(b) and all(_identical(x, y) for x, y in zip(a, b, strict=True))
-    return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -96,7 +96,7 @@ def _too_large(size: int) -> str:
     return f"{size:,} bytes, more than the {LARGEST:,} that a study may have: keep data in files of its own"
 
 
-def _fail(file: str | None, message: str) -> Any:
+def _fail(file: str | None, message: str) -> NoReturn:
     problems = Problems(file=file)
     problems.add((), message)
     raise StudyError(problems.found)
@@ -170,8 +170,8 @@ class _Reader:
         out: dict[str, Any] = {}
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
-                self._refuse(path, event, "a key must be plain text, not a list or a mapping")
-            key = event.value
+                self._refuse(path, event, "a key must be plain text, not a list, a mapping or an alias")
+            key = str(event.value)
             at = (*path, key)
             if key in out:
                 first = self.lines[at]
@@ -207,11 +207,12 @@ class _Reader:
         if event.tag is not None and event.tag not in ("!", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"):
             self.problems.add(path, f"the tag {event.tag!r} is not taken here: write plain values")
 
-    def _refuse(self, path: Path, event: yaml.Event, message: str) -> Any:
+    def _refuse(self, path: Path, event: yaml.Event, message: str) -> NoReturn:
         self.lines[path] = _line(event)
         self.problems.add(path, message)
         raise _Refused
 
 
 def _line(event: yaml.Event) -> int:
-    return int(event.start_mark.line) + 1
+    mark = event.start_mark
+    return 1 if mark is None else int(mark.line) + 1

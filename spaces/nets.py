@@ -137,7 +137,8 @@ class NetSpec:
         for block in self.blocks:
             if block.layer.name in names:
                 shape.append([*_shape(block.layer), block.pool])
-            shape.extend(["head", *_shape(e.head)] for e in self.exits if e.block == block.index and e.head.name in names)
+            heads = [e.head for e in self.exits if e.block == block.index and e.head.name in names]
+            shape.extend(["head", *_shape(head)] for head in heads)
         text = json.dumps(["classify-1", *shape], separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -175,7 +176,8 @@ def network(config: Mapping[str, Any], input_shape: tuple[int, ...], classes: in
     width = _whole(config, "width", 1, 65536)
     kernel = _whole(config, "kernel", 1, 31)
     if kernel % 2 == 0:
-        raise SpaceError(f"kernel = {kernel} is even, but same padding needs an odd one: use {kernel - 1} or {kernel + 1}")
+        near = f"{kernel - 1} or {kernel + 1}"
+        raise SpaceError(f"kernel = {kernel} is even, but same padding needs an odd one: use {near}")
     bits = _bits(config.get("bits", DEFAULTS["bits"]), depth)
     ends = sorted({*_exits(config.get("exits", DEFAULTS["exits"]), depth), depth - 1})
     image = len(input_shape) == 3
@@ -215,14 +217,15 @@ def _shape(layer: Layer) -> list[Any]:
 def _whole(config: Mapping[str, Any], name: str, low: int, high: int) -> int:
     value = config.get(name, DEFAULTS[name])
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise SpaceError(f"{name} = {value!r}, but the network needs a whole number in [{low}, {high}]: change its range")
+        rule = f"the network needs a whole number in [{low}, {high}]"
+        raise SpaceError(f"{name} = {value!r}, but {rule}: change its range")
     return value
 
 
 def _bits(said: Any, depth: int) -> list[float]:
     listed = list(said) if isinstance(said, list | tuple) else [said] * depth
     if len(listed) < depth:
-        raise SpaceError(f"bits has {len(listed)} entries for {depth} blocks: write repeat: depth, or one value for all")
+        raise SpaceError(f"bits has {len(listed)} entries for {depth} blocks: write repeat: depth, or one for all")
     for value in listed:
         if isinstance(value, bool) or value not in BITS:
             known = ", ".join(f"{b:g}" for b in BITS)

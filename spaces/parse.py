@@ -71,10 +71,8 @@ def _reachable(space: Space, problems: Problems) -> None:
         except SpaceError as error:
             bad = True
             said = str(error) if "cannot be computed" in str(error) else None
-            problems.add(
-                ("constraints", i),
-                said or f"no config satisfies {constraint.text!r} ({_span(space, constraint)}): widen a range or the bound",
-            )
+            where = f"{constraint.text!r} ({_span(space, constraint)})"
+            problems.add(("constraints", i), said or f"no config satisfies {where}: widen a range, or relax it")
     if bad or not space.constraints:
         return
     try:
@@ -122,24 +120,29 @@ def _nodes(mapping: Any, path: Path, problems: Problems, depth: int) -> tuple[No
         if node is not None:
             out.append(node)
     if depth == 0:
-        _check_repeats(tuple(out), path, {}, problems)
+        failed = frozenset(map(str, mapping)) - {n.name for n in out}
+        _check_repeats(tuple(out), path, {}, failed, problems)
     return tuple(out)
 
 
 def _check_repeats(
-    nodes: tuple[Node, ...], path: Path, outer: Mapping[str, tuple[str, Domain]], problems: Problems
+    nodes: tuple[Node, ...],
+    path: Path,
+    outer: Mapping[str, tuple[str, Domain]],
+    failed: frozenset[str],
+    problems: Problems,
 ) -> None:
-    """Each repeat must count by something in this scope or an outer one."""
+    """Each repeat must count by something in this scope or an outer one; `failed` names have problems of their own."""
     scope = {k: v for k, v in outer.items() if k not in {n.name for n in nodes}}
     scope |= {n.name: (n.name, n.domain) for n in nodes if n.repeat is None and n.options is None}
     for node in nodes:
-        if node.repeat is not None:
+        if node.repeat is not None and node.repeat not in failed:
             try:
                 tree.most_repeats(node, scope)
             except SpaceError as error:
                 problems.add((*path, node.name, "repeat"), str(error))
         for label, nested in (node.options or {}).items():
-            _check_repeats(nested, (*path, node.name, "choice", label), scope, problems)
+            _check_repeats(nested, (*path, node.name, "choice", label), scope, failed, problems)
 
 
 def _bad_name(name: Any, depth: int) -> str | None:
@@ -233,7 +236,8 @@ def _dump(node: Node) -> dict[str, Any]:
             out = {"subset": list(items), "min": low, "max": high}
         case Const(value):
             out = {"const": Config({"v": value}).flat()["v"]}
-    return {k: v for k, v in {**out, "repeat": node.repeat}.items() if k == "const" or (v is not None and v is not False)}
+    out["repeat"] = node.repeat
+    return {k: v for k, v in out.items() if k == "const" or (v is not None and v is not False)}
 
 
 def _dump_normal(prior: Normal | None) -> dict[str, float] | None:

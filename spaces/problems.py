@@ -80,7 +80,8 @@ def _words(detail: Any, path: Path, form: type[BaseModel]) -> str:
             return f"{value!r} is not allowed here: {did_you_mean(str(value), expected)}"
         case "model_type" | "dict_type" | "model_attributes_type":
             known = _keys(form, path)
-            return f"{_short(value)} is not a mapping: write keys and values" + (f" ({', '.join(known)})" if known else "")
+            listed = f" ({', '.join(known)})" if known else ""
+            return f"{_short(value)} is not a mapping: write keys and values{listed}"
         case "list_type" | "tuple_type":
             return f"{_short(value)} is not a list: write [a, b]"
         case "too_short" | "too_long":

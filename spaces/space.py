@@ -169,7 +169,8 @@ class Space:
             elif not (slot.repeat in bad or slot.parent in bad):
                 wrong.append(f"{name} is not active: it needs {slot.condition()}; leave it out, or change that")
         if not wrong:
-            wrong.extend(f"constraint {text!r} does not hold: change one of its parameters" for text in self.violated(out))
+            broken = self.violated(out)
+            wrong.extend(f"constraint {text!r} does not hold: change one of its parameters" for text in broken)
         if wrong:
             raise SpaceError("; ".join(wrong))
         return Config(out)
@@ -192,7 +193,7 @@ class Space:
         return u
 
     def from_unit(self, u: NDArray[np.float64]) -> Config:
-        """The config at a point of [0, 1]^width; an infeasible one is repaired, by draws seeded from the point itself."""
+        """The config at a point of [0, 1]^width; an infeasible one is repaired, by draws seeded from the point."""
         if u.shape != (self.width,):
             raise SpaceError(f"a point of this space has shape ({self.width},), not {u.shape}")
         values = self._walk(lambda name, domain: domain.decode(u[self._by_name[name].columns].tolist()))
@@ -218,7 +219,8 @@ class Space:
     ) -> dict[str, Any]:
         def choose(name: str, domain: Domain) -> Any:
             if isinstance(domain, Const):
-                if constants is not None and wrong is not None and name in constants and not domain.contains(constants[name]):
+                given = None if constants is None else constants.get(name, domain.value)
+                if constants is not None and wrong is not None and not domain.contains(given):
                     wrong.append(f"{name} is fixed at {domain.value!r}, not {constants[name]!r}: leave it out")
                 return domain.value
             try:

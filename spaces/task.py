@@ -78,7 +78,8 @@ def read_task(said: Any, problems: Problems, base: Path | None) -> Task | None:
     if kinds[0] == "classify":
         return _classify(value, options, problems, base)
     limit = options.get("time_limit_s")
-    if limit is not None and not (isinstance(limit, int | float) and not isinstance(limit, bool) and 0 < limit < math.inf):
+    number = isinstance(limit, int | float) and not isinstance(limit, bool)
+    if limit is not None and not (number and 0 < limit < math.inf):
         problems.add(("task", "time_limit_s"), f"{limit!r} is not a number of seconds above 0")
         return None
     if kinds[0] == "function":
@@ -88,7 +89,8 @@ def read_task(said: Any, problems: Problems, base: Path | None) -> Task | None:
         return Task(kind="function", name=value, options=options)
     argv = value.split() if isinstance(value, str) else value
     if not isinstance(argv, list) or not argv or not all(isinstance(a, str | int | float) for a in argv):
-        problems.add(("task", "command"), f"{value!r} is no command: write a list, such as [python, train.py, '{{config}}']")
+        said_so = f"{value!r} is no command: write a list, such as [python, train.py, '{{config}}']"
+        problems.add(("task", "command"), said_so)
         return None
     words = tuple(str(a) for a in argv)
     return Task(kind="command", name=words[0], argv=words, options=options)
@@ -114,7 +116,7 @@ def _classify(value: Any, options: dict[str, Any], problems: Problems, base: Pat
             return Task(kind="classify", name="classify", options=out)
     elif form.data in NAMED:
         if form.shape is not None or form.classes is not None:
-            problems.add(path, f"shape and classes belong to a data file, and {form.data!r} is a named set: leave them out")
+            problems.add(path, f"shape and classes belong to a data file, and {form.data!r} is none: leave them out")
             return None
         return Task(kind="classify", name="classify", options=out)
     try:

@@ -56,8 +56,8 @@ class Slot:
 
 @dataclass(slots=True)
 class Expanded:
-    """A tree's flat form. `lists`: repeated flat name -> (parent, option) that activate it. `conditional`: flat names of
-    choices with nested options."""
+    """A tree's flat form. `lists`: repeated flat name -> (parent, option) that activate it. `conditional`: the flat
+    names of choices with nested options."""
 
     slots: list[Slot] = field(default_factory=list)
     lists: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
@@ -86,16 +86,16 @@ def most_repeats(node: Node, scope: Mapping[str, tuple[str, Domain]]) -> int:
     elif node.repeat not in scope:
         ints = [name for name, (_, domain) in scope.items() if largest_count(domain) is not None]
         raise SpaceError(
-            f"repeat: {node.repeat!r} is no int parameter in this or an outer scope: {did_you_mean(str(node.repeat), ints)}"
+            f"{node.repeat!r} is no int parameter in this or an outer scope: {did_you_mean(str(node.repeat), ints)}"
         )
     else:
         domain = scope[str(node.repeat)][1]
         largest = largest_count(domain)
         if largest is None:
-            raise SpaceError(f"repeat: {node.repeat!r} needs an int parameter between 0 and {MOST_REPEATS}: narrow it, or write a number")
+            raise SpaceError(f"{node.repeat!r} cannot count: it must be an int in [0, {MOST_REPEATS}]; narrow it")
         most = largest
     if not 0 <= most <= MOST_REPEATS:
-        raise SpaceError(f"repeat: up to {most} elements, outside [0, {MOST_REPEATS}]: lower the count")
+        raise SpaceError(f"up to {most} elements, outside [0, {MOST_REPEATS}]: lower the count")
     return most
 
 
@@ -156,7 +156,7 @@ def _slot(node: Node, slot: Slot, scope: dict[str, tuple[str, Domain]], out: Exp
 
 
 def walk(nodes: tuple[Node, ...], choose: Any, out: dict[str, Any], prefix: str = "", env: Any = None) -> None:
-    """Fills `out` with the active parameters: `choose(flat_name, domain)` gives each value, in the order of choosing."""
+    """Fills `out` with the active parameters: `choose(flat_name, domain)` gives each value, counts first."""
     env = dict(env or {})
     for node in nodes:
         flat = prefix + node.name
