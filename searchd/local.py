@@ -113,9 +113,8 @@ class _Run:
         token.write_text(secrets.token_urlsafe(24))
         (folder / STATE).unlink(missing_ok=True)
         self.family.add(daemon(f"unix://{sock}", f"sqlite:///{folder / STUDY_DB}", folder, logs / "daemon.log", token))
-        allow = [name] if (name := function_of(self.study)) else []
-        self.family.add(workers(f"unix://{sock}", self.study.device, self.slots, folder, logs / "workers.log", allow,
-                                self.path.resolve().parent))  # fmt: skip
+        self.family.add(workers(f"unix://{sock}", self.study.device, self.slots, folder, logs / "workers.log",
+                                allowed(self.study), self.path.resolve().parent))  # fmt: skip
 
     def _tend(self) -> None:
         self.signals.check()
@@ -133,12 +132,13 @@ class _Run:
         summary, spec = known[0], self.reader.read(str(self.folder), "spec")
         wanted = self.study.dump()
         with daemon_of(self.folder) as remote:
+            status = summary["status"]
             if spec.get("budget") != wanted.get("budget"):
-                remote.command(summary["id"], "extend", {"budget": dict(wanted.get("budget") or {})})
+                status = remote.command(summary["id"], "extend", {"budget": wanted["budget"]})["status"]
                 self.progress.say(f"{self.study.name}: resumed with the new budget of the file")
             else:
                 self.progress.say(f"{self.study.name}: resumed at {summary['steps_done']} steps")
-            if summary["status"] in {"paused", "stopped", "faulted"}:
+            if status in {"paused", "stopped", "faulted"}:
                 remote.command(summary["id"], "resume")
 
     def _watch(self) -> bool:
@@ -186,9 +186,15 @@ def workers(
     return Member("workers", argv, log, end_s=15.0)
 
 
-def function_of(study: Study) -> str | None:
-    """The function that the study's task names: running the file here is the permission to call it."""
-    return study.task.name if study.task.kind == "function" else None
+def allowed(study: Study) -> list[str]:
+    """What the workers of this run may do beside the built-in task: running the file here is the permission."""
+    match study.task.kind:
+        case "function":
+            return [study.task.name]
+        case "command":
+            return ["command"]
+        case _:
+            return []
 
 
 def wait_for_daemon(folder: Path, tend: Callable[[], None]) -> None:

@@ -1,0 +1,66 @@
+"""How numbers, configs and progress read in a terminal."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from searchd import words
+from searchd.progress import line, share
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("latency_ms", 0.0431, "43.1 µs"), ("latency_ms", 1.234, "1.23 ms"), ("bytes", 812, "812 B"),
+        ("bytes", 12_345.0, "12.3 kB"), ("weights_bytes", 4_560_000, "4.56 MB"), ("val_error", 2.7855, "2.785"),
+        ("val_error", 3, "3"), ("val_error", math.nan, "–"), ("latency_ms", None, "–"), ("x", 1e-5, "1.00e-05"),
+        ("params", 123456, "123 456"),
+    ],
+)  # fmt: skip
+def test_a_metric_reads_in_its_unit(name: str, value: Any, text: str) -> None:
+    """The unit is in the metric's name, and the terminal shows it; what is not finite shows as unknown."""
+    assert words.metric(name, value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (67.4, "1:07"), (3600 * 3 + 131, "3:02:11"), (None, "–"), (math.inf, "–")]
+)
+def test_durations_read_as_clocks(seconds: float | None, text: str) -> None:
+    """Minutes and seconds, hours when there are any."""
+    assert words.duration(seconds) == text
+
+
+def test_a_config_fits_on_a_line() -> None:
+    """Repeated parameters stand together, an option brings its own hyperparameters in brackets."""
+    flat = {"width": 16, "bits.0": 4, "bits.1": 32, "exits": [0, 1], "optimizer": "sgd", "optimizer.sgd.lr": 0.12345,
+            "optimizer.sgd.momentum": 0.9}  # fmt: skip
+    assert words.config(flat) == "width 16 · exits [0,1] · bits 4,32 · sgd(lr 0.1235, momentum 0.9)"
+    assert words.config({"optimizer": "none", "width": 8}) == "optimizer none · width 8"
+
+
+def summary(**changes: Any) -> dict[str, Any]:
+    base: dict[str, Any] = {
+        "name": "digits", "status": "running", "seconds": 90.0, "steps_done": 40, "unit": "epoch", "front": 3,
+        "trials": {"running": 2, "paused": 5, "done": 1, "failed": 0, "total": 8}, "best": {"val_error": 4.0},
+        "budget": {"trials": 60, "hours": 0.1, "steps": None}, "time_left_s": 61.0,
+    }  # fmt: skip
+    return base | changes
+
+
+def test_progress_is_the_budget_that_is_nearest_to_its_end() -> None:
+    """With trials, steps and hours given, the bar shows the one that will end the search first."""
+    assert share(summary()) == (2, 6, "minutes")
+    assert share(summary(seconds=1.0)) == (6, 60, "trials")
+    assert share(summary(budget={"steps": 50})) == (40, 50, "steps")
+    assert share(summary(budget={})) == (6, None, "trials")
+
+
+def test_the_line_for_a_log_says_everything() -> None:
+    """Without a terminal one line has the time, how far, states, front, best and what is left."""
+    assert line(summary(seconds=1.0)) == (
+        " 0:01  running: 6/60 trials  2 running, 5 paused, 1 done  40 epochs  front 3  best val_error 4  "
+        "about 1:01 left"
+    )
