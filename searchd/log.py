@@ -14,6 +14,7 @@ told         event (`reported`, `finished`, `failed`, `stopped`, `measured`), it
 lost         event `lost`, trial, stops; job, attempt (the one that was lost), reason, retried
 injected     event `injected`, trial, config, stops
 extended     event `extended` with max_trials when the number of trials changed, stops; budget: the whole new budget
+exporting    trial, step, job, points: an export job of the front was asked for (not by the search)
 begun        job, trial, attempt, worker, device, kind, since, until
 status       status, reason; with `verifying`: then (`done` or `stopped`, what follows)
 capacity     slots: the live worker slots that may serve the study
@@ -48,7 +49,7 @@ from spaces.config import Config
 
 Kind = Literal[
     "submitted", "asked", "told", "lost", "injected", "extended", "begun", "status", "capacity", "budget", "verified",
-    "quarantined",
+    "exporting", "quarantined",
 ]  # fmt: skip
 
 Payload = dict[str, Any]

@@ -1,0 +1,185 @@
+"""The daemon's process: `python -P -m searchd.daemon --database URL --broker URL --artifacts DIR [...]`.
+
+One process a database. It listens on loopback unless a token guards it, writes its state file (URL, pid and token)
+once it is ready, and ends within two seconds of SIGTERM or SIGINT with everything committed.
+
+Exit codes: 0 ended as asked; 1 a study faulted (`--exit-when-done`); 2 wrong arguments or refused; 4 broker or
+database unreachable at the start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from searchd.desk import Desk
+from searchd.dispatch import CeleryDispatcher
+from searchd.errors import Refused, SearchdError, Unreachable
+from searchd.http.app import LOOPBACK, create_app
+from searchd.leases import monotonic, wall
+from searchd.loop import Loop
+from searchd.sole import Held, sole_daemon
+from searchd.store import open_store
+from searchd.store.base import Store
+from searchd.transport import open_transport
+from searchd.wire import LEASE_S
+
+log = logging.getLogger("searchd.daemon")
+
+PAUSE_S = 0.5
+HTTP_END_S = 1.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until a signal, or until every study has ended with `--exit-when-done`; the exit code."""
+    options = _parser().parse_args(argv)
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    )
+    for noisy in ("alembic", "httpx", "kombu", "celery", "optuna", "uvicorn.access"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        return _run(options)
+    except Unreachable as error:
+        print(f"searchd daemon: {error}", file=sys.stderr)
+        return 4
+    except SearchdError as error:
+        print(f"searchd daemon: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="searchd.daemon", description="The daemon of searchd.", allow_abbrev=False)
+    parser.add_argument("--database", required=True, metavar="URL", help="sqlite:///FILE or postgresql://...")
+    parser.add_argument("--broker", required=True, metavar="URL", help="redis://..., rediss://... or unix://SOCKET")
+    parser.add_argument("--artifacts", required=True, metavar="DIR", help="the root folder of the studies' files")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0: any free one; the state file says which")
+    parser.add_argument("--state-file", type=Path, metavar="F", help="written when ready, removed at a clean end")
+    parser.add_argument("--token-file", type=Path, metavar="F", help="holds the bearer token; else SEARCHD_TOKEN")
+    parser.add_argument("--exit-when-done", action="store_true", help="end once every study that was active has ended")
+    parser.add_argument("--lease", type=float, default=LEASE_S, metavar="S", help="silence after which a job is lost")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    token = _token(options.token_file)
+    if options.host not in LOOPBACK and not token:
+        raise Refused(
+            f"the daemon does not listen on {options.host} without a token: whoever reaches it could run studies; "
+            "give --token-file or SEARCHD_TOKEN, or bind 127.0.0.1"
+        )
+    ending = threading.Event()
+    with sole_daemon(options.database) as held, contextlib.ExitStack() as stack:
+        _signals(ending)
+        store = stack.enter_context(contextlib.closing(open_store(options.database)))
+        transport = stack.enter_context(contextlib.closing(open_transport(options.broker)))
+        dispatcher = stack.enter_context(contextlib.closing(CeleryDispatcher(options.broker)))
+        transport.ping()
+        loop = Loop(store, transport, dispatcher, root=str(Path(options.artifacts).absolute()), lease_s=options.lease)
+        desk = Desk(loop)
+        stack.callback(desk.close)
+        url = stack.enter_context(_http(store, desk, loop, token, options.host, options.port))
+        if options.state_file is not None:
+            stack.enter_context(_state(options.state_file, url, token))
+        log.info("ready at %s, pid %d, database %s", url, os.getpid(), options.database.rpartition("@")[2])
+        return _drive(loop, desk, held, ending, exit_when_done=options.exit_when_done)
+
+
+def _drive(loop: Loop, desk: Desk, held: Held, ending: threading.Event, *, exit_when_done: bool) -> int:
+    worked: set[str] = set(loop.active())
+    checked = monotonic()
+    while not ending.is_set():
+        desk.serve()
+        if loop.round() is None:
+            ending.wait(PAUSE_S)
+        if monotonic() - checked > 5.0:
+            checked = monotonic()
+            held.check()
+        worked.update(loop.active())
+        if exit_when_done and worked and not loop.active():
+            break
+    desk.close()
+    loop.close()
+    log.info("ended: everything is committed")
+    return int(exit_when_done and any(loop.status(study) == "faulted" for study in worked))
+
+
+def _token(path: Path | None) -> str | None:
+    """The bearer token of the file, else of SEARCHD_TOKEN, else None."""
+    if path is None:
+        return os.environ.get("SEARCHD_TOKEN") or None
+    try:
+        token = path.read_text(encoding="utf-8").strip()
+    except OSError as e:
+        raise Refused(f"cannot read the token file {path} ({e.strerror})") from e
+    if not token:
+        raise Refused(f"the token file {path} is empty: put the token on its first line")
+    return token
+
+
+def _signals(ending: threading.Event) -> None:
+    def end(number: int, _: FrameType | None) -> None:
+        log.info("ending on %s", signal.Signals(number).name)
+        ending.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+
+
+@contextlib.contextmanager
+def _http(store: Store, desk: Desk, loop: Loop, token: str | None, host: str, port: int) -> Iterator[str]:
+    """Serve HTTP in a thread of its own; yields the URL."""
+    app = create_app(store=store, commands=desk, token=token, workers=lambda: loop.fleet.workers, now=wall)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family)
+    except OSError as e:
+        raise Refused(f"cannot listen on {host}:{port} ({e.strerror}): another --port, or end what holds it") from e
+    with listener:
+        bound = listener.getsockname()[1]
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, timeout_graceful_shutdown=int(HTTP_END_S), lifespan="off",
+            log_config=None,
+        )  # fmt: skip
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listener],), name="http", daemon=True)
+        thread.start()
+        try:
+            yield f"http://{f'[{host}]' if ':' in host else host}:{bound}"
+        finally:
+            server.should_exit = True
+            thread.join(HTTP_END_S / 2)
+            server.force_exit = True
+            thread.join(HTTP_END_S)
+
+
+@contextlib.contextmanager
+def _state(path: Path, url: str, token: str | None) -> Iterator[None]:
+    """The state file, readable by its owner only: written at once as a whole, removed at a clean end."""
+    state = {"url": url, "pid": os.getpid(), **({"token": token} if token else {})}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as handle:
+        json.dump(state, handle)
+    draft.replace(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""What runs next: asked of the search while there are free slots and the budget allows; each answer is a jobs row."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from searchd.engine.measuring import measured_of
+from searchd.engine.turn import Turn
+from searchd.log import answer_payload
+from searchd.search.events import Exhausted, Job, Wait
+from searchd.store.base import JobRow
+
+
+def ask(turn: Turn, slots: int, devices: Sequence[str]) -> None:
+    """Fill the free slots. Afterwards nothing in flight and nothing to ask means that the search is over.
+
+    `slots`: how many jobs of this study may be in flight. `devices`: the identities of the devices that serve it.
+    """
+    if turn.row.status == "queued" and slots > 0:
+        turn.set_status("running")
+    if turn.row.status != "running":
+        return
+    parallel = turn.study.budget.parallel
+    capacity = slots if parallel is None else min(slots, parallel)
+    over = _spent(turn)
+    waits = False
+    while over is None and not turn.mind.settled and len(turn.in_flight()) < capacity:
+        answer = turn.search.ask()
+        payload = {**answer_payload(answer), "trials": turn.new_trials()}
+        turn.sync()
+        match answer:
+            case Job():
+                _take(turn, answer, payload, devices)
+            case Wait() | Exhausted():
+                if payload["trials"]:
+                    turn.log("asked", payload)
+                turn.mind.settled = True
+                waits = isinstance(answer, Wait)
+                if isinstance(answer, Exhausted):
+                    over = "the search is complete"
+        over = over or _spent(turn)
+    if turn.in_flight():
+        return
+    if over is not None:
+        turn.set_status("verifying", over, then="done")
+    elif waits:
+        turn.set_status("faulted", "the search waits and no job is running: a bug, please report it with the log")
+
+
+def _take(turn: Turn, job: Job, payload: dict[str, object], devices: Sequence[str]) -> None:
+    if job.kind == "measure" and job.signature is not None and len(set(devices)) == 1:
+        known = turn.tx.measurement(devices[0], job.signature)
+        if known is not None:
+            turn.log("asked", {**payload, "job": None, "cached": True})
+            turn.tell(measured_of(job.signature, known), cached=True)
+            return
+    row = put_job(turn, job.trial, job.kind, job.since, job.until, signature=job.signature)
+    turn.log("asked", {**payload, "job": row.id, "cached": False})
+    changes: dict[str, object] = {"signature": job.signature} if job.signature is not None else {}
+    if job.kind == "train":
+        changes |= {"bracket": job.bracket, "reason": job.reason}
+    if changes:
+        turn.tx.set_trial(turn.id, job.trial, **changes)
+
+
+def put_job(
+    turn: Turn, trial: int, kind: str, since: int, until: int, *, signature: str | None = None,
+    points: Sequence[dict[str, object]] = (),
+) -> JobRow:  # fmt: skip
+    """Write the row of a new job into the outbox."""
+    turn.mind.dispatched[trial, kind] += 1
+    config = turn.search.trials[trial].config
+    job = f"{turn.id}-{trial}-{kind}{turn.mind.dispatched[trial, kind]}"
+    spec = {
+        "id": job, "study": turn.id, "trial": trial, "kind": kind, "since": since, "until": until,
+        "config": config.flat(), "nested": turn.study.space.nested(config), "task": turn.row.spec["task"],
+        "seed": trial_seed(turn.study.seed, trial), "objectives": [o.name for o in turn.study.objectives],
+        "artifacts": turn.row.artifacts, "signature": signature, "points": list(points),
+    }  # fmt: skip
+    row = JobRow(job, turn.id, trial, kind, since, until, 1, "outbox", "", "", "", None, spec, turn.now, None, None)
+    turn.tx.put_job(row)
+    return row
+
+
+def trial_seed(seed: int, trial: int) -> int:
+    """The seed of a trial's training, 31 bits: a digest, so that neighbours share nothing."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{trial}".encode()).digest()[:4], "big") >> 1
+
+
+def _spent(turn: Turn) -> str | None:
+    """Why nothing more is asked, or None. Jobs in flight count with all the steps that they were asked for."""
+    budget = turn.study.budget
+    if budget.hours is not None and turn.mind.seconds >= budget.hours * 3600:
+        return f"the budget of {budget.hours:g} hours is spent"
+    if budget.steps is not None:
+        done = turn.tx.counts(turn.id)["steps"]
+        coming = 0
+        for job in turn.in_flight():
+            trial = turn.tx.trial(turn.id, job.trial)
+            if job.kind == "train" and trial is not None:
+                coming += max(0, job.until - max(job.since, trial.step))
+        if done + coming >= budget.steps:
+            return f"the budget of {budget.steps} steps is spent"
+    return None

@@ -1,0 +1,116 @@
+"""What a person asks of a study, as changes of one transaction. Refused says which state forbids it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from searchd.engine.turn import BY_USER, ENDED_TRIAL, STUDY_ENDED, UNCLAIMED, Turn
+from searchd.errors import NotFound, Refused
+from searchd.search.events import Extended, Injected, Stopped
+from searchd.store.base import JobRow, Store
+from spaces.study import Study
+
+BUDGET = ("trials", "hours", "steps", "parallel")
+SPEND_EVERY_S = 60.0
+
+
+def pause(turn: Turn) -> None:
+    if turn.row.status not in ("queued", "running"):
+        raise Refused(f"study {turn.row.name!r} is {turn.row.status}: only a queued or running study can be paused")
+    turn.set_status("paused", "paused by the user")
+
+
+def resume(turn: Turn) -> None:
+    if turn.row.status not in ("paused", "stopped", "faulted"):
+        hint = "; give it a larger budget with `extend`" if turn.row.status == "done" else ""
+        raise Refused(
+            f"study {turn.row.name!r} is {turn.row.status}: only a paused, stopped or faulted one resumes{hint}"
+        )
+    turn.set_status("running", "resumed by the user")
+
+
+def stop(turn: Turn) -> None:
+    """Running jobs are asked to stop, unclaimed ones are cancelled; exports of a study that is verifying go on."""
+    if turn.row.status not in ("queued", "running", "paused", "verifying"):
+        raise Refused(f"study {turn.row.name!r} is {turn.row.status}: there is nothing to stop")
+    for job in turn.in_flight():
+        if job.kind != "export":
+            _end(turn, job, STUDY_ENDED)
+    turn.mind.then, turn.mind.reason = "stopped", BY_USER
+    turn.set_status("verifying", BY_USER, then="stopped")
+
+
+def stop_trial(turn: Turn, trial: int) -> None:
+    row = turn.tx.trial(turn.id, trial)
+    if row is None:
+        raise NotFound(f"study {turn.row.name!r} has no trial {trial}")
+    if row.status in ENDED_TRIAL:
+        raise Refused(f"trial {trial} is {row.status}: there is nothing to stop")
+    jobs = [job for job in turn.in_flight(trial) if job.kind == "train"]
+    for job in jobs:
+        _end(turn, job, BY_USER)
+    if not jobs:
+        turn.tell(Stopped(trial, by="user"))
+        turn.tx.set_trial(turn.id, trial, reason=BY_USER)
+
+
+def _end(turn: Turn, job: JobRow, reason: str) -> None:
+    if job.status not in UNCLAIMED:
+        turn.ask_to_stop(job, reason)
+        return
+    turn.cancel(job, reason)
+    if job.kind == "train":
+        turn.tell(Stopped(job.trial, by="user"))
+        turn.tx.set_trial(turn.id, job.trial, reason=reason)
+
+
+def inject(turn: Turn, values: Mapping[str, Any]) -> int:
+    if turn.row.status in ("faulted", "verifying"):
+        raise Refused(f"study {turn.row.name!r} is {turn.row.status}: it takes no config now")
+    config = turn.study.space.complete(values)
+    before = set(turn.search.trials)
+    turn.tell(Injected(config), kind="injected")
+    trial = min(set(turn.search.trials) - before)
+    if turn.row.status in ("done", "stopped"):
+        turn.set_status("running", f"trial {trial} was injected")
+    return trial
+
+
+def extend(turn: Turn, budget: Mapping[str, Any]) -> None:
+    """Replace the budget of the study; StudyError when it is none."""
+    if unknown := sorted(set(budget) - set(BUDGET)):
+        raise Refused(f"a budget has {', '.join(BUDGET)}, not {', '.join(unknown)}")
+    new = {key: value for key, value in budget.items() if value is not None}
+    spec = {**turn.row.spec, "budget": new}
+    study = Study.parse(spec)
+    spec = study.dump()
+    trials = study.budget.trials
+    if trials != turn.study.budget.trials:
+        turn.tell(Extended(trials), kind="extended", budget=new)
+    else:
+        turn.log("extended", {"budget": new})
+    turn.tx.set_study(turn.id, spec=spec)
+    turn.mind.study = study
+    turn.mind.settled = False
+    if turn.row.status in ("done", "stopped", "verifying"):
+        turn.set_status("running", "the budget was extended")
+
+
+def spend(turn: Turn, seconds: float) -> None:
+    """Add to the time that the study ran; logged, so that a replay needs no clock."""
+    turn.mind.seconds += seconds
+    hours = turn.study.budget.hours
+    spent = "hours" if hours is not None and turn.mind.seconds >= hours * 3600 else None
+    turn.log("budget", {"spent": spent, "seconds": turn.mind.seconds})
+    if spent:
+        turn.mind.settled = False
+
+
+def quarantine(store: Store, study: str, error: str, message: str, now: float) -> None:
+    """The log and the row, without a search: what broke may be the search itself."""
+    reason = f"{error}; see `searchd log`, mend the cause and `searchd resume`"
+    with store.transaction() as tx:
+        tx.append(study, "quarantined", {"error": error, "message": message}, now)
+        tx.append(study, "status", {"status": "faulted", "reason": reason}, now)
+        tx.set_study(study, status="faulted", status_reason=reason)

@@ -1,0 +1,77 @@
+"""What the engine remembers of a study between two transactions. All of it is a function of the log."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from searchd.errors import NotFound, Refused
+from searchd.replay import Replayer
+from searchd.search.search import Search
+from searchd.store.base import EventRow, StudyRow, StudyStatus
+from spaces.study import Study
+
+
+@dataclass(slots=True)
+class Mind:
+    """The study as its budget is now, the search, and the few counts that no table has.
+
+    Thrown away after an exception and rebuilt from the log. `seen`: trials that the log knows. `states`: the state of
+    each as written to its row. `dispatched`: jobs asked for, by (trial, kind), for their ids. `verified`: (trial, step)
+    whose export ended. `seconds`: how long the study ran while a daemon lived. `slots`: as last logged. `then` and
+    `reason`: what follows `verifying`. `settled`: the search had no job to give, and nothing happened since.
+    """
+
+    study: Study
+    search: Search
+    seen: set[int] = field(default_factory=set)
+    states: dict[int, str] = field(default_factory=dict)
+    dispatched: Counter[tuple[int, str]] = field(default_factory=Counter)
+    verified: set[tuple[int, int]] = field(default_factory=set)
+    seconds: float = 0.0
+    slots: int | None = None
+    then: StudyStatus = "done"
+    reason: str = ""
+    settled: bool = False
+
+
+def remember(row: StudyRow, events: Iterable[EventRow]) -> Mind:
+    """The mind that the log of a study leaves. Refused when it does not replay, naming the first event that differs."""
+    replayer = Replayer()
+    mind: Mind | None = None
+    for event in events:
+        if found := replayer.play(event):
+            raise Refused(
+                f"the log of study {row.id!r} does not replay at {found}: another version of searchd decided it, or a "
+                "file that the study reads has changed; go on with the version that wrote it"
+            )
+        if mind is None and replayer.search is not None:
+            mind = Mind(Study.parse(dict(row.spec)), replayer.search)
+        if mind is not None:
+            _note(mind, event)
+    if mind is None:
+        raise NotFound(f"study {row.id!r} has no log")
+    mind.seen = set(mind.search.trials)
+    mind.states = {trial: known.state for trial, known in mind.search.trials.items()}
+    return mind
+
+
+def _note(mind: Mind, event: EventRow) -> None:
+    payload = event.payload
+    match event.kind:
+        case "asked":
+            if payload["answer"] == "job":
+                mind.dispatched[payload["trial"], payload["kind"]] += 1
+        case "exporting":
+            mind.dispatched[payload["trial"], "export"] += 1
+        case "verified":
+            mind.verified.add((payload["trial"], payload["step"]))
+        case "budget":
+            mind.seconds = payload["seconds"]
+        case "capacity":
+            mind.slots = payload["slots"]
+        case "status":
+            if payload["status"] == "verifying":
+                mind.then = payload["then"]
+                mind.reason = payload["reason"]

@@ -1,0 +1,200 @@
+"""A worker's message → rows and events. Everything that came before, or of an older attempt, is ignored and counted.
+
+The first commit wins: a report counts once a (trial, step), whoever sends it how often. `attempt` fences: once a job
+was given up as lost, what its former worker still sends changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from searchd.engine.measuring import measured
+from searchd.engine.turn import BY_USER, STUDY_ENDED, Turn
+from searchd.engine.verifying import exported
+from searchd.search.events import Failed, Finished, Lost, Measured, Reported, Stopped
+from searchd.store.base import CheckpointRow, JobRow, JobStatus, PointRow, ReportRow
+from searchd.transport import Up
+from searchd.wire import Beat, Begun, CheckpointRef, Ended, Report
+
+log = logging.getLogger("searchd.engine")
+
+ATTEMPTS = 5
+"""A job that was lost this often is given up, and its trial fails: what loses every worker is no bad luck."""
+
+_ENDED: frozenset[JobStatus] = frozenset({"finished", "lost", "failed", "stopped", "cancelled"})
+
+
+def record(turn: Turn, message: Up) -> None:
+    """Apply one message of a worker, or of the leases in a worker's name."""
+    job = turn.tx.job(message.job)
+    known = job is not None and job.study == turn.id and job.trial == message.trial
+    if job is None or not known or message.attempt != job.attempt or job.status in _ENDED:
+        _ignore(turn, message)
+        return
+    if job.status != "running" and not (isinstance(message, Ended) and message.outcome == "lost"):
+        job = _begin(turn, job, message)
+    elif isinstance(message, Begun):
+        _ignore(turn, message)
+    match message:
+        case Report():
+            _report(turn, job, message)
+        case Ended():
+            _ended(turn, job, message)
+        case Begun() | Beat():
+            pass
+
+
+def _ignore(turn: Turn, message: Up) -> None:
+    if not isinstance(message, Beat):
+        turn.tx.count_duplicate(turn.id)
+        log.info("ignored: %s of job %s attempt %d", message.kind, message.job, message.attempt)
+
+
+def _begin(turn: Turn, job: JobRow, message: Up) -> JobRow:
+    """The first sign of life of an attempt: its `Begun`, or whatever arrived when that one was lost."""
+    device = message.device if isinstance(message, Begun) else ""
+    turn.tx.set_job(job.id, status="running", worker=message.worker, device=device, begun_at=turn.now)
+    turn.log("begun", {"job": job.id, "trial": job.trial, "attempt": job.attempt, "worker": message.worker,
+                       "device": device, "kind": job.kind, "since": job.since, "until": job.until})  # fmt: skip
+    fresh = turn.tx.job(job.id)
+    return job if fresh is None else fresh
+
+
+def _report(turn: Turn, job: JobRow, message: Report) -> None:
+    if job.kind != "train" or not 0 < message.step <= job.until:
+        _ignore(turn, message)
+        return
+    if message.checkpoint is not None:
+        keep(turn, job.trial, message.checkpoint)
+    row = ReportRow(turn.id, job.trial, message.step, job.id, job.attempt, turn.now, message.seconds, message.metrics,
+                    message.points)  # fmt: skip
+    if not turn.tx.add_report(row):
+        _ignore(turn, message)
+        return
+    trial = turn.tx.trial(turn.id, job.trial)
+    if trial is not None and message.step > trial.step:
+        turn.tx.set_trial(turn.id, job.trial, step=message.step)
+    if not turn.search.is_rung(job.trial, message.step):
+        return
+    if missing := _missing(turn, job, message):
+        has = ", ".join(sorted(message.metrics)) or "none"
+        _fail(turn, job, f"no metric {missing!r}", f"the report at step {message.step} has no {missing!r}, which "
+              f"is an objective of the study; it has {has}")  # fmt: skip
+        turn.stops[job.id] = f"the report has no metric {missing!r}"
+        return
+    _points(turn, job, message)
+    turn.tell(Reported(job.trial, message.step, message.metrics, message.points), job=job.id)
+
+
+def _missing(turn: Turn, job: JobRow, message: Report) -> str | None:
+    """The first objective that some point of this report does not bring, even after merging."""
+    merged = turn.search.merged(job.trial, message.step, message.metrics, message.points)
+    return next((o.name for o in turn.study.objectives for point in merged if o.name not in point), None)
+
+
+def _points(turn: Turn, job: JobRow, message: Report) -> None:
+    merged = turn.search.merged(job.trial, message.step, message.metrics, message.points)
+    rows = [
+        PointRow(turn.id, job.trial, index, message.step, metrics, turn.search.violation(metrics), verified=False)
+        for index, metrics in enumerate(merged)
+    ]
+    turn.tx.put_points(turn.id, job.trial, rows)
+
+
+def keep(turn: Turn, trial: int, ref: CheckpointRef) -> None:
+    """Record a durable checkpoint."""
+    turn.tx.put_checkpoint(CheckpointRow(turn.id, trial, ref.step, ref.path, ref.sha256, ref.bytes, turn.now))
+
+
+def _ended(turn: Turn, job: JobRow, message: Ended) -> None:
+    match message.outcome:
+        case "finished":
+            _finished(turn, job, message)
+        case "lost":
+            lose(turn, job, message.reason or "the worker gave it up")
+        case "failed":
+            _fail(turn, job, message.reason or "exception", message.error)
+        case "stopped":
+            if job.stop_reason is None:
+                lose(turn, job, "the worker stopped it unasked")
+            else:
+                _close(turn, job, "stopped", job.stop_reason)
+                _stopped(turn, job)
+
+
+def _finished(turn: Turn, job: JobRow, message: Ended) -> None:
+    if job.kind == "measure":
+        _close(turn, job, "finished", "")
+        turn.tell(measured(turn, job, message.result or {}), job=job.id)
+        return
+    if job.kind == "export":
+        _close(turn, job, "finished", "")
+        exported(turn, job, message.result)
+        return
+    if message.step < job.until:
+        _fail(turn, job, f"ended at step {message.step}", f"the training function returned after step {message.step}, "
+              f"before step {job.until}: let its loop run over trial.steps() to the end")  # fmt: skip
+        return
+    if not turn.tx.has_report(turn.id, job.trial, job.until):
+        lose(turn, job, f"it finished without a report at step {job.until}")
+        return
+    if message.checkpoint is not None:
+        keep(turn, job.trial, message.checkpoint)
+    _close(turn, job, "finished", "")
+    turn.tell(Finished(job.trial, job.until), job=job.id)
+    if job.stop_reason is not None:
+        _stopped(turn, job)
+
+
+def _stopped(turn: Turn, job: JobRow) -> None:
+    if job.kind == "measure":
+        return
+    if job.kind == "export":
+        exported(turn, job, None)
+        return
+    by = "user" if job.stop_reason in (BY_USER, STUDY_ENDED) else "scheduler"
+    turn.tell(Stopped(job.trial, by=by), job=job.id)
+    turn.tx.set_trial(turn.id, job.trial, reason=job.stop_reason)
+
+
+def lose(turn: Turn, job: JobRow, reason: str) -> None:
+    """The job was lost without its fault: the same job again, attempt + 1, from the newest durable checkpoint."""
+    if job.stop_reason is not None:
+        _close(turn, job, "stopped", job.stop_reason)
+        _stopped(turn, job)
+        return
+    checkpoint = turn.tx.checkpoint(turn.id, job.trial)
+    durable = job.kind == "train" and checkpoint is not None and checkpoint.step >= job.until
+    if durable and turn.tx.has_report(turn.id, job.trial, job.until):  # only the word `finished` was lost
+        _close(turn, job, "finished", reason)
+        turn.tell(Finished(job.trial, job.until), job=job.id)
+        return
+    retried = job.attempt < ATTEMPTS
+    account: dict[str, Any] = {"job": job.id, "attempt": job.attempt, "reason": reason, "retried": retried,
+                               "from": 0 if checkpoint is None else checkpoint.step}  # fmt: skip
+    turn.tell(Lost(job.trial), kind="lost", **account)
+    log.warning("lost: job %s attempt %d of trial %d (%s)", job.id, job.attempt, job.trial, reason)
+    if retried:
+        turn.tx.set_job(job.id, status="outbox", attempt=job.attempt + 1, worker="", device="", reason=reason,
+                        begun_at=None)  # fmt: skip
+    else:
+        _fail(turn, job, f"lost {ATTEMPTS} times", f"the job was lost {ATTEMPTS} times, at last: {reason}", "lost")
+
+
+def _fail(turn: Turn, job: JobRow, reason: str, error: str, status: JobStatus = "failed") -> None:
+    _close(turn, job, status, reason)
+    if job.kind == "measure":
+        signature = str(job.spec.get("signature"))
+        turn.tell(Measured(signature, error=f"{reason}: {error}" if error else reason), job=job.id)
+    elif job.kind == "export":
+        exported(turn, job, None, reason=reason, error=error)
+    else:
+        turn.tell(Failed(job.trial, reason), job=job.id)
+        turn.tx.set_trial(turn.id, job.trial, reason=reason, error=error)
+
+
+def _close(turn: Turn, job: JobRow, status: JobStatus, reason: str) -> None:
+    turn.tx.set_job(job.id, status=status, reason=reason, ended_at=turn.now)
+    if job.stop_reason is not None:
+        turn.stops[job.id] = None

@@ -1,0 +1,131 @@
+"""One transaction of one study: the hands that every part of the engine writes with."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from searchd.engine.mind import Mind
+from searchd.log import Kind, Payload, event_payload, stops_payload
+from searchd.replay import brought
+from searchd.search.events import Event, Stop, Stopped
+from searchd.search.search import Search
+from searchd.store.base import JobRow, JobStatus, StudyRow, StudyStatus, Transaction, TrialRow
+from spaces.study import Study
+
+log = logging.getLogger("searchd.engine")
+
+IN_FLIGHT: tuple[JobStatus, ...] = ("outbox", "queued", "running")
+UNCLAIMED: tuple[JobStatus, ...] = ("outbox", "queued")
+ENDED_TRIAL = frozenset({"done", "stopped", "failed", "vetoed"})
+BY_USER = "stopped by the user"
+STUDY_ENDED = "the study was stopped"
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one step holds. `stops`: job → reason (None: take the request back), to be sent after the commit."""
+
+    tx: Transaction
+    row: StudyRow
+    mind: Mind
+    now: float
+    stops: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def search(self) -> Search:
+        return self.mind.search
+
+    @property
+    def study(self) -> Study:
+        return self.mind.study
+
+    @property
+    def id(self) -> str:
+        return self.row.id
+
+    def log(self, kind: Kind, payload: Mapping[str, Any]) -> int:
+        """Append to the log of the study."""
+        return self.tx.append(self.id, kind, payload, self.now)
+
+    def tell(self, event: Event, kind: Kind = "told", **more: Any) -> None:
+        """Tell the search, log what it answered, write what changed, and pass its stops on to the running jobs."""
+        stops = self.search.tell(event)
+        payload: Payload = {**event_payload(event), **more, "stops": stops_payload(stops), "trials": self.new_trials()}
+        self.log(kind, payload)
+        self.mind.settled = False
+        self.sync()
+        for stop in stops:
+            self._give_up(stop)
+
+    def new_trials(self) -> list[Payload]:
+        """The trials that the last call to the search brought into being: their rows are written, the log's form back.
+
+        A trial begins as `waiting` or `running`, or ends here already as `vetoed`.
+        """
+        fresh = brought(self.search, self.mind.seen)
+        for new in fresh:
+            state = new["state"]
+            known = self.search.trials[new["trial"]]
+            ended = self.now if state in ENDED_TRIAL else None
+            self.tx.put_trial(TrialRow(self.id, new["trial"], new["config"], state, 0, 0, known.reason, "",
+                                       known.signature, self.now, ended))  # fmt: skip
+            self.mind.states[new["trial"]] = state
+        return fresh
+
+    def sync(self) -> None:
+        """Write the state of every trial whose state in the search is not that of its row."""
+        for trial, known in self.search.trials.items():
+            if self.mind.states.get(trial) != known.state:
+                self.mind.states[trial] = known.state
+                changes: dict[str, Any] = {"status": known.state}
+                if known.state in ENDED_TRIAL:
+                    changes["ended_at"] = self.now
+                if known.reason:
+                    changes["reason"] = known.reason
+                self.tx.set_trial(self.id, trial, **changes)
+
+    def in_flight(self, trial: int | None = None) -> list[JobRow]:
+        """The jobs of the study (of one trial) that have not ended."""
+        jobs = self.tx.jobs(self.id, IN_FLIGHT)
+        return jobs if trial is None else [job for job in jobs if job.trial == trial]
+
+    def ask_to_stop(self, job: JobRow, reason: str) -> None:
+        """The worker ends the job at its next report; asked again after every restart until it has ended."""
+        if job.stop_reason is None:
+            self.tx.set_job(job.id, stop_reason=reason)
+        self.stops[job.id] = reason
+
+    def cancel(self, job: JobRow, reason: str) -> None:
+        """End a job that no worker has claimed; should one claim it all the same, it finds the stop key."""
+        self.tx.set_job(job.id, status="cancelled", reason=reason, stop_reason=reason, ended_at=self.now)
+        self.stops[job.id] = reason
+
+    def set_status(self, status: StudyStatus, reason: str = "", **more: Any) -> None:
+        """Move the study to `status`, in the log and in its row."""
+        changes: dict[str, Any] = {"status": status, "status_reason": reason}
+        if status == "running":
+            changes["ended_at"] = None
+            if self.row.started_at is None:
+                changes["started_at"] = self.now
+        if status in ("done", "stopped"):
+            changes["ended_at"] = self.now
+        self.log("status", {"status": status, "reason": reason, **more})
+        self.tx.set_study(self.id, **changes)
+        self.row = dataclasses.replace(self.row, **changes)
+        self.mind.settled = False
+        log.info("study %s: %s%s", self.id, status, f" ({reason})" if reason else "")
+
+    def _give_up(self, stop: Stop) -> None:
+        jobs = [job for job in self.in_flight(stop.trial) if job.kind == "train"]
+        for job in jobs:
+            if job.status in UNCLAIMED:
+                self.cancel(job, stop.reason)
+            else:
+                self.ask_to_stop(job, stop.reason)
+        if all(job.status in UNCLAIMED for job in jobs):
+            self.tell(Stopped(stop.trial, by="scheduler"))
+        self.tx.set_trial(self.id, stop.trial, reason=stop.reason)

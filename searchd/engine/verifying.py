@@ -1,0 +1,79 @@
+"""The end of a study: the numbers of the front taken again, one trial at a time, from the exported files.
+
+Only the built-in task can be exported; for the others the front stays as it was reported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from searchd.engine.asking import put_job
+from searchd.engine.measuring import alone
+from searchd.engine.turn import Turn
+from searchd.store.base import JobRow
+
+
+def verify(turn: Turn) -> None:
+    """Go on with a study that is `verifying`: the next export once nothing runs, or its end."""
+    if turn.row.status != "verifying":
+        return
+    turn.mind.settled = True  # until a job ends
+    if turn.in_flight():
+        return
+    if turn.study.task.kind == "classify":
+        front: dict[int, list[int]] = defaultdict(list)
+        steps: dict[int, int] = {}
+        for member in turn.search.front():
+            front[member.trial].append(member.point)
+            steps[member.trial] = member.step
+        for trial in sorted(front):
+            if (trial, steps[trial]) in turn.mind.verified:
+                continue
+            if turn.tx.checkpoint(turn.id, trial) is None:
+                _unverified(turn, trial, steps[trial], None, "it has no durable checkpoint")
+                continue
+            _export(turn, trial, steps[trial], sorted(front[trial]))
+            return
+    turn.set_status(turn.mind.then, turn.mind.reason)
+
+
+def _export(turn: Turn, trial: int, step: int, points: list[int]) -> None:
+    rows = {row.point: row for row in turn.tx.points(turn.id) if row.trial == trial}
+    asked = [{**rows[point].metrics, "point": point} for point in points if point in rows]
+    job = put_job(turn, trial, "export", step, step, points=asked)
+    turn.log("exporting", {"trial": trial, "step": step, "job": job.id, "points": points})
+
+
+def exported(turn: Turn, job: JobRow, result: Mapping[str, Any] | None, *, reason: str = "", error: str = "") -> None:
+    """An export job ended: its numbers replace those of the front's points, or the reason why not is kept."""
+    found = {} if result is None else {p["point"]: p["metrics"] for p in result.get("points", ())}
+    if result is None or not found:
+        _unverified(turn, job.trial, job.until, job.id, reason or "the export brought no points", error)
+        return
+    rows = []
+    for row in turn.tx.points(turn.id):
+        if row.trial != job.trial:
+            continue
+        if row.point in found and row.step == job.until:
+            metrics = {**row.metrics, **found[row.point]}
+            rows.append(
+                dataclasses.replace(row, metrics=metrics, violation=turn.search.violation(metrics), verified=True)
+            )
+        else:
+            rows.append(row)
+    turn.tx.put_points(turn.id, job.trial, rows)
+    turn.mind.verified.add((job.trial, job.until))
+    turn.log("verified", {
+        "trial": job.trial, "job": job.id, "step": job.until, "ok": True, "alone": alone(turn, job), "reason": "",
+        "points": [{"point": point, "metrics": metrics} for point, metrics in sorted(found.items())],
+        "files": list(result.get("files", ())), "cumulative_ms": list(result.get("cumulative_ms", ())),
+    })  # fmt: skip
+
+
+def _unverified(turn: Turn, trial: int, step: int, job: str | None, reason: str, error: str = "") -> None:
+    turn.mind.verified.add((trial, step))
+    turn.log("verified", {"trial": trial, "job": job, "step": step, "ok": False, "alone": False, "reason": reason,
+                          "error": error, "points": [], "files": [], "cumulative_ms": []})  # fmt: skip

@@ -1,0 +1,306 @@
+"""The daemon's loop without its process: receive, record, ask, commit, send, acknowledge; one round at a time.
+
+Every round can be cut off anywhere: what was committed is in the store, what was not comes again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from searchd.dispatch import Dispatcher
+from searchd.engine import Engine, Stops, publish, republish, submit
+from searchd.engine.turn import IN_FLIGHT
+from searchd.errors import NotFound, SearchdError, Unreachable
+from searchd.leases import Fleet, Leases, Stopwatch, monotonic, wall
+from searchd.store.base import JobRow, Store, StudyStatus
+from searchd.transport import Transport, Up
+from searchd.wire import LEASE_S
+
+log = logging.getLogger("searchd.daemon")
+
+BATCH = 500
+STRIKES = 3
+"""A message that breaks the engine this often is set aside, and its study is faulted."""
+LOOK_S = 1.0
+"""How often the loop looks at workers, leases and budgets of time."""
+ACTIVE: frozenset[StudyStatus] = frozenset({"queued", "running", "paused", "verifying"})
+
+T = TypeVar("T")
+
+
+class Loop:
+    """Drives every study of a store. One thread owns it; `fleet` may be read from others.
+
+    `clock` (Unix seconds) and `ticks` (monotonic seconds) are given by the tests of leases.
+    """
+
+    def __init__(
+        self, store: Store, transport: Transport, dispatcher: Dispatcher, *, root: str, lease_s: float = LEASE_S,
+        clock: Callable[[], float] = wall, ticks: Callable[[], float] = monotonic,
+    ) -> None:  # fmt: skip
+        self.fleet = Fleet()
+        self._store = store
+        self._transport = transport
+        self._dispatcher = dispatcher
+        self._root = root
+        self._clock = clock
+        self._ticks = ticks
+        self._leases = Leases(transport, lease_s=lease_s)
+        self._watch = Stopwatch()
+        self._engines: dict[str, Engine] = {}
+        self._strikes: Counter[str] = Counter()
+        self._stops: dict[str, str | None] = {}
+        self._looked: float | None = None
+        self._away = False
+        self._recorded: list[str] = []
+        self._wake()
+
+    # ------------------------------------------------------------ rounds
+    def round(self, block_s: float = 0.2) -> int | None:
+        """One round; waits at most `block_s` for messages. The number received; None when broker or database is away.
+
+        Messages that were received and not recorded come again.
+        """
+        try:
+            self._acknowledge()
+            entries = self._transport.receive(max=BATCH, block_s=block_s)
+            tick = self._ticks()
+            if self._away:
+                log.info("broker and database answer again")
+                self._away = False
+                self._leases.renew_all(tick)
+            self._leases.heard((message for _, message in entries), tick)
+            self._record(entries)
+            if self._looked is None or tick - self._looked >= LOOK_S:
+                self._looked = tick
+                self._look(tick, caught_up=len(entries) < BATCH)
+            self._fill()
+            self._send()
+            self._acknowledge()
+        except Unreachable as error:
+            if not self._away:
+                log.warning("%s; waiting, nothing is lost", error)
+            self._away = True
+            self._transport.rewind()
+            return None
+        return len(entries)
+
+    def close(self) -> None:
+        """Log the time that studies ran since the last portion."""
+        tick = self._ticks()
+        for study, engine in self._engines.items():
+            ran = self._watch.take(study, tick)
+            if engine.hours_left_s is not None and ran > 0:
+                engine.spend(ran, self._clock())
+
+    def active(self) -> list[str]:
+        """The studies that have not ended."""
+        return [study for study, engine in self._engines.items() if engine.status in ACTIVE]
+
+    def status(self, study: str) -> StudyStatus:
+        """The status of a study that was active in this daemon's life."""
+        return self._engines[study].status
+
+    # ------------------------------------------------------------ commands (searchd.desk.Handler)
+    def submit(self, spec: Mapping[str, Any], artifacts: str | None = None) -> str:
+        study = submit(self._store, spec, self._root, artifacts, self._clock())
+        self._engines[study] = Engine(self._store, study)
+        self._engines[study].wake(self._clock())
+        self._looked = None
+        log.info("study %s submitted", study)
+        return study
+
+    def pause(self, study: str) -> None:
+        self._command(study, lambda engine, now: engine.pause(now))
+
+    def resume(self, study: str) -> None:
+        self._strikes.pop(study, None)
+        self._command(study, lambda engine, now: engine.resume(now))
+
+    def stop(self, study: str) -> None:
+        self._command(study, lambda engine, now: engine.stop(now))
+
+    def stop_trial(self, study: str, trial: int) -> None:
+        self._command(study, lambda engine, now: engine.stop_trial(trial, now))
+
+    def inject(self, study: str, values: Mapping[str, Any]) -> int:
+        trial = 0
+
+        def do(engine: Engine, now: float) -> Stops:
+            nonlocal trial
+            trial = engine.inject(values, now)
+            return {}
+
+        self._command(study, do)
+        return trial
+
+    def extend(self, study: str, budget: Mapping[str, Any]) -> None:
+        self._command(study, lambda engine, now: engine.extend(budget, now))
+
+    def _command(self, study: str, do: Callable[[Engine, float], Stops]) -> None:
+        engine = self._engine(study)
+        if engine is None:
+            raise NotFound(f"no study {study!r}")
+        self._stops |= do(engine, self._clock())
+        self._looked = None
+
+    # ------------------------------------------------------------ the parts of a round
+    def _record(self, entries: Sequence[tuple[str, Up]]) -> None:
+        batches: dict[str, list[Up]] = defaultdict(list)
+        for _, message in entries:
+            batches[message.study].append(message)
+        for study, batch in batches.items():
+            self._take(study, batch)
+        self._recorded += [entry for entry, _ in entries]
+
+    def _acknowledge(self) -> None:
+        if self._recorded:
+            self._transport.acknowledge(self._recorded)
+            self._recorded = []
+
+    def _wake(self) -> None:
+        """After a restart: every study that has not ended is rebuilt from its log, and stop keys are set again."""
+        with self._store.reading() as reader:
+            rows = [row for row in reader.studies() if row.status in ACTIVE]
+            jobs = reader.jobs(statuses=IN_FLIGHT)
+        for row in rows:
+            self._engines[row.id] = Engine(self._store, row.id)
+            self._guarded(row.id, lambda engine: engine.wake(self._clock()))
+        self._stops = {job.id: job.stop_reason for job in jobs if job.stop_reason is not None}
+
+    def _engine(self, study: str) -> Engine | None:
+        engine = self._engines.get(study)
+        if engine is None:
+            with self._store.reading() as reader:
+                if reader.study(study) is None:
+                    return None
+            engine = self._engines[study] = Engine(self._store, study)
+        return engine
+
+    def _take(self, study: str, batch: Sequence[Up]) -> None:
+        """Record a batch; one that breaks is taken message by message, so that the culprit is found."""
+        engine = self._engine(study)
+        if engine is None:
+            log.warning("%d messages of a study that is not in this database: do two databases share the broker?",
+                        len(batch))  # fmt: skip
+            return
+        try:
+            self._stops |= engine.step(batch, self._clock())
+        except Unreachable:
+            raise
+        except Exception:
+            log.exception("study %s: a batch of %d messages broke the engine", study, len(batch))
+            for message in batch:
+                self._alone(engine, message)
+
+    def _alone(self, engine: Engine, message: Up) -> None:
+        for strike in range(1, STRIKES + 1):
+            try:
+                self._stops |= engine.step([message], self._clock())
+                return
+            except Unreachable:
+                raise
+            except Exception as error:
+                log.exception("study %s: strike %d of job %s", engine.study, strike, message.job)
+                if strike == STRIKES:
+                    engine.quarantine(_told(error), message.model_dump_json(), self._clock())
+
+    def _guarded(self, study: str, do: Callable[[Engine], T]) -> T | None:
+        """Do something that no message asked for; what breaks three times in a row faults the study."""
+        engine = self._engines[study]
+        try:
+            done = do(engine)
+        except Unreachable:
+            raise
+        except Exception as error:
+            self._strikes[study] += 1
+            if isinstance(error, SearchdError):
+                log.error("study %s: %s", study, error)
+            else:
+                log.exception("study %s: strike %d", study, self._strikes[study])
+            if isinstance(error, SearchdError) or self._strikes[study] >= STRIKES:
+                engine.quarantine(_told(error), "", self._clock())
+                del self._strikes[study]
+            return None
+        self._strikes.pop(study, None)
+        return done
+
+    def _look(self, tick: float, *, caught_up: bool) -> None:
+        """Workers, leases, hours: what only a clock can know."""
+        self.fleet = Fleet(tuple(self._transport.workers()))
+        running = [study for study in self.active() if self._engines[study].status == "running"]
+        for study in running:
+            engine = self._engines[study]
+            slots = self.fleet.slots(engine.device)
+            if engine.slots != slots:
+                self._guarded(study, lambda e, n=slots: e.capacity(n, self._clock()))  # type: ignore[misc]
+            if engine.hours_left_s is not None:
+                ran = self._watch.due(study, tick, engine.hours_left_s)
+                if ran is not None:
+                    self._guarded(study, lambda e, s=ran: e.spend(s, self._clock()))  # type: ignore[misc]
+        self._watch.running(running, tick)
+        jobs = self._jobs()
+        self._leases.watch(jobs, tick)
+        if caught_up:
+            self._overdue(jobs, tick)
+
+    def _overdue(self, jobs: Sequence[JobRow], tick: float) -> None:
+        idle = self.fleet.idle()
+        could = {job.id for job in jobs if (e := self._engines.get(job.study)) is not None and idle[e.device] > 0}
+        again, lost = self._leases.unclaimed(jobs, could, tick)
+        ends: dict[str, list[Up]] = defaultdict(list)
+        for end in [*self._leases.expired(jobs, tick), *lost]:
+            log.warning("trial %d job %s attempt %d: %s", end.trial, end.job, end.attempt, end.reason)
+            ends[end.study].append(end)
+        for study, batch in ends.items():
+            self._take(study, batch)
+        for job in again:
+            log.warning("job %s was not claimed for long: sent again", job)
+            republish(self._store, self._dispatcher, job)
+
+    def _fill(self) -> None:
+        """Give the free slots away, one at a time to the study with the fewest jobs, until none is free or wanted."""
+        wanting = [s for s in self.active() if self._engines[s].wants()]
+        if not wanting:
+            return
+        counts = Counter(job.study for job in self._jobs())
+        for device in sorted({self._engines[s].device for s in wanting}):
+            served = [s for s in self._engines if self._engines[s].device == device]
+            queue = [s for s in wanting if self._engines[s].device == device]
+            while queue:
+                free = self.fleet.slots(device) - sum(counts[s] for s in served)
+                study = min(queue, key=lambda s: (counts[s], s))
+                if free <= 0 and self._engines[study].status != "verifying":
+                    queue.remove(study)
+                    continue
+                self._ask(study, counts[study] + (free if len(queue) == 1 else 1))
+                now = sum(job.study == study for job in self._jobs())
+                if now <= counts[study] or not self._engines[study].wants():
+                    queue.remove(study)
+                counts[study] = now
+
+    def _ask(self, study: str, slots: int) -> None:
+        devices = self.fleet.devices(self._engines[study].device)
+        stops = self._guarded(study, lambda e: e.step((), self._clock(), slots=slots, devices=devices))
+        self._stops |= stops or {}
+
+    def _send(self) -> None:
+        """Stop keys and the outbox; what a broker that is away does not take is sent in a later round."""
+        for job, reason in list(self._stops.items()):
+            if reason is None:
+                self._transport.clear(job)
+            else:
+                self._transport.stop(job, reason)
+            del self._stops[job]
+        publish(self._store, self._dispatcher)
+
+    def _jobs(self) -> list[JobRow]:
+        with self._store.reading() as reader:
+            return reader.jobs(statuses=IN_FLIGHT)
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, SearchdError) else f"a bug: {type(error).__name__}: {error}"

@@ -1,0 +1,86 @@
+"""One daemon a database: a lock that goes with the process, however it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from searchd.errors import Refused, Unreachable
+
+_KEY = 0x5EA4CD00
+"""The session-level advisory lock of PostgreSQL that a daemon holds while it lives."""
+
+
+class Held:
+    """The lock as it is held; `check` raises when the database took it away (a lost connection)."""
+
+    def __init__(self, connection: sa.Connection | None) -> None:
+        self._connection = connection
+
+    def check(self) -> None:
+        """Unreachable when the connection that carries the lock is gone: another daemon may have begun."""
+        if self._connection is None:
+            return
+        try:
+            self._connection.execute(sa.text("SELECT 1"))
+            self._connection.commit()
+        except sa.exc.SQLAlchemyError as e:
+            raise Unreachable("the connection that holds the daemon's lock is gone: the daemon must end") from e
+
+
+@contextmanager
+def sole_daemon(url: str) -> Iterator[Held]:
+    """Hold the database for this daemon alone; Refused when another one has it.
+
+    SQLite: a lock on the file `<database>.lock` (with the holder's pid in it); it does not reach other machines on
+    network mounts, where SQLite itself is unsafe. PostgreSQL: a session-level advisory lock.
+    """
+    parsed = sa.make_url(url) if "://" in url else sa.URL.create("sqlite", database=url)
+    if parsed.get_backend_name() == "sqlite":
+        with _file(Path(f"{parsed.database}.lock"), parsed.database or ""):
+            yield Held(None)
+    else:
+        with _advisory(parsed.set(drivername="postgresql+psycopg")) as connection:
+            yield Held(connection)
+
+
+@contextmanager
+def _file(path: Path, shown: str) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.read(handle, 32).decode(errors="replace").strip()
+            raise Refused(_taken(shown, f" (pid {holder})" if holder else "")) from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _advisory(url: sa.URL) -> Iterator[sa.Connection]:
+    shown = url.render_as_string(hide_password=True)
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
+    try:
+        with engine.connect() as connection:
+            if not connection.execute(sa.text("SELECT pg_try_advisory_lock(:key)"), {"key": _KEY}).scalar_one():
+                raise Refused(_taken(shown, ""))
+            connection.commit()
+            yield connection
+    except sa.exc.OperationalError as e:
+        raise Unreachable(f"the database {shown} does not answer: {e.orig}") from e
+    finally:
+        engine.dispose()
+
+
+def _taken(shown: str, holder: str) -> str:
+    return f"the database {shown} has a daemon already{holder}: one writes, so end that one or use another database"
