@@ -26,12 +26,12 @@ def front(answer: Sequence[Answer]) -> pd.DataFrame:
     """One row a front point: trial, point, step, verified, config, and a column a metric."""
     rows = [
         {
+            **_scalars(a["metrics"]),
             "trial": a["trial"],
             "point": a["point"],
             "step": a["step"],
             "verified": bool(a.get("verified", False)),
             "config": dict(a["config"]),
-            **_scalars(a["metrics"]),
         }
         for a in answer
     ]
@@ -42,9 +42,9 @@ def trials(answer: Sequence[Answer]) -> pd.DataFrame:
     """One row a trial: its state, and a column a metric of its last report."""
     rows = [
         {
+            **_scalars(a.get("metrics") or {}),
             **{c: a.get(c) for c in TRIAL_COLUMNS if c != "config"},
             "config": dict(a.get("config") or {}),
-            **_scalars(a.get("metrics") or {}),
         }
         for a in answer
     ]

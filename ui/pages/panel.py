@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import tempfile
 import zipfile
@@ -52,8 +53,8 @@ def _head(trial: Mapping[str, Any], point: int, look: Look) -> None:
         f'<span class="sd-note">{look.unit} {trial["step"]} · bracket {trial["bracket"]}'
         f" · {duration(trial['seconds'])}</span></div>"
     )
-    forget = {"on_click": session.deselect, "args": (look.name,)}
-    close.button("", icon=":material/close:", key="close", type="tertiary", **forget)
+    forget = functools.partial(session.deselect, look.name)
+    close.button("", icon=":material/close:", key="close", type="tertiary", on_click=forget)
     if trial.get("reason"):
         st.html(f'<span class="sd-small">{escape(trial["reason"])}</span>')
     if trial.get("error"):

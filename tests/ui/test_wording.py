@@ -1,0 +1,58 @@
+"""A config in reading order, and why nothing is shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.answers import CONFIG, SUMMARY
+from ui.wording import config_line, config_rows, why_no_front
+
+
+def test_children_stand_under_their_option() -> None:
+    """Nested parameters follow their option one step in; repeated ones are one row in numeric order."""
+    assert config_rows(CONFIG) == [
+        (0, "bits", "[4, 8]"), (0, "depth", "2"), (0, "exits", "[0]"), (0, "optimizer", "sgd"), (1, "lr", "0.1"),
+        (1, "momentum", "0.9"), (0, "width", "16"),
+    ]  # fmt: skip
+    assert config_line({"width": 16, "optimizer": "sgd"}) == "optimizer sgd, width 16"
+
+
+def test_the_tenth_follows_the_ninth() -> None:
+    """Indices sort as numbers."""
+    assert config_rows({f"bits.{i}": i for i in range(11)}) == [(0, "bits", "[" + ", ".join(map(str, range(11))) + "]")]
+
+
+def test_two_nested_repeats_do_not_mix() -> None:
+    """Repeated parameters under an option keep their own list and stand under it."""
+    config = {"net": "cnn", "net.cnn.k.0": 3, "net.cnn.k.1": 5, "k.0": 7}
+    assert config_rows(config) == [(0, "k", "[7]"), (0, "net", "cnn"), (1, "k", "[3, 5]")]
+
+
+def _with(**changes: Any) -> dict[str, Any]:
+    counts = {**SUMMARY["trials"], **changes.pop("trials", {})}
+    return {**SUMMARY, "front": 0, "trials": counts, **changes}
+
+
+NONE = dict.fromkeys(SUMMARY["trials"], 0)
+
+
+@pytest.mark.parametrize(
+    ("summary", "title"),
+    [
+        (_with(status="queued", trials=NONE), "Waiting to start"),
+        (_with(trials=NONE), "No trial yet"),
+        (_with(status="done", trials=NONE), "Nothing was tried"),
+        (_with(status="faulted", reason="message 7 broke it"), "The study stopped on a fault"),
+        (_with(trials={**NONE, "failed": 2, "vetoed": 1, "total": 3}), "Every trial failed"),
+        (_with(reports=0), "No report yet"),
+        (_with(), "No feasible point yet"),
+        (_with(objectives=[{"name": "e", "goal": "minimize"}]), "No trial has reached a rung"),
+    ],
+)
+def test_an_empty_front_says_why(summary: dict[str, Any], title: str) -> None:
+    """Each state in which there is no front has its own reason."""
+    told, why = why_no_front(summary)
+    assert told == title
+    assert why
