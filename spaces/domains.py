@@ -50,7 +50,7 @@ class Float:
     prior: Normal | None = None
 
     def __post_init__(self) -> None:
-        prior = self.prior and (self.prior.mean, self.prior.sd)
+        prior = None if self.prior is None else (self.prior.mean, self.prior.sd)
         check_range(self.low, self.high, self.log, self.step, prior, whole=False)
         object.__setattr__(self, "low", float(self.low) + 0.0)
         object.__setattr__(self, "high", float(self.high) + 0.0)
@@ -144,7 +144,7 @@ class Int:
                 raise SpaceError(f"an int range needs whole numbers, but one is {bound!r}: use float for fractions")
             if abs(bound) > LARGEST_INT:
                 raise SpaceError(f"{bound} is beyond 2**53: choose a smaller range, or a log float")
-        prior = self.prior and (self.prior.mean, self.prior.sd)
+        prior = None if self.prior is None else (self.prior.mean, self.prior.sd)
         step = None if self.step == 1 else self.step
         check_range(self.low, self.high, self.log, step, prior, whole=True)
 

@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from numpy.random import Generator, Philox
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer
 
 from spaces import load
-from spaces.errors import StudyError
+from spaces.describe import describe
+from spaces.domains import Choice
+from spaces.errors import SpaceError, StudyError
 from spaces.forms import Goal, StudyForm
 from spaces.library import sub_space
+from spaces.nets import OPTIMIZERS
 from spaces.parse import read_space
 from spaces.problems import Path as KeyPath
 from spaces.problems import Problems
@@ -147,7 +151,8 @@ def _read(said: Any, problems: Problems, base: Path | None) -> Study:
         device=form.device,
         seed=form.seed,
     )
-    _check_describes(study, problems)
+    if task.kind == "classify":
+        _check_classify(study, problems)
     problems.raise_any()
     return study
 
@@ -205,15 +210,24 @@ def _check_objectives(form: StudyForm, task: Task | None, problems: Problems) ->
         problems.add(("objectives", name), said)
 
 
-def _check_describes(study: Study, problems: Problems) -> None:
-    """Tries the built-in task's arithmetic on some configs, so that an odd kernel or width is told before a trial."""
-    from numpy.random import Generator, Philox
-
-    from spaces.describe import describe
-    from spaces.errors import SpaceError
-
+def _check_classify(study: Study, problems: Problems) -> None:
+    """What the built-in task would refuse in each trial is told here: an unknown optimizer, an even kernel."""
+    for node in study.space.nodes:
+        if node.name != "optimizer" or not isinstance(node.domain, Choice):
+            continue
+        at: KeyPath = ("space", "optimizer", "choice")
+        for option in node.domain.options:
+            if option not in OPTIMIZERS:
+                near = did_you_mean(str(option), OPTIMIZERS)
+                problems.add((*at, str(option)), f"there is no optimizer {option!r}: {near}")
+                continue
+            takes = sorted(OPTIMIZERS[str(option)])
+            for nested in (node.options or {}).get(str(option), ()):
+                if nested.name not in takes:
+                    said = f"{option} has no {nested.name!r}: {did_you_mean(nested.name, takes)}"
+                    problems.add((*at, str(option), nested.name), said)
     rng = Generator(Philox(key=0))
-    for _ in range(16 if study.task.kind == "classify" else 0):
+    for _ in range(16):
         try:
             describe(study.task, study.space, study.space.sample(rng))
         except SpaceError as error:
