@@ -5,7 +5,8 @@ width * 2**min(i, 2) output channels, batch norm, ReLU, then a 2 x 2 max-pool (s
 the map are larger than 2. Vectors [F]: block i is a linear layer of the same width, batch norm, ReLU, no pool.
 After each block in `exits`, and always after the last, a head: average pool to a grid of 2 x 2 (images; a side of 1
 stays; cell i of a side of n covers floor(i n / 2) to ceil((i + 1) n / 2)), then linear to the classes. (A pool to one
-pixel left the first exit of digits at 8 to 53 % error after 27 epochs, the grid at 2 to 10 %.) A block has no bias in training; batch norm is folded into weight and bias for storage and export.
+pixel left the first exit of digits at 8 to 53 % error after 27 epochs, the grid at 2 to 10 %.)
+A block has no bias in training; batch norm is folded into weight and bias for storage and export.
 
 Bits. `bits` are a block's weight bits (1, 1.58, 2, 3, 4, 8 quantized per output channel; 32 float). A block of 8 bits
 or fewer also takes 8-bit inputs (`activation_bits`). A head has 8 bits when its block has 8 or fewer, else 32.
