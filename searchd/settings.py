@@ -5,7 +5,7 @@
 | SEARCHD_DATABASE | the store: `sqlite:///out/searchd.db`, `postgresql://…` | `sqlite:///out/searchd.db` |
 | SEARCHD_BROKER | the Redis-protocol server: `redis://…`, `rediss://…`, `unix:///…` | `redis://127.0.0.1:6379/0` |
 | SEARCHD_ARTIFACTS | folder of checkpoints and exported files, shared with the workers | `out` |
-| SEARCHD_HOST, SEARCHD_PORT | where the daemon listens | `127.0.0.1`, 8765 |
+| SEARCHD_HOST, SEARCHD_PORT | where the daemon listens | `127.0.0.1`, 8700 |
 | SEARCHD_TOKEN, SEARCHD_TOKEN_FILE | the bearer token, or the file that holds it (a secret's mount) | none |
 | SEARCHD_URL | where a client finds the daemon | none: read folders |
 """
@@ -36,7 +36,7 @@ class Settings(BaseModel):
     broker: str = "redis://127.0.0.1:6379/0"
     artifacts: str = Field(default="out", min_length=1)
     host: str = Field(default="127.0.0.1", min_length=1)
-    port: int = Field(default=8765, ge=0, le=65535)
+    port: int = Field(default=8700, ge=0, le=65535)
     token: SecretStr | None = None
     url: str | None = None
 
@@ -68,7 +68,7 @@ class Settings(BaseModel):
         except ValueError:
             good = False
         if not good:
-            raise ValueError(f"{value!r} is no address of a daemon: http://host:8765")
+            raise ValueError(f"{value!r} is no address of a daemon: http://host:8700")
         return value.rstrip("/")
 
     @property
