@@ -135,6 +135,15 @@ class Trial:
         self._durable = reference
         return {name: value for name, value in saved.items() if not stateful(wanted.get(name))}
 
+    def resume_file(self) -> tuple[int, Path | None]:
+        """For a task that restores itself: (steps behind it, the verified checkpoint file); (0, None) at the start."""
+        reference = self._checkpoints.usable(self._spec.checkpoint)
+        if reference is None:
+            return 0, None
+        self._loaded_step = reference.step
+        self._durable = reference
+        return reference.step, self._checkpoints.locate(reference)
+
     def steps(self) -> Iterator[int]:
         """The steps to train now, one by one: after the loaded checkpoint, or from 1."""
         if self._started:

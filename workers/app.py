@@ -1,0 +1,124 @@
+"""The Celery side of a slot: one `solo` worker, one queue, one task, JSON only.
+
+`python -P -m workers.app OPTIONS` is one slot; the supervisor (`python -P -m workers`) starts it. `solo` because it
+survives a broker's restart with a task in flight, has no forks (torch in a forked child hangs), and runs the task in
+the main thread, where SIGTERM sets a flag that the slot looks at.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import warnings
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from celery import Celery
+from celery.exceptions import Reject, SecurityWarning
+from celery.worker import state
+from pydantic import ValidationError
+
+from searchd import wire
+from workers.child import ChildOptions
+from workers.device import device
+from workers.slot import Requeue, Slot, SlotOptions
+from workers.tether import die_with
+from workers.uplink import Uplink, redis_url
+
+log = logging.getLogger("searchd.worker")
+
+VISIBILITY_S = 7 * 24 * 3600
+"""Until Celery delivers an unacknowledged message again, the same as on the sending side: above the longest job. Our
+leases notice a death sooner, and what comes again is dropped by the claim, which is remembered for twice as long."""
+
+
+def celery_url(url: str) -> str:
+    """A broker's URL as Celery spells it: `unix:///path?db=1` becomes `redis+socket:///path?virtual_host=1`."""
+    parts = urlsplit(redis_url(url))
+    if parts.scheme != "unix":
+        return url
+    database = dict(p.split("=", 1) for p in parts.query.split("&") if "=" in p).get("db", "0")
+    return f"redis+socket://{quote(parts.path)}?virtual_host={database}"
+
+
+def application(broker: str) -> Celery:
+    """A Celery application for one slot, without a result backend."""
+    app = Celery("searchd", broker=celery_url(broker), set_as_current=False)
+    app.conf.update(
+        accept_content=["json"],
+        task_serializer="json",
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=False,
+        worker_prefetch_multiplier=1,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={"visibility_timeout": VISIBILITY_S, "socket_connect_timeout": 5.0},
+    )
+    return app
+
+
+def shutting() -> bool:
+    """Whether this process was asked to end (SIGTERM or SIGINT)."""
+    return state.should_stop not in (None, False) or state.should_terminate not in (None, False)
+
+
+def serve(options: SlotOptions) -> None:
+    """Be a slot until SIGTERM."""
+    app = application(options.broker)
+    slot = Slot(options, Uplink(options.broker), shutting)
+
+    def dispatch(payload: Any) -> None:
+        read = wire.Dispatch.model_validate_json if isinstance(payload, str) else wire.Dispatch.model_validate
+        try:
+            parsed = read(payload)
+        except ValidationError as error:
+            log.error("dropped: a message that is no dispatch: %s", error)
+            return
+        try:
+            slot.run(parsed)
+        except Requeue as error:
+            raise Reject("not begun", requeue=True) from error
+
+    app.task(dispatch, name=wire.TASK)
+    worker = app.Worker(
+        hostname=options.name, pool_cls="solo", concurrency=1, queues=[wire.queue(options.device.device_class)],
+        loglevel="INFO", without_gossip=True, without_mingle=True, without_heartbeat=True, quiet=True,
+    )  # fmt: skip
+    slot.start()
+    try:
+        worker.start()
+    finally:
+        slot.end()
+
+
+def main(argv: list[str]) -> int:
+    """One JSON argument: the fields of SlotOptions, `device` and `slot` by name, `child` as a mapping. The broker's URL
+    may hold a password, so it comes in the environment, and goes no further down."""
+    given = json.loads(argv[0])
+    broker = os.environ.pop("SEARCHD_BROKER")
+    if given["parent"]:
+        die_with(given["parent"], signal.SIGTERM)
+    logging.basicConfig(
+        level=logging.INFO, format=f"%(asctime)s %(levelname)s {given['name']} %(message)s", stream=sys.stderr
+    )
+    logging.getLogger("celery").setLevel(logging.WARNING)
+    warnings.simplefilter("ignore", SecurityWarning)  # about root and pickle; this worker takes JSON only
+    options = SlotOptions(
+        name=given["name"], broker=broker, device=device(given["device"], given["slot"]),
+        child=ChildOptions.of(given["child"]), threads=given["threads"], grace_s=given["grace_s"],
+        parent=given["parent"],
+    )  # fmt: skip
+    serve(options)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

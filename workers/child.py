@@ -1,0 +1,128 @@
+"""The warm child of a slot: `python -P -m workers.child IN OUT PARENT OPTIONS`. It holds imports, data and kernels.
+
+It takes one job at a time from its slot, runs it, and says how it ended. It imports no Celery, no Redis, and torch only
+with the first task that needs it. Its standard output is the log: what a training function prints cannot disturb the
+conversation, which has descriptors of its own. After running out of memory it ends, and the slot starts a fresh one.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from searchd.wire import CheckpointRef, JobSpec
+from workers import job
+from workers.pipes import Gone, Pipes
+from workers.tether import die_with
+from workers.trial import Request
+
+OOM = "oom"
+
+
+@dataclass(frozen=True, slots=True)
+class ChildOptions:
+    """What a child may do: functions and commands allowed, folders searched for functions, where artifacts may lie."""
+
+    allow: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
+    artifacts: str | None = None
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> ChildOptions:
+        """From what JSON made of one."""
+        return cls(tuple(given["allow"]), tuple(given["path"]), given["artifacts"])
+
+
+class SlotLink:
+    """The child's end of the conversation with its slot; a trial's `Link`."""
+
+    def __init__(self, pipes: Pipes) -> None:
+        self._pipes = pipes
+        self._asked: Request | None = None
+        self._job: tuple[str, int] | None = None
+        self._waiting: list[dict[str, Any]] = []
+
+    def next_job(self) -> JobSpec:
+        """The next job; waits for it. Raises Gone when the slot is."""
+        self._asked = self._job = None
+        while True:
+            for message in self._waiting or self._pipes.receive(None):
+                if message["do"] == "run":
+                    self._waiting = []
+                    spec = JobSpec.model_validate(message["job"])
+                    self._job = (spec.id, spec.attempt)
+                    return spec
+            self._waiting = []
+
+    def report(
+        self, step: int, metrics: Mapping[str, float], points: Sequence[Mapping[str, Any]], seconds: float,
+        checkpoint: CheckpointRef | None,
+    ) -> None:  # fmt: skip
+        """Send a report and wait until the slot has sent it on: its answer may bring a stop."""
+        self._pipes.send({
+            "up": "report", "step": step, "metrics": dict(metrics), "points": [dict(p) for p in points],
+            "seconds": seconds, "checkpoint": None if checkpoint is None else checkpoint.model_dump(),
+        })  # fmt: skip
+        while not self._heard(self._pipes.receive(None)):
+            pass
+
+    def request(self) -> Request | None:
+        """What the slot asked of this job so far."""
+        while self._asked is None and (messages := self._pipes.receive(0.0)):
+            self._heard(messages)
+        return self._asked
+
+    def ended(self, end: job.End) -> None:
+        self._pipes.send({
+            "up": "ended", "outcome": end.outcome, "step": end.step, "reason": end.reason, "error": end.error,
+            "checkpoint": None if end.checkpoint is None else end.checkpoint.model_dump(),
+            "result": end.result, "seconds": end.seconds,
+        })  # fmt: skip
+
+    def _heard(self, messages: list[dict[str, Any]]) -> bool:
+        """Take note of what came; True when it acknowledges a report. Requests for other jobs are too late."""
+        acknowledged = False
+        for message in messages:
+            match message["do"]:
+                case "ack":
+                    acknowledged = True
+                case "stop" | "halt" if (message["job"], message["attempt"]) == self._job:
+                    self._asked = Request(message["do"], message["reason"])
+                case "run":
+                    self._waiting.append(message)
+        return acknowledged
+
+
+def main(argv: list[str]) -> int:
+    source, sink, parent = (int(a) for a in argv[:3])
+    die_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C in the terminal is the supervisor's to hand on
+    for descriptor in (source, sink):
+        os.set_inheritable(descriptor, False)
+    faulthandler.enable()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    options = ChildOptions.of(json.loads(argv[3]))
+    sys.path.extend(p for p in options.path if p not in sys.path)  # last: a user's folder shadows none of ours
+    link = SlotLink(Pipes(source, sink))
+    artifacts = None if options.artifacts is None else Path(options.artifacts)
+    try:
+        while True:
+            spec = link.next_job()
+            end = job.run(spec, link, options.allow, options.path, artifacts)
+            link.ended(end)
+            if end.reason == OOM:
+                return 0
+    except Gone:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

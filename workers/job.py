@@ -1,0 +1,133 @@
+"""One job in the child: its task is looked up, run, and its end told apart: finished, lost, failed, stopped."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from searchd.errors import Missing, NotFound, Refused, SearchdError
+from searchd.wire import CheckpointRef, JobSpec, Outcome
+from workers.state import seed_everything
+from workers.tasks import Runner, resolve
+from workers.trial import Ending, Link, Trial
+
+log = logging.getLogger("searchd.worker")
+
+ERROR_CHARS = 20_000
+ENDED_EARLY = (
+    "the training function returned after step {step} of a job that goes on; "
+    "let its loop run over trial.steps() to the end"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a job ended; the fields of `wire.Ended`."""
+
+    outcome: Outcome
+    step: int = 0
+    reason: str = ""
+    error: str = ""
+    checkpoint: CheckpointRef | None = None
+    result: dict[str, Any] | None = None
+    seconds: float = 0.0
+
+
+def run(
+    spec: JobSpec, link: Link, allow: tuple[str, ...] = (), path: tuple[str, ...] = (), artifacts: Path | None = None
+) -> End:
+    """Run one job to its end; never raises for what a task does. `artifacts`: the folder that jobs may write in."""
+    began = time.monotonic()
+    trial: Trial | None = None
+    try:
+        root = artifact_root(spec.artifacts, artifacts)
+        runner = resolve(spec.task, allow, path)
+        seed_everything(spec.seed)
+        trial = Trial(spec, link, root)
+        end = _by_kind(runner, trial, spec, link)
+    except Ending as ending:
+        end = End(ending.outcome, _step(trial), ending.reason, ending.error)
+    except (Exception, SystemExit) as error:
+        if trial is not None:
+            trial.abandon()
+        reason, text = explain(error)
+        end = End("failed", _step(trial), reason, text)
+    log.info("job %s attempt %d: %s %s", spec.id, spec.attempt, end.outcome, end.reason)
+    return End(
+        end.outcome, end.step, end.reason, end.error, None if trial is None else trial.durable, end.result,
+        time.monotonic() - began,
+    )  # fmt: skip
+
+
+def _by_kind(runner: Runner, trial: Trial, spec: JobSpec, link: Link) -> End:
+    match spec.kind:
+        case "train":
+            runner.train(trial)
+            trial.close()
+            asked = link.request()
+            if trial.step >= spec.until:
+                return End("finished", trial.step)
+            if asked is not None:
+                return End("stopped" if asked.kind == "stop" else "lost", trial.step, asked.reason)
+            return End("failed", trial.step, "ended early", ENDED_EARLY.format(step=trial.step))
+        case "measure":
+            if runner.measure is None:
+                raise Refused(f"task {runner.name} cannot be measured; only the built-in task can")
+            return End("finished", result=dict(runner.measure(spec)))
+        case "export":
+            if runner.export is None:
+                raise Refused(f"task {runner.name} cannot be exported; only the built-in task can")
+            return End("finished", spec.until, result=dict(runner.export(trial, spec)))
+
+
+def artifact_root(wanted: str, allowed: Path | None) -> Path:
+    """Where a job's files go. With `allowed` a relative root lies in it, and one outside is Refused."""
+    if allowed is None:
+        return Path(wanted).absolute()
+    root = (allowed.absolute() / wanted).resolve()
+    if not root.is_relative_to(allowed.resolve()):
+        raise Refused(
+            f"the study's artifacts are at {wanted}, outside the folder {allowed} that this worker may write in; "
+            "start daemon and workers with the same --artifacts"
+        )
+    return root
+
+
+def explain(error: BaseException) -> tuple[str, str]:
+    """(a short word, the text for a person) of what a task raised; our own errors carry no traceback."""
+    match error:
+        case MemoryError():
+            return "oom", _trace(error) or "out of memory"
+        case RuntimeError() if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
+            return "oom", _trace(error)
+        case Refused():
+            return "refused", str(error)
+        case NotFound() | Missing():
+            return "not found", str(error)
+        case SearchdError():
+            return "error", str(error)
+        case SystemExit():
+            return "exception", f"the training function called sys.exit({error.code!r}); return from it instead"
+    return "exception", _trace(error)
+
+
+def _trace(error: BaseException) -> str:
+    """The traceback from the user's first frame on, its end when it is long."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_globals.get("__name__") == __name__:
+        frame = frame.tb_next
+    try:
+        lines = traceback.format_exception(type(error), error, frame)
+    except MemoryError:
+        return ""
+    return "".join(lines)[-ERROR_CHARS:]
+
+
+def _step(trial: Trial | None) -> int:
+    return 0 if trial is None else trial.step
+
+

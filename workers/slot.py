@@ -1,0 +1,173 @@
+"""A slot: one Celery `solo` worker that serves one device, one job at a time, through its warm child.
+
+The Celery task is thin. It claims the job, hands it to the child, sends up what the child says and its own beats, and
+hands down what is asked. Whatever the child does, the slot lives: killed, it is `lost`; crashed, out of memory, over
+its time, it is `failed`; and the next job gets a fresh child.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from searchd.errors import Unreachable
+from searchd.wire import BEAT_S, Begun, Dispatch, Ended, JobSpec, WorkerInfo
+from workers.child import ChildOptions
+from workers.device import Device
+from workers.relay import LOOK_S, SHUT_DOWN, Relay, who
+from workers.uplink import Uplink
+from workers.warm import Warm
+
+log = logging.getLogger("searchd.worker")
+
+
+class Requeue(Exception):
+    """The job was not begun and this worker goes away: its message belongs back into the queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotOptions:
+    """`name` is unique among workers; `grace_s`: what a job gets to write its checkpoint when the worker is shut down;
+    `parent`: the supervisor's process id (the slot ends with it), 0 for none."""
+
+    name: str
+    broker: str
+    device: Device
+    child: ChildOptions
+    threads: int | None = None
+    grace_s: float = 5.0
+    parent: int = 0
+
+
+class Slot:
+    """Runs dispatches. `shutting` says whether this process was asked to end."""
+
+    def __init__(self, options: SlotOptions, uplink: Uplink, shutting: Callable[[], bool]) -> None:
+        self._options = options
+        self._uplink = uplink
+        self._shutting = shutting
+        self._warm = Warm(options.child, options.device.environment(options.threads))
+        self._doing: JobSpec | None = None
+        self._since = time.time()
+        self._over = threading.Event()
+        self._saying = threading.Lock()
+
+    # life
+
+    def start(self) -> None:
+        """Account for a predecessor that died, start the child and the heartbeat."""
+        self._bury_predecessor()
+        self._warm.ensure()
+        threading.Thread(target=self._heartbeat, name="heartbeat", daemon=True).start()
+
+    def end(self) -> None:
+        """End the child, and be forgotten."""
+        self._over.set()
+        self._warm.end()
+        self._uplink.forget(self._options.name)
+
+    def _bury_predecessor(self) -> None:
+        """A slot of this name died a moment ago: its job is lost, and nobody need wait for the lease to run out."""
+        doing = self._uplink.predecessor(self._options.name)
+        if doing is not None:
+            lost = Ended.model_validate_json(doing)
+            log.warning("job %s attempt %d was lost with the slot that ran it", lost.job, lost.attempt)
+            self._uplink.send(lost)
+
+    def _heartbeat(self) -> None:
+        """In a thread of its own, so that an idle slot is seen too; and ends a slot that outlived its supervisor."""
+        while not self._over.is_set():
+            self._say()
+            self._over.wait(BEAT_S)
+            if self._options.parent and os.getppid() != self._options.parent:
+                os.kill(os.getpid(), signal.SIGTERM)
+                if not self._over.wait(self._options.grace_s + 5.0):
+                    self._warm.end()
+                    os._exit(1)
+
+    def _say(self) -> None:
+        """Tell what this worker is and does; one at a time, so that what is older is never written last."""
+        with self._saying:
+            self._tell()
+
+    def _tell(self) -> None:
+        spec, options = self._doing, self._options
+        state: Literal["idle", "busy", "stopping"]
+        state = "stopping" if self._shutting() else "idle" if spec is None else "busy"
+        info = WorkerInfo(
+            name=options.name, device_class=options.device.device_class, device=options.device.identity,
+            host=socket.gethostname(), pid=os.getpid(), child_pid=self._warm.pid, state=state,
+            job=None if spec is None else spec.id, since=self._since, functions=options.child.allow,
+        )  # fmt: skip
+        last_words = None
+        if spec is not None:
+            last_words = self._lost(spec, "worker slot killed").model_dump_json()
+        self._uplink.info(info, last_words)
+
+    # jobs
+
+    def run(self, dispatch: Dispatch) -> None:
+        """Run the jobs of a dispatch. Raises Requeue when none was begun before a shutdown."""
+        beat_s = min(BEAT_S, dispatch.lease_s / 5)
+        for number, spec in enumerate(dispatch.jobs):
+            if self._shutting():
+                if number == 0:
+                    raise Requeue
+                self._finish(self._lost(spec, SHUT_DOWN))
+            elif self._claim(spec):
+                self._begin(spec)
+                try:
+                    self._finish(self._relay(spec, beat_s).to_the_end())
+                finally:
+                    self._idle()
+            else:
+                log.info("dropped: job %s attempt %d was begun before", spec.id, spec.attempt)
+
+    def _claim(self, spec: JobSpec) -> bool:
+        begun = Begun(**who(spec, self._options.name), device=self._options.device.identity)
+        while True:
+            try:
+                return self._uplink.claim(spec, begun)
+            except Unreachable as error:
+                if self._shutting():
+                    raise Requeue from error
+                time.sleep(LOOK_S)
+
+    def _begin(self, spec: JobSpec) -> None:
+        log.info("job %s attempt %d: %s from %d to %d", spec.id, spec.attempt, spec.kind, spec.since, spec.until)
+        self._doing, self._since = spec, time.time()
+        self._warm.ensure()
+        self._say()
+
+    def _idle(self) -> None:
+        self._doing, self._since = None, time.time()
+        self._say()
+        if not self._shutting():
+            self._warm.ensure()
+
+    def _relay(self, spec: JobSpec, beat_s: float) -> Relay:
+        options = self._options
+        return Relay(spec, self._warm, self._uplink, options.name, beat_s=beat_s, grace_s=options.grace_s,
+                     shutting=self._shutting)  # fmt: skip
+
+    def _lost(self, spec: JobSpec, reason: str) -> Ended:
+        return Ended(**who(spec, self._options.name), outcome="lost", reason=reason, step=spec.since)
+
+    def _finish(self, ended: Ended) -> None:
+        """Send the end and stay until it is up; a broker that is away is waited for, but not beyond a shutdown."""
+        self._uplink.send(ended)
+        leave_at: float | None = None
+        while not self._uplink.drain(ended.job):
+            if self._shutting():
+                leave_at = leave_at or time.monotonic() + self._options.grace_s
+                if time.monotonic() > leave_at:
+                    log.error("job %s: its end (%s) could not be sent before the shutdown", ended.job, ended.outcome)
+                    return
+            time.sleep(LOOK_S)

@@ -1,0 +1,184 @@
+"""A user's program as a training task: the config goes in as JSON, JSON lines on its standard output are reports.
+
+The program finds its config (nested) on standard input and in the file `$SEARCHD_CONFIG`; argv may hold `{config}`
+(that file), `{seed}`, `{since}`, `{checkpoint}`, `{files}`, `{trial}`, `{python}` and any active parameter (`{lr}`,
+`{optimizer.sgd.lr}`). Each line of JSON is a report: `{"step": 1, "val_error": 0.2}` (without `step`: the next one),
+with `"points": [...]` and `"checkpoint": "FILE"` if it wants: a file in `$SEARCHD_FILES` that stays as it is until
+the next report (name it after the step). It is copied, and a later job gets the copy as `$SEARCHD_CHECKPOINT`, with the
+steps that it has behind it as `$SEARCHD_SINCE`. Other lines go to the log.
+A program runs its steps one after the other until it gets SIGTERM; it need not know how many there are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from searchd.errors import NotFound, Refused
+from workers.checkpoints import write_atomically
+from workers.pipes import CHUNK
+from workers.tether import tied
+from workers.trial import Ending, Trial
+
+TAIL_CHARS = 4000
+END_S = 3.0
+LOOK_S = 0.1
+
+
+def runner(argv: list[str], allow: tuple[str, ...], path: tuple[str, ...]) -> Callable[[Trial], None]:
+    """The training function that runs `argv`, in the first folder of `path`. Refused when not allow-listed."""
+    if not argv:
+        raise NotFound("task command has an empty argv; give the program and its arguments as a list")
+    if not any(entry == "command" or fnmatchcase(f"command:{argv[0]}", entry) for entry in allow):
+        listed = ", ".join(allow) or "nothing"
+        raise Refused(
+            f"command {argv[0]!r} is not on this worker's allow-list, which has {listed}; "
+            f"start the worker with --allow command:{argv[0]} to run it, or with --allow command for any"
+        )
+    return lambda trial: train(trial, argv, path[0] if path else None)
+
+
+def train(trial: Trial, argv: list[str], folder: str | None) -> None:
+    """Run the program over this job's steps."""
+    since, file = trial.resume_file()
+    config = trial.files / "config.json"
+    write_atomically(config, json.dumps(trial.config, indent=1).encode())
+    known = {
+        "config": str(config), "seed": str(trial.seed), "since": str(since),
+        "checkpoint": str(file or ""), "files": str(trial.files), "trial": str(trial.number),
+    }  # fmt: skip
+    program = Program(fill(argv, known | {"python": sys.executable}, trial.flat), folder, known, trial)
+    try:
+        report: dict[str, Any] | None = None
+        for step in trial.steps():
+            while report is None or report["step"] < step:
+                report = program.report(step)
+                if report is None:
+                    return
+            if report["step"] == step:
+                _hand_over(trial, step, report)
+                report = None
+    finally:
+        program.end()
+
+
+def _hand_over(trial: Trial, step: int, report: Mapping[str, Any]) -> None:
+    """One line of the program as a report, and its checkpoint made ours."""
+    metrics = {k: v for k, v in report.items() if k not in ("step", "points", "checkpoint")}
+    if report.get("checkpoint"):
+        file = trial.files / str(report["checkpoint"])
+        try:
+            trial.checkpointed(trial.checkpoints.adopt(step, file))
+        except OSError as error:
+            raise Ending("failed", "no checkpoint", f"step {step}: {file} cannot be read: {error.strerror}") from error
+    try:
+        trial.report(metrics, points=report.get("points"))
+    except (TypeError, AttributeError) as error:
+        raise Ending("failed", "bad report", f"step {step}: {error}") from error
+
+
+def fill(argv: list[str], known: Mapping[str, str], flat: Mapping[str, Any]) -> list[str]:
+    """argv with every `{name}` replaced. NotFound for a name that is neither ours nor an active parameter."""
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1]
+        if name in known:
+            return known[name]
+        if name in flat:
+            return str(flat[name])
+        raise NotFound(
+            f"{{{name}}} in the command is neither one of {', '.join(sorted(known))} nor an active parameter of this "
+            f"trial ({', '.join(sorted(flat))}); read conditional parameters from the file {{config}}"
+        )
+
+    return [re.sub(r"\{([A-Za-z_][\w.]*)\}", value, part) for part in argv]
+
+
+class Program:
+    """The running program. It dies with this process, and its whole group is ended with it."""
+
+    def __init__(self, argv: list[str], folder: str | None, known: Mapping[str, str], trial: Trial) -> None:
+        self._trial = trial
+        self._lines: list[dict[str, Any]] = []
+        self._rest = {"out": b"", "err": b""}
+        self._tail = ""
+        env = os.environ | {f"SEARCHD_{name.upper()}": value for name, value in known.items()}
+        with Path(known["config"]).open("rb") as config:
+            self._process = subprocess.Popen(
+                tied(argv), cwd=folder, env=env, stdin=config, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                start_new_session=True,
+            )  # fmt: skip
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._open = {"out": self._process.stdout, "err": self._process.stderr}
+
+    def report(self, step: int) -> dict[str, Any] | None:
+        """The next report with its step; None when the job was asked to end. Ends the job if the program did."""
+        while not self._lines:
+            if self._trial.stopping:
+                return None
+            self._read()
+            if not self._lines and not self._open:
+                self._ended(step)
+        line = self._lines.pop(0)
+        line.setdefault("step", step)
+        if not isinstance(line["step"], int):
+            raise Ending("failed", "bad report", f"the step of a report is {line['step']!r}, not a whole number")
+        return line
+
+    def _ended(self, step: int) -> None:
+        code = self._process.wait()
+        if code == 0:
+            raise Ending(
+                "failed", f"ended at step {step - 1}",
+                f"the command ended after step {step - 1}, but the trial goes on; let it run until it gets SIGTERM",
+            )  # fmt: skip
+        reason = f"exit code {code}" if code > 0 else f"killed by {signal.Signals(-code).name}"
+        raise Ending("failed", reason, self._tail.strip() or "the command wrote nothing to standard error")
+
+    def _read(self) -> None:
+        """What both streams hold now; waits a moment when they hold nothing."""
+        ready = select.select([s.fileno() for s in self._open.values()], [], [], LOOK_S)[0]
+        for name, stream in list(self._open.items()):
+            if stream.fileno() not in ready:
+                continue
+            data = os.read(stream.fileno(), CHUNK)
+            if not data:
+                del self._open[name]
+                data = b"\n" if self._rest[name] else b""
+            *lines, self._rest[name] = (self._rest[name] + data).split(b"\n")
+            for line in lines:
+                self._line(name, line.decode(errors="replace"))
+
+    def _line(self, name: str, line: str) -> None:
+        if name == "out" and line.lstrip().startswith("{"):
+            with contextlib.suppress(json.JSONDecodeError):
+                self._lines.append(json.loads(line))
+                return
+        if name == "err":
+            self._tail = f"{self._tail}{line}\n"[-TAIL_CHARS:]
+        print(line, file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """SIGTERM, a moment, SIGKILL for all of its group."""
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(END_S)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()
