@@ -97,8 +97,12 @@ class SqlReader:
         found = self._rows(StudyRow, _select(StudyRow, "id"), id=study)
         return found[0] if found else None
 
-    def events(self, study: str, after: int = 0, limit: int | None = None) -> list[EventRow]:
+    def events(
+        self, study: str, after: int = 0, limit: int | None = None, kinds: Iterable[str] | None = None
+    ) -> list[EventRow]:
         query = _EVENTS if limit is None else _EVENTS.limit(max(limit, 0))
+        if kinds is not None:
+            query = query.where(events.c.kind.in_(sorted(set(kinds))))
         return self._rows(EventRow, query, study=study, after=after)
 
     def trials(self, study: str) -> list[TrialRow]:

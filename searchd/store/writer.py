@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any
@@ -85,9 +85,11 @@ class SqlTransaction(SqlReader):
             self._connection.execute(_ADD_METRICS, self._new_metrics)
             self._new_metrics = []
 
-    def events(self, study: str, after: int = 0, limit: int | None = None) -> list[EventRow]:
+    def events(
+        self, study: str, after: int = 0, limit: int | None = None, kinds: Iterable[str] | None = None
+    ) -> list[EventRow]:
         self.flush()
-        return super().events(study, after, limit)
+        return super().events(study, after, limit, kinds)
 
     def reports(self, study: str, trial: int | None = None) -> list[ReportRow]:
         self.flush()
