@@ -73,7 +73,6 @@ def front(
         marks.ring(figure, rows[x.name], rows[y.name], 20)
     for which, of in (("x", x), ("y", y)):
         marks.axis(figure, which, of, [*shown[of.name], *cloud[of.name]])
-        marks.bounds(figure, which, of)
     return figure
 
 
@@ -245,9 +244,7 @@ def sparkline(
 def _points(figure: go.Figure, shown: pd.DataFrame, x: Metric, y: Metric, shade: Metric | None) -> None:
     marker: dict[str, Any] = {"size": 12, "color": theme.FRONT, "line": {"color": theme.PAPER, "width": 1.5}}
     if shade is not None and shade.name in shown.columns and shown[shade.name].notna().any():
-        tone = pd.to_numeric(shown[shade.name], errors="coerce")
-        marker |= {"color": tone.tolist(), "colorscale": theme.SCALE, "colorbar": marks.colourbar(shade)}
-        marker["showscale"] = True
+        marker |= marks.shade(shade, shown[shade.name])
     said = [m for m in (x, y, shade) if m is not None]
     marks.dots(
         figure,

@@ -67,6 +67,13 @@ def at_step(curves_frame: pd.DataFrame, step: int, goal: str | None = "minimize"
     return rows
 
 
+def compare_step(curves_frame: pd.DataFrame, rung_steps: Iterable[int]) -> int | None:
+    """The deepest rung that at least three trials have reported, to compare them at; else the first step there is."""
+    counts = curves_frame.groupby("step")["trial"].nunique()
+    offered = [s for s in sorted(rung_steps) if s in counts.index] or [int(s) for s in counts.index]
+    return next((s for s in reversed(offered) if counts[s] >= 3), offered[0] if offered else None)
+
+
 def rungs(answer: Sequence[Answer]) -> pd.DataFrame:
     """One row a trial in a rung: `bracket, rung, step, trial, value, state`; `rung` counts from 0 in its bracket."""
     rows = []
@@ -142,7 +149,9 @@ def parameters(answer: Sequence[Answer], most: int = 12) -> pd.DataFrame:
     varying = [c for c, n in distinct.items() if n > 1]
     while len(varying) > most:
         varying.remove(max(varying, key=lambda c: (frame[c].isna().sum(), varying.index(c))))
-    return frame[["trial", *varying]]
+    stems = {c: str(c).partition(".")[0].partition(" ")[0] for c in frame.columns}
+    first = list(dict.fromkeys(stems.values()))
+    return frame[["trial", *sorted(varying, key=lambda c: first.index(stems[c]))]]
 
 
 def _merged(config: Answer) -> dict[str, Any]:

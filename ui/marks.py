@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from ui import theme
-from ui.units import Metric
+from ui.units import Metric, number
 
 
 def blank(height: int, **layout: Any) -> go.Figure:
@@ -48,19 +48,60 @@ def blank(height: int, **layout: Any) -> go.Figure:
 
 
 def axis(figure: go.Figure, which: str, of: Metric, values: Iterable[Any], log: bool | None = None) -> None:
-    """Title with unit and direction; logarithmic when the values are positive and span a factor of 20."""
+    """Title with unit and direction, and the range of the values; logarithmic when they are positive and wide.
+
+    A bound is drawn where it lies near the values; one far off would squeeze them, so it is named in the title.
+    """
     seen = [float(v) for v in values if v is not None and math.isfinite(v)]
-    if log is None:
-        log = bool(seen) and min(seen) > 0 and max(seen) / min(seen) >= 20
-    text = of.title + (f" <span style='color:{theme.MUTED}'>· {of.direction}</span>" if of.direction else "")
-    settings: dict[str, Any] = {"title": {"text": text, "standoff": 10}}
+    log = wide(seen) if log is None else log
+    settings: dict[str, Any] = {}
+    low, high = _range(seen, log)
+    far = ""
+    for bound, word in ((of.at_most, "at most"), (of.at_least, "at least")):
+        if bound is None:
+            continue
+        at = math.log10(bound) if log and bound > 0 else bound
+        if seen and not low - (high - low) <= at <= high + (high - low):
+            far += f" · {word} {of.text(bound)}"
+            continue
+        low, high = min(low, at), max(high, at)
+        _bound(figure, which, bound, f"{word} {of.text(bound)}")
+    if seen:
+        pad = 0.06 * (high - low)
+        settings["range"] = [low - pad, high + pad]
+    small = (f" · {of.direction}" if of.direction else "") + far
+    text = of.title + (f" <span style='color:{theme.MUTED}'>{small}</span>" if small else "")
+    settings["title"] = {"text": text, "standoff": 10}
     if log:
-        settings |= {"type": "log", "dtick": "D2" if max(seen) / min(seen) < 300 else 1}
+        settings |= {"type": "log", "dtick": "D2" if high - low < 2.5 else 1}
     if of.counted:
         settings["tickformat"] = "~s"
     elif log:
         settings["tickformat"] = "~g"
     (figure.update_xaxes if which == "x" else figure.update_yaxes)(**settings)
+
+
+def wide(seen: Collection[float], factor: float = 20.0) -> bool:
+    """Whether the values are positive and span at least `factor`: then a logarithm shows them better."""
+    return bool(seen) and min(seen) > 0 and max(seen) / min(seen) >= factor
+
+
+def _range(seen: Collection[float], log: bool) -> tuple[float, float]:
+    """The lowest and highest value (log10 of them), apart from each other."""
+    if not seen:
+        return 0.0, 1.0
+    low, high = min(seen), max(seen)
+    if log:
+        low, high = math.log10(low), math.log10(high)
+    room = (abs(low) * 0.1 or 1.0) if high == low else 0.0
+    return low - room, high + room
+
+
+def _bound(figure: go.Figure, which: str, bound: float, text: str) -> None:
+    draw = figure.add_vline if which == "x" else figure.add_hline
+    dash = {"color": theme.BOUND, "width": 1, "dash": "dash"}
+    note = {"text": text, "font": {"size": 10, "color": theme.BOUND}}
+    draw(**{which: bound}, line=dash, layer="below", annotation=note)
 
 
 def dots(
@@ -86,23 +127,13 @@ def guides(figure: go.Figure, steps: Iterable[int], last: int) -> None:
             figure.add_vline(x=step, line={"color": theme.LINE, "width": 1, "dash": "dot"}, layer="below")
 
 
-def bounds(figure: go.Figure, which: str, of: Metric) -> None:
-    """A dashed line at each bound of an objective, with its value."""
-    for bound, word in ((of.at_most, "at most"), (of.at_least, "at least")):
-        if bound is None:
-            continue
-        draw = figure.add_vline if which == "x" else figure.add_hline
-        note = {"text": f"{word} {of.text(bound)}", "font": {"size": 10, "color": theme.BOUND}}
-        draw(
-            **{which: bound},
-            line={"color": theme.BOUND, "width": 1, "dash": "dash"},
-            layer="below",
-            annotation=note,
-        )
+def shade(of: Metric, values: pd.Series[Any]) -> dict[str, Any]:
+    """The part of a marker that colours it by a metric, light to dark, with the bar that explains it.
 
-
-def colourbar(of: Metric) -> dict[str, Any]:
-    """The bar that explains a colour by a metric."""
+    A wide metric is coloured by its logarithm. A missing value has no colour.
+    """
+    tone = pd.to_numeric(values, errors="coerce")
+    seen = [float(v) for v in tone.dropna() if math.isfinite(v)]
     small = {"size": 11, "color": theme.MUTED}
     bar: dict[str, Any] = {
         "title": {"text": of.title, "side": "right", "font": small},
@@ -111,9 +142,14 @@ def colourbar(of: Metric) -> dict[str, Any]:
         "tickfont": {"size": 10, "color": theme.MUTED},
         "len": 0.9,
     }
-    if of.counted:
+    if wide(seen):
+        low, high = math.log10(min(seen)), math.log10(max(seen))
+        ticks = [low + (high - low) * i / 4 for i in range(5)]
+        bar |= {"tickvals": ticks, "ticktext": [of.text(10**t) if of.unit == "B" else number(10**t) for t in ticks]}
+        tone = tone.map(lambda v: math.log10(v) if v > 0 else math.nan)
+    elif of.counted:
         bar["tickformat"] = "~s"
-    return bar
+    return {"color": nulls(tone), "colorscale": theme.SCALE, "colorbar": bar, "showscale": True}
 
 
 def said(of: Metric, which: str) -> str:

@@ -29,7 +29,9 @@ def parallel(
     dimensions = [dimension(str(c), joined[c]) for c in parameters.columns if c != "trial"]
     dimensions += [dimension(o.title, joined[o.name], counted=o.counted) for o in shown]
     first, tone = shown[0], pd.to_numeric(joined[names[0]])
-    reverse = first.goal != "maximize"
+    paint = marks.shade(first, tone)
+    if first.goal != "maximize":
+        paint["colorscale"] = [(1 - a, c) for a, c in reversed(theme.SCALE)]
     figure.add_trace(
         go.Parcoords(
             dimensions=dimensions,
@@ -38,14 +40,7 @@ def parallel(
             rangefont={"size": 1, "color": "rgba(0,0,0,0)"},
             labelangle=-18,
             labelside="top",
-            line={
-                "color": tone.tolist(),
-                "colorscale": [(1 - a, c) for a, c in reversed(theme.SCALE)] if reverse else theme.SCALE,
-                "cmin": float(tone.quantile(0.0 if reverse else 0.1)),
-                "cmax": float(tone.quantile(0.9 if reverse else 1.0)),
-                "showscale": True,
-                "colorbar": marks.colourbar(first),
-            },
+            line=paint,
             unselected={"line": {"color": theme.FAINT, "opacity": 0.12}},
         )
     )

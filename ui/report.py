@@ -18,8 +18,10 @@ import pandas as pd
 from searchd.client import Client
 from searchd.errors import SearchdError
 from ui import frames, theme
+from ui.charts import attained
+from ui.marks import wide
 from ui.report_page import Answers, page
-from ui.units import Metric
+from ui.units import Metric, number
 
 
 def write(client: Client, study: str, folder: Path, now: float | None = None) -> list[Path]:
@@ -56,8 +58,7 @@ def png(points: pd.DataFrame, trials: pd.DataFrame, objectives: Sequence[Metric]
 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-
-    from ui.charts import attained
+    from matplotlib.ticker import LogLocator, NullLocator
 
     first, others = objectives[0], list(objectives[1:3]) or [Metric("step", "step")]
     figure = Figure(figsize=(6.4 * len(others), 4.6), dpi=130, facecolor=theme.PAPER, layout="constrained")
@@ -85,8 +86,13 @@ def png(points: pd.DataFrame, trials: pd.DataFrame, objectives: Sequence[Metric]
                      label="front", zorder=3)  # fmt: skip
         for which, metric in (("x", of), ("y", first)):
             values = pd.concat([shown[metric.name], cloud[metric.name]])
-            if values.min() > 0 and values.max() / values.min() >= 20:
+            if wide([float(v) for v in values]):
                 (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+                along = axes.xaxis if which == "x" else axes.yaxis
+                along.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+                along.set_minor_locator(NullLocator())
+            if metric.counted or wide([float(v) for v in values]):
+                (axes.xaxis if which == "x" else axes.yaxis).set_major_formatter(lambda v, _, of=metric: _short(of, v))
         axes.legend(frameon=False, fontsize=9, labelcolor=theme.MUTED)
     figure.suptitle(f"{name}: {len(points)} points on the front", color=theme.INK, fontsize=12)
     held = io.BytesIO()
@@ -98,6 +104,10 @@ def _both(frame: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     if x not in frame.columns or y not in frame.columns:
         return pd.DataFrame({x: pd.Series(dtype=float), y: pd.Series(dtype=float)})
     return frame.assign(**{n: pd.to_numeric(frame[n], errors="coerce") for n in {x, y}}).dropna(subset=[x, y])
+
+
+def _short(of: Metric, value: float) -> str:
+    return of.text(value) if of.unit == "B" else number(value)
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -118,8 +118,10 @@ def _figures(
     if curve["value"].notna().any():
         ladders = sorted({int(s) for ladder in told.summary.get("ladders") or () for s in ladder})
         status = {int(t): str(s) for t, s in zip(trials["trial"], trials["status"], strict=True)}
-        figure = charts.curves(curve, first, status=status, rungs=ladders, unit=unit)
-        found["curves"] = (figure, "Learning curves", f"{first.title} by {unit}; dotted lines are rungs.")
+        step = frames.compare_step(curve, ladders)
+        figure = charts.curves(curve, first, status=status, rungs=ladders, step=step, unit=unit)
+        why = f"{first.title} by {unit}; dotted lines are rungs. Blue: the best three at {unit} {step}."
+        found["curves"] = (figure, "Learning curves", why)
     rungs = frames.rungs(told.rungs)
     for bracket in sorted({int(b) for b in rungs["bracket"]}):
         rows = rungs[rungs["bracket"] == bracket]

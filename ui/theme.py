@@ -22,12 +22,12 @@ SCALE = ((0.0, "#7dd3fc"), (0.35, "#3b82f6"), (0.7, "#4338ca"), (1.0, "#1e1b4b")
 
 STATUS = {
     "queued": "#98a2b3",
-    "waiting": "#98a2b3",
+    "waiting": "#b3bccb",
     "running": "#2563eb",
     "verifying": "#7c3aed",
-    "paused": "#d97706",
+    "paused": "#7d8fb3",
     "promoted": "#0f766e",
-    "done": "#15803d",
+    "done": "#22a34a",
     "stopped": "#64748b",
     "failed": "#dc2626",
     "faulted": "#dc2626",

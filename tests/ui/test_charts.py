@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -48,13 +49,23 @@ def test_the_selected_point_has_a_ring() -> None:
     assert not [t for t in charts.front(POINTS, LATENCY, ERROR).data if t.name == "selected"]
 
 
-def test_axes_say_unit_direction_and_bound() -> None:
-    """An axis names its unit and which way is better; a bound is drawn with its value."""
+def test_axes_say_unit_and_direction() -> None:
+    """An axis names its unit and which way is better."""
     figure = charts.front(POINTS, LATENCY, ERROR)
     assert figure.layout.xaxis.title.text.startswith("latency (ms)")
     assert "lower is better" in figure.layout.yaxis.title.text
-    assert [a.text for a in figure.layout.annotations] == ["at most 1 ms"]
-    assert figure.layout.shapes[0].x0 == 1.0
+
+
+def test_a_bound_is_a_line_where_it_is_near_and_a_word_where_it_is_far() -> None:
+    """A bound near the values is a line inside the axis; one far off does not squeeze them and stands in the title."""
+    near = charts.front(POINTS, replace(LATENCY, at_most=0.08), ERROR)
+    assert [a.text for a in near.layout.annotations] == ["at most 80 µs"]
+    assert near.layout.shapes[0].x0 == 0.08
+    assert near.layout.xaxis.range[1] > 0.08
+    far = charts.front(POINTS, LATENCY, ERROR)
+    assert not far.layout.shapes
+    assert "at most 1 ms" in far.layout.xaxis.title.text
+    assert far.layout.xaxis.range[1] < 0.1
 
 
 def test_a_wide_span_is_logarithmic() -> None:

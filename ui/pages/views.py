@@ -105,7 +105,7 @@ def curves(look: Look) -> None:
         step = None
         if offered:
             counts = frame.groupby("step")["trial"].nunique()
-            deepest = next((s for s in reversed(offered) if counts[s] >= 3), offered[0])
+            deepest = frames.compare_step(frame, rungs) or offered[0]
             step = st.selectbox(
                 f"Compare at {look.unit}",
                 offered,
