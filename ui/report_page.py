@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 import yaml
 from plotly.offline import get_plotlyjs
 
-from ui import charts, frames, html, theme
+from ui import charts, frames, pieces, theme
 from ui.parallel import parallel
 from ui.units import Metric
 from ui.wording import config_line, why_no_front
@@ -64,7 +64,7 @@ def page(told: Answers, now: float) -> str:
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{name} · searchd report</title><style>{style}</style></head><body><main>
 {_head(told.summary)}
-{html.strip(html.tiles(told.summary, metrics))}
+{pieces.strip(pieces.tiles(told.summary, metrics))}
 {"".join(sections)}
 <footer>Written by searchd on {written}. This file needs no network.</footer></main>
 <script type="application/json" id="data">{_safe(json.dumps(data, allow_nan=False))}</script>
@@ -76,7 +76,7 @@ def _head(summary: Mapping[str, Any]) -> str:
     started = datetime.fromtimestamp(summary["created"], UTC).strftime("%Y-%m-%d %H:%M UTC")
     reason = f" · {summary['reason']}" if summary.get("reason") else ""
     return (
-        f'<div class="sd-head"><h1>{escape(summary["name"])}</h1>{html.badge(summary["status"])}'
+        f'<div class="sd-head"><h1>{escape(summary["name"])}</h1>{pieces.badge(summary["status"])}'
         f'<span class="sd-note">{escape(summary["scheduler"])} × {escape(summary["searcher"])} · begun {started}'
         f"{escape(reason)}</span></div>"
     )
@@ -135,19 +135,19 @@ def _details(told: Answers, points: pd.DataFrame, metrics: Mapping[str, Metric])
     unit = str(told.summary.get("unit") or "step")
     found = {}
     for a in told.trials:
-        head = f'<div class="sd-head"><h1 style="font-size:17px">Trial {a["trial"]}</h1>{html.badge(a["status"])}</div>'
+        head = f'<div class="sd-head"><h1 style="font-size:17px">Trial {a["trial"]}</h1>{pieces.badge(a["status"])}</div>'
         trace = f'<div class="sd-trace">{escape(a["error"])}</div>' if a.get("error") else ""
-        body = html.sub(f"last report, {unit} {a['step']}") + html.measured(a.get("metrics") or {}, metrics)
-        found[f"{a['trial']}|-1"] = head + trace + body + html.sub("config") + html.config(a["config"])
+        body = pieces.sub(f"last report, {unit} {a['step']}") + pieces.measured(a.get("metrics") or {}, metrics)
+        found[f"{a['trial']}|-1"] = head + trace + body + pieces.sub("config") + pieces.config(a["config"])
     for row, a in zip(points.to_dict("records"), told.front, strict=True):
         note = "measured again, alone, from the exported file" if row["verified"] else "measured during the search"
         found[f"{row['trial']}|{row['point']}"] = (
             f'<div class="sd-head"><h1 style="font-size:17px">Trial {row["trial"]} · point {row["point"]}</h1>'
             f'<span class="sd-note">{unit} {row["step"]}</span></div>'
-            + html.sub(note)
-            + html.measured(a["metrics"], metrics)
-            + html.sub("config")
-            + html.config(a["config"])
+            + pieces.sub(note)
+            + pieces.measured(a["metrics"], metrics)
+            + pieces.sub("config")
+            + pieces.config(a["config"])
         )
     return found
 
@@ -160,7 +160,7 @@ def _front_section(
     axes: Sequence[Metric],
 ) -> str:
     if points.empty:
-        return f"<section><h2>The front</h2>{html.empty(*why_no_front(told.summary))}</section>"
+        return f"<section><h2>The front</h2>{pieces.empty(*why_no_front(told.summary))}</section>"
     x = axes[min(1, len(axes) - 1)].name
     y = axes[0].name
 
@@ -178,7 +178,7 @@ def _front_section(
         f'<div class="controls"><label>across <select id="axis-x">{options(x)}</select></label>'
         f'<label>up <select id="axis-y">{options(y)}</select></label></div>'
         '<div class="split"><div id="front"></div><div id="detail">'
-        f"{html.empty('Nothing selected', 'Click a point to see its config and numbers.')}</div></div>"
+        f"{pieces.empty('Nothing selected', 'Click a point to see its config and numbers.')}</div></div>"
         f'<div class="scroll" id="front-table">{_table(points, metrics, objectives)}</div></section>'
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from searchd.errors import NotFound, SearchdError, Unreachable
-from ui import html, session
+from ui import pieces, session
 
 
 def live(body: Callable[[], None], every_s: float | None = session.LIVE_S) -> None:
@@ -20,10 +20,10 @@ def live(body: Callable[[], None], every_s: float | None = session.LIVE_S) -> No
         try:
             body()
         except Unreachable as error:
-            st.html(html.empty("No answer", f"{error} (looking again every few seconds)", error=True))
+            st.html(pieces.empty("No answer", f"{error} (looking again every few seconds)", error=True))
         except NotFound as error:
-            st.html(html.empty("Not found", str(error), error=True))
+            st.html(pieces.empty("Not found", str(error), error=True))
         except SearchdError as error:
-            st.html(html.empty("This did not work", str(error), error=True))
+            st.html(pieces.empty("This did not work", str(error), error=True))
 
     st.fragment(guarded, run_every=every_s)()

@@ -16,7 +16,7 @@ import streamlit as st
 
 from searchd.client import Client
 from searchd.errors import NotFound
-from ui import charts, frames, html, session
+from ui import charts, frames, pieces, session
 from ui.pages.views import Look
 from ui.units import duration
 
@@ -24,22 +24,22 @@ from ui.units import duration
 def draw(look: Look) -> None:
     """The trial of `look.pick`, or what to do to see one."""
     if look.pick is None:
-        st.html(html.sub("selected trial"))
+        st.html(pieces.sub("selected trial"))
         st.html(
-            html.empty("Nothing selected", "Click a point of the front, a curve, a mark on a rung or a row of a table.")
+            pieces.empty("Nothing selected", "Click a point of the front, a curve, a mark on a rung or a row of a table.")
         )
         return
     number, point = look.pick
     try:
         trial = look.client.trial(look.name, number)
     except NotFound as error:
-        st.html(html.empty(f"No trial {number}", str(error), error=True))
+        st.html(pieces.empty(f"No trial {number}", str(error), error=True))
         st.button("Clear", key="clear", on_click=session.deselect, args=(look.name,))
         return
     _head(trial, point, look)
     _metrics(trial, point, look)
-    st.html(html.sub("config"))
-    st.html(html.config(trial["config"]))
+    st.html(pieces.sub("config"))
+    st.html(pieces.config(trial["config"]))
     _curve(trial, look)
     _files(trial, look)
     _jobs(trial, look)
@@ -49,7 +49,7 @@ def _head(trial: Mapping[str, Any], point: int, look: Look) -> None:
     name = f"Trial {trial['trial']}" + (f" · point {point}" if point >= 0 else "")
     title, close = st.columns([8, 1], vertical_alignment="center")
     title.html(
-        f'<div class="sd-head"><h1 style="font-size:17px">{name}</h1>{html.badge(trial["status"])}'
+        f'<div class="sd-head"><h1 style="font-size:17px">{name}</h1>{pieces.badge(trial["status"])}'
         f'<span class="sd-note">{look.unit} {trial["step"]} · bracket {trial["bracket"]}'
         f" · {duration(trial['seconds'])}</span></div>"
     )
@@ -75,9 +75,9 @@ def _metrics(trial: Mapping[str, Any], point: int, look: Look) -> None:
         values, title = dict(told["metrics"]), "this point"
     else:
         values, title = dict(trial.get("metrics") or {}), f"at its last report, {look.unit} {trial['step']}"
-    st.html(html.sub(title))
+    st.html(pieces.sub(title))
     if values:
-        st.html(html.measured(values, look.metrics))
+        st.html(pieces.measured(values, look.metrics))
     else:
         st.html('<span class="sd-small">It has not reported yet.</span>')
 
@@ -90,7 +90,7 @@ def _curve(trial: Mapping[str, Any], look: Look) -> None:
     ]
     frame = frames.curves(rows)
     if frame["value"].notna().any():
-        st.html(html.sub(f"{of.title} by {look.unit}"))
+        st.html(pieces.sub(f"{of.title} by {look.unit}"))
         figure = charts.sparkline(frame, of, rungs=look.rung_steps, unit=look.unit)
         st.plotly_chart(figure, theme=None, key="spark", config={"displayModeBar": False})
 
@@ -98,7 +98,7 @@ def _curve(trial: Mapping[str, Any], look: Look) -> None:
 def _files(trial: Mapping[str, Any], look: Look) -> None:
     names = [n for n in trial.get("files") or () if not Path(n).name.startswith("ckpt-")]
     checkpoints = len(trial.get("files") or ()) - len(names)
-    st.html(html.sub("artifacts"))
+    st.html(pieces.sub("artifacts"))
     if not names:
         kept = f" {checkpoints} checkpoint{'s are' if checkpoints != 1 else ' is'} kept." if checkpoints else ""
         st.html(f'<span class="sd-small">None: the points of the front are exported when the study ends.{kept}</span>')
@@ -128,7 +128,7 @@ def _jobs(trial: Mapping[str, Any], look: Look) -> None:
     jobs = trial.get("jobs") or ()
     if not jobs:
         return
-    st.html(html.sub("jobs"))
+    st.html(pieces.sub("jobs"))
     rows = [
         (
             j.get("kind", ""),
@@ -139,4 +139,4 @@ def _jobs(trial: Mapping[str, Any], look: Look) -> None:
         )
         for j in jobs
     ]
-    st.html(html.table(("kind", f"{look.unit}s", "attempt", "state", "worker"), rows))
+    st.html(pieces.table(("kind", f"{look.unit}s", "attempt", "state", "worker"), rows))

@@ -10,7 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from ui import frames, html, session, theme
+from ui import frames, pieces, session, theme
 from ui.pages.guard import live
 from ui.units import duration, number
 
@@ -38,7 +38,7 @@ def _body() -> None:
             else f"No study below {where}: `searchd run examples/digits.yaml` makes the first one. "
             "To look elsewhere: `searchd ui --root FOLDER` or SEARCHD_URL."
         )
-        st.html(html.empty("No study here", hint))
+        st.html(pieces.empty("No study here", hint))
         return
     with st.container(key="studies", border=False, gap="small"):
         heads = st.columns(WIDTHS, vertical_alignment="bottom")
@@ -56,12 +56,12 @@ def _row(summary: Mapping[str, Any]) -> None:
             st.session_state["pages"]["study"], label=f"**{summary['name']}**", query_params={"study": summary["name"]}
         )
         st.html(f'<span class="sd-small">{escape(summary["scheduler"])} × {escape(summary["searcher"])}</span>')
-    cells[1].html(html.badge(summary["status"], summary["status"] in ("running", "verifying")))
+    cells[1].html(pieces.badge(summary["status"], summary["status"] in ("running", "verifying")))
     counts, most = summary["trials"], (summary.get("budget") or {}).get("trials")
     parts = ", ".join(f"{counts[s]} {s}" for s in theme.TRIAL_STATES if counts.get(s))
     cells[2].html(
         f"<b>{counts['total']}{f' / {most}' if most else ''}</b> "
-        f'<span class="sd-small">{parts or "none yet"}</span>{html.state_bar(counts, most)}'
+        f'<span class="sd-small">{parts or "none yet"}</span>{pieces.state_bar(counts, most)}'
     )
     cells[3].html(f'<b>{summary["front"]}</b><br><span class="sd-small">points</span>')
     best = " &nbsp; ".join(

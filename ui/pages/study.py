@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from ui import frames, html, session, theme
+from ui import frames, pieces, session, theme
 from ui.pages import panel, views
 from ui.pages.guard import live
 from ui.pages.views import Look
@@ -29,7 +29,7 @@ def page() -> None:
     known = session.client().studies()
     name = session.study(known)
     if name is None:
-        st.html(html.empty("No study to show", "There is no study here yet: `searchd run FILE` makes one."))
+        st.html(pieces.empty("No study to show", "There is no study here yet: `searchd run FILE` makes one."))
         return
     status = next((s["status"] for s in known if name in (s["name"], s["id"])), "running")
     going = status in theme.LIVE_STATES
@@ -47,7 +47,7 @@ def _body(name: str, status_then: str) -> None:
     metrics = frames.metrics(summary, points, table)
     look = Look(name, client, summary, metrics, points, table, session.pick(name))
     _head(summary, going)
-    st.html(html.strip(html.tiles(summary, metrics)))
+    st.html(pieces.strip(pieces.tiles(summary, metrics)))
     left, right = st.columns([2.35, 1], gap="medium")
     with left:
         tabs = st.tabs(list(VIEWS), key="view", on_change="rerun")
@@ -70,7 +70,7 @@ def _head(summary: Mapping[str, Any], going: bool) -> None:
     title, toggle = st.columns([12, 1], vertical_alignment="center")
     title.html(
         f'<div class="sd-head"><h1>{escape(summary["name"])}</h1>'
-        f"{html.badge(summary['status'], summary['status'] in ('running', 'verifying'))}"
+        f"{pieces.badge(summary['status'], summary['status'] in ('running', 'verifying'))}"
         f'<span class="sd-note">{escape(summary["scheduler"])} × {escape(summary["searcher"])}'
         f"{' · budget ' + ', '.join(limits) if limits else ''}</span>{reason}"
         f'<span class="sd-right"><span class="sd-dot{" sd-live" if follow else ""}" style="background:{paint}"></span>'

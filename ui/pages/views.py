@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from searchd.client import Client
-from ui import charts, frames, html, session, theme
+from ui import charts, frames, pieces, session, theme
 from ui.parallel import parallel
 from ui.units import Metric
 from ui.wording import config_line, why_no_front
@@ -51,7 +51,7 @@ class Look:
 def front(look: Look) -> None:
     """The front over two metrics of choice, and its points as a table."""
     if look.points.empty:
-        st.html(html.empty(*why_no_front(look.summary)))
+        st.html(pieces.empty(*why_no_front(look.summary)))
         if not len(look.trials):
             return
     names = [n for n in look.metrics if n in look.points.columns or n in look.trials.columns] or list(look.metrics)
@@ -115,7 +115,7 @@ def curves(look: Look) -> None:
                 width=180,
             )
     if frame.empty or frame["value"].isna().all():
-        st.html(html.empty("No curve", f"No trial has reported {value.label} yet; reports come once a {look.unit}."))
+        st.html(pieces.empty("No curve", f"No trial has reported {value.label} yet; reports come once a {look.unit}."))
         return
     status = {int(t): str(s) for t, s in zip(look.trials["trial"], look.trials["status"], strict=True)}
     wide, narrow = st.columns([2.1, 1])
@@ -147,7 +147,7 @@ def rungs(look: Look) -> None:
     if frame.empty:
         first = look.rung_steps[0] if look.rung_steps else 1
         why = f"The first rung is {look.unit} {first}; no trial has reported it yet."
-        st.html(html.empty("No rung is reached", why))
+        st.html(pieces.empty("No rung is reached", why))
         return
     value = look.objectives[0]
     brackets = sorted({int(b) for b in frame["bracket"]})
@@ -155,7 +155,7 @@ def rungs(look: Look) -> None:
         rows = frame[frame["bracket"] == bracket]
         ladder = " → ".join(str(int(s)) for s in sorted(set(rows["step"])))
         trials = rows["trial"].nunique()
-        st.html(html.sub(f"bracket {bracket}: {look.unit}s {ladder}, {trials} trial{'s' if trials != 1 else ''}"))
+        st.html(pieces.sub(f"bracket {bracket}: {look.unit}s {ladder}, {trials} trial{'s' if trials != 1 else ''}"))
         height = 420 if len(brackets) == 1 else 330
         figure = charts.ladder(rows, value, selected=look.trial, unit=look.unit, height=height)
         _chart(figure, f"ladder{bracket}", look)
@@ -172,7 +172,7 @@ def parameters(look: Look) -> None:
     shown = [o for o in look.objectives if o.name in look.trials.columns]
     figure = parallel(told, look.trials, shown)
     if not figure.data:
-        st.html(html.empty("Nothing to compare yet", "A trial appears here once it has reported every objective."))
+        st.html(pieces.empty("Nothing to compare yet", "A trial appears here once it has reported every objective."))
         return
     st.plotly_chart(figure, theme=None, key="parallel", config=CHART)
     st.caption(
@@ -184,7 +184,7 @@ def parameters(look: Look) -> None:
 def trials(look: Look) -> None:
     """Every trial as a table; a row selects it."""
     if look.trials.empty:
-        st.html(html.empty(*why_no_front(look.summary)))
+        st.html(pieces.empty(*why_no_front(look.summary)))
         return
     states = [s for s in theme.TRIAL_STATES if (look.trials["status"] == s).any()]
     chosen = st.pills("State", states, selection_mode="multi", key="states", label_visibility="collapsed")
@@ -213,7 +213,7 @@ def log(look: Look) -> None:
     kept += look.client.log(look.name, kept[-1]["seq"] if kept else 0)
     frame = frames.log(kept)
     if frame.empty:
-        st.html(html.empty("The log is empty", "Decisions appear here as soon as the study is taken up."))
+        st.html(pieces.empty("The log is empty", "Decisions appear here as soon as the study is taken up."))
         return
     kinds = sorted(set(frame["kind"]))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
@@ -226,7 +226,7 @@ def log(look: Look) -> None:
     if only and look.trial is not None:
         rows = rows[rows["trial"] == look.trial]
     if rows.empty:
-        st.html(html.empty("Nothing matches", f"{len(frame)} events are hidden by the filters above."))
+        st.html(pieces.empty("Nothing matches", f"{len(frame)} events are hidden by the filters above."))
         return
     picks = [(-1 if pd.isna(t) else int(t), -1) for t in rows["trial"]]
     st.dataframe(

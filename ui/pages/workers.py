@@ -7,7 +7,7 @@ import time
 import pandas as pd
 import streamlit as st
 
-from ui import html, session, theme
+from ui import pieces, session, theme
 from ui.pages.guard import live
 from ui.units import duration
 
@@ -32,7 +32,7 @@ def _body() -> None:
             else "Workers of a folder are seen while its daemon lives (`searchd run`, `searchd serve --local`); "
             "none is alive now. Ended studies keep what their workers did: see the log."
         )
-        st.html(html.empty("No worker is alive", why))
+        st.html(pieces.empty("No worker is alive", why))
         return
     frame = pd.DataFrame(
         [
