@@ -6,13 +6,15 @@ Exit codes: 0 fine · 1 the study or the command failed · 2 wrong usage or a ba
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 
 import click
 
 from searchd.cli.common import Failure
-from searchd.errors import SearchdError
+from searchd.errors import Missing, SearchdError
 
+OURS = frozenset({"searchd", "spaces", "kernels", "workers", "ui"})
 _COMMANDS: dict[str, str] = {
     "validate": "files", "plan": "files", "run": "run",
     "serve": "serve", "worker": "serve", "ui": "serve",
@@ -70,6 +72,19 @@ class Commands(click.Group):
             raise Failure(error, as_json=bool(ctx.obj.get("json"))) from error
         except KeyboardInterrupt:
             raise click.exceptions.Exit(130) from None
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] in OURS:
+                raise
+            missing = Missing(f"this command needs {error.name}: pip install 'searchd[local]'")
+            raise Failure(missing, as_json=bool(ctx.obj.get("json"))) from error
+        except Exception as error:
+            if os.environ.get("SEARCHD_DEBUG"):
+                raise
+            bug = SearchdError(f"a bug in searchd, please report it: {type(error).__name__}: {error} "
+                               "(SEARCHD_DEBUG=1 shows where)")  # fmt: skip
+            raise Failure(bug, as_json=bool(ctx.obj.get("json"))) from error
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -1,0 +1,147 @@
+"""HTTP, changing: the real application before the real daemon's loop, its engine and a real store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from tests.support.app import URL, Asgi, Service, until
+
+STUDY: dict[str, Any] = {
+    "study": "tiny",
+    "space": {"x": {"float": [0, 1]}, "kind": {"choice": {"a": {"y": {"int": [1, 3]}}, "b": {}}}},
+    "objectives": {"loss": "minimize"},
+    "search": {"scheduler": "asha", "searcher": "random", "r": 1, "R": 9, "eta": 3},
+    "budget": {"trials": 6},
+    "task": "tests.nowhere:train",
+}
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    with Service(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def http(service: Service) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=URL, transport=Asgi(service.app)) as client:
+        yield client
+
+
+def submit(http: httpx.Client) -> str:
+    answer = http.post("/v1/studies", json={"spec": STUDY})
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["name"] == "tiny"
+    return str(answer.json()["id"])
+
+
+def test_submit_json_and_yaml(http: httpx.Client, service: Service) -> None:
+    """A study comes as JSON or as a YAML file, gets an id, and its jobs go out."""
+    first = submit(http)
+    text = yaml.safe_dump({**STUDY, "study": "second"})
+    second = http.post("/v1/studies", content=text, headers={"Content-Type": "text/yaml"})
+    assert second.status_code == 201, second.text
+    until(lambda: {d.jobs[0].study for d in service.dispatched} == {first, second.json()["id"]})
+    assert {s["name"] for s in http.get("/v1/studies").json()} == {"tiny", "second"}
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "said"),
+    [
+        ({"objectivs": {"loss": "minimize"}, "objectives": None}, "objectivs", "objectives"),
+        ({"space": {"x": {"float": [0, 1], "log": True}}}, "space.x", "log"),
+        ({"space": {"x": {"float": [1, 0]}}}, "space.x", ""),
+        ({"search": {"scheduler": "ahsa"}}, "search.scheduler", "asha"),
+    ],
+)
+def test_a_bad_study_is_422_with_every_problem(http: httpx.Client, change: Any, path: str, said: str) -> None:
+    """A study with a mistake is refused with its path and a remedy, and nothing is stored."""
+    spec = {k: v for k, v in {**STUDY, **change}.items() if v is not None}
+    answer = http.post("/v1/studies", json={"spec": spec})
+    assert answer.status_code == 422, answer.text
+    problems = answer.json()["problems"]
+    assert any(p["path"].startswith(path) for p in problems), problems
+    assert said in answer.json()["error"]
+    assert http.get("/v1/studies").json() == []
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"{", {"Content-Type": "application/json"}),
+        (b"{}", {"Content-Type": "application/json"}),
+        (b'{"spec": {}, "extra": 1}', {"Content-Type": "application/json"}),
+        (b"a: [", {"Content-Type": "text/yaml"}),
+        (b"- 1", {"Content-Type": "application/yaml"}),
+        (b"\xff\xfe", {"Content-Type": "text/yaml"}),
+    ],
+)
+def test_what_is_no_study_is_422(http: httpx.Client, body: bytes, headers: dict[str, str]) -> None:
+    """Broken JSON, broken YAML and the wrong shape are the sender's mistakes, never a 500."""
+    answer = http.post("/v1/studies", content=body, headers=headers)
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["error"]
+
+
+def test_ten_megabytes_are_refused(http: httpx.Client) -> None:
+    """A study of 10 MB is not read to its end."""
+    answer = http.post("/v1/studies", content=b"a" * 10_000_000, headers={"Content-Type": "text/yaml"})
+    assert answer.status_code == 409
+    assert "1 MiB" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("artifacts", ["/etc", "../elsewhere", "a/../../b"])
+def test_files_stay_below_the_root(http: httpx.Client, artifacts: str) -> None:
+    """A submitter does not choose where on the daemon's machine files are written."""
+    answer = http.post("/v1/studies", json={"spec": STUDY, "artifacts": artifacts})
+    assert answer.status_code == 409
+    assert http.get("/v1/studies").json() == []
+
+
+def test_pause_resume_stop(http: httpx.Client) -> None:
+    """The commands change the status that they say, once each; in the wrong state they are 409 and say why."""
+    study = submit(http)
+    assert http.post(f"/v1/studies/{study}/pause").json() == {"id": study, "status": "paused"}
+    again = http.post(f"/v1/studies/{study}/pause")
+    assert again.status_code == 409
+    assert "paused" in again.json()["error"]
+    assert http.post(f"/v1/studies/{study}/resume").json()["status"] == "running"
+    assert http.post("/v1/studies/tiny/stop").json()["status"] in {"verifying", "stopped"}
+
+
+def test_inject(http: httpx.Client) -> None:
+    """A config of the user becomes a trial with exactly these values; a bad one is 422 and names the parameter."""
+    study = submit(http)
+    values = {"x": 0.25, "kind": "a", "kind.a.y": 2}
+    trial = http.post(f"/v1/studies/{study}/inject", json={"values": values}).json()["trial"]
+    assert http.get(f"/v1/studies/{study}/trials/{trial}").json()["config"] == values
+    for bad, said in (({"x": 2, "kind": "b"}, "x"), ({"x": 0.1, "kind": "b", "kind.a.y": 1}, "kind.a.y"),
+                      ({"x": 0.1, "kind": "b", "z": 1}, "z")):  # fmt: skip
+        answer = http.post(f"/v1/studies/{study}/inject", json={"values": bad})
+        assert answer.status_code == 422, answer.text
+        assert said in answer.json()["error"]
+
+
+def test_stop_one_trial(http: httpx.Client, service: Service) -> None:
+    """A trial that is stopped is stopped for good; one that is not there is 404."""
+    study = submit(http)
+    until(lambda: service.dispatched)
+    trial = service.dispatched[0].jobs[0].trial
+    assert http.post(f"/v1/studies/{study}/trials/{trial}/stop").status_code == 200
+    until(lambda: http.get(f"/v1/studies/{study}/trials/{trial}").json()["status"] == "stopped")
+    assert http.post(f"/v1/studies/{study}/trials/999/stop").status_code == 404
+
+
+def test_extend(http: httpx.Client) -> None:
+    """A new budget replaces the old one; a key that is none is refused."""
+    study = submit(http)
+    assert http.post(f"/v1/studies/{study}/extend", json={"budget": {"trials": 99}}).status_code == 200
+    assert http.get(f"/v1/studies/{study}/spec").json()["budget"]["trials"] == 99
+    assert http.post(f"/v1/studies/{study}/extend", json={"budget": {"trails": 9}}).status_code in {409, 422}
+    assert http.post(f"/v1/studies/{study}/extend", json={"budget": {"trials": -1}}).status_code == 422
