@@ -1,8 +1,8 @@
 """Data of the built-in task: scikit-learn's bundled sets or an `.npz` with `x` and `y`, split and normalised.
 
-The split is stratified 60 / 20 / 20 and depends on the data and `split_seed` only, so that every trial of a study is
-compared on the same validation samples. Normalisation is learned on the training part: images go to [0, 1] by its
-range, vectors to mean 0 and standard deviation 1 by feature.
+The split is stratified 60 / 20 / 20 and depends on the data only (its seed is fixed), so that every trial of every
+study is compared on the same validation samples. Normalisation is learned on the training part: images go to [0, 1]
+by its range, vectors to mean 0 and standard deviation 1 by feature.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from spaces.errors import SearchdError
 BUNDLED = ("breast_cancer", "digits", "iris", "wine")
 FRACTION = 0.2
 """Share of the samples of each class in validation, and again in test."""
+SPLIT_SEED = 0
 LEAST = 5
 """A class needs this many samples: one in validation, one in test, three to learn from."""
 
@@ -58,11 +59,13 @@ class Data:
 
 
 def load(options: Mapping[str, Any]) -> Data:
-    """The data that the task's options name: `data` (a bundled name or a path), `split_seed` (0)."""
+    """The data that the task's options name: `data` is a bundled name or a path.
+
+    DataError when it cannot be used, or is not of the `shape` and `classes` that the study was submitted with.
+    """
     name = str(options.get("data", "digits"))
-    seed = int(options.get("split_seed", 0))
     if name in BUNDLED:
-        return _prepare(name, seed, 0)
+        return _prepare(name, 0)
     path = Path(name)
     try:
         stamp = path.stat().st_mtime_ns
@@ -71,16 +74,23 @@ def load(options: Mapping[str, Any]) -> Data:
             f"the data {name!r} is neither a bundled set ({', '.join(BUNDLED)}) nor a file that can be read"
             f" ({e.strerror}): correct the path, or make it absolute so that every worker finds it"
         ) from e
-    return _prepare(name, seed, stamp)
+    data = _prepare(name, stamp)
+    said = tuple(options.get("shape") or data.shape), options.get("classes", data.classes)
+    if said != (data.shape, data.classes):
+        raise DataError(
+            f"{name} holds samples of shape {list(data.shape)} in {data.classes} classes, but the study was submitted"
+            f" with {list(said[0])} and {said[1]}: put the file back, or submit the study again"
+        )
+    return data
 
 
 @lru_cache(maxsize=4)
-def _prepare(name: str, seed: int, stamp: int) -> Data:  # noqa: ARG001  (the stamp is part of the cache's key)
+def _prepare(name: str, stamp: int) -> Data:  # noqa: ARG001  (the stamp is part of the cache's key)
     x, y = _bundled(name) if name in BUNDLED else _npz(Path(name))
     labels, codes = np.unique(y, return_inverse=True)
     if len(labels) < 2:
         raise DataError(f"{name}: all {len(y)} samples have the label {labels[0]}: a classifier needs two classes")
-    train, val, test = split(codes, seed)
+    train, val, test = split(codes, SPLIT_SEED)
     shift, scale = _normaliser(x[train])
     x = ((x - shift) * scale).astype(np.float32)
 

@@ -17,6 +17,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from spaces.errors import SpaceError
+from spaces.nets import OPTIMIZERS
 
 Group = dict[str, Any]
 Hyper = Mapping[str, Any]
@@ -69,9 +70,9 @@ class Roles:
 
 def build(name: str, roles: Roles, hyper: Hyper) -> Optimizers:
     """The optimizer `name` over `roles`. A name or hyperparameter that does not exist is a SpaceError."""
-    if name not in BUILDERS:
-        raise SpaceError(f"the optimizer {name!r} does not exist: use one of {', '.join(sorted(BUILDERS))}")
-    known, builder = BUILDERS[name]
+    if name not in OPTIMIZERS:
+        raise SpaceError(f"the optimizer {name!r} does not exist: use one of {', '.join(sorted(OPTIMIZERS))}")
+    known = OPTIMIZERS[name]
     options = {k: v for k, v in hyper.items() if k != "name"}
     unknown = sorted(set(options) - known)
     if unknown:
@@ -82,7 +83,7 @@ def build(name: str, roles: Roles, hyper: Hyper) -> Optimizers:
     for key, value in options.items():
         if key != "nesterov" and not (isinstance(value, int | float) and math.isfinite(value) and value >= 0):
             raise SpaceError(f"{name}.{key} is {value!r}, but has to be a finite number of at least 0")
-    return builder(roles, options)
+    return BUILDERS[name](roles, options)
 
 
 def _sgd(roles: Roles, h: Hyper) -> Optimizers:
@@ -139,11 +140,5 @@ def _muon(roles: Roles, h: Hyper) -> Optimizers:
 
 
 Builder = Callable[[Roles, Hyper], Optimizers]
-BUILDERS: dict[str, tuple[frozenset[str], Builder]] = {
-    "sgd": (frozenset({"lr", "momentum", "weight_decay", "nesterov"}), _sgd),
-    "adamw": (frozenset({"lr", "weight_decay", "beta1", "beta2", "eps"}), _adamw),
-    "lion": (frozenset({"lr", "weight_decay", "beta1", "beta2"}), _lion),
-    "adan": (frozenset({"lr", "weight_decay", "beta1", "beta2", "beta3"}), _adan),
-    "muon": (frozenset({"lr", "momentum", "weight_decay", "adamw_lr"}), _muon),
-}
-"""Name to (hyperparameters it takes, builder)."""
+BUILDERS: dict[str, Builder] = {"sgd": _sgd, "adamw": _adamw, "lion": _lion, "adan": _adan, "muon": _muon}
+"""What each name of `spaces.nets.OPTIMIZERS` (which lists its hyperparameters too) builds."""

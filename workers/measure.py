@@ -1,0 +1,195 @@
+"""Latency of a network on this machine, up to each of its exits, as a deployed model has it: ONNX Runtime, batch 1.
+
+Prefixes are cumulative and whole sessions of their own, not differences of segments (an empty session alone costs
+microseconds). One thread, input and output bound beforehand, warmed up. Every prefix gets several short rounds, the
+prefixes taking turns; a figure is the best round's, since what else runs on the machine can only add time.
+"""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+
+from searchd.wire import JobSpec
+from spaces.data import NAMED, DataShape, data_shape
+from spaces.nets import NetSpec, network
+from workers.nets.fold import Folded, FoldedNet, fold
+from workers.nets.graph import build
+from workers.nets.modules import Net
+
+ROUNDS = 5
+ROUND_S = 0.012
+WARM_S = 0.01
+LEAST_RUNS = 15
+"""Runs in a round: as many as fit `ROUND_S`, but at least these, or percentiles mean nothing."""
+INTEGER_KERNELS = frozenset({"QLinearConv", "QGemm"})
+FLOAT_KERNELS = frozenset({"Conv", "FusedConv", "Gemm", "FusedGemm"})
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Milliseconds of one sample: the median and the 95th percentile."""
+
+    p50_ms: float
+    p95_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Cumulative latency up to and with each exit, and the kernels that ran: bits by layer name (8, or 32 float)."""
+
+    exits: tuple[Latency, ...]
+    kernel_bits: dict[str, int]
+
+    def as_result(self) -> dict[str, Any]:
+        """What a measure job answers."""
+        return {
+            "cumulative_ms": [e.p50_ms for e in self.exits],
+            "p95_ms": [e.p95_ms for e in self.exits],
+            "kernel_bits": self.kernel_bits,
+            "device": device(),
+        }
+
+
+def measure(spec: JobSpec) -> dict[str, Any]:
+    """What a configuration's networks cost here, untrained: latency depends on shapes and kernels, not on weights.
+
+    `float32_ms`, for networks with integer kernels: what the same shapes cost in float32, so that one sees where 8
+    bits do not pay (small layers: quantizing and im2col cost more than they save).
+    """
+    shape = shape_of(spec.task.get("options") or {})
+    net = untrained(network(spec.nested, shape.shape, shape.classes))
+    found = latency(net)
+    result = {**found.as_result(), "signature": spec.signature}
+    if any(layer.codes is not None for layer in net.layers()):
+        result["float32_ms"] = latency(as_float(net)).as_result()["cumulative_ms"]
+    return result
+
+
+def shape_of(options: Mapping[str, Any]) -> DataShape:
+    """Shape and classes of the task's data: as said, else by name, else from the file."""
+    if "shape" in options and "classes" in options:
+        return DataShape(tuple(int(n) for n in options["shape"]), int(options["classes"]))
+    name = str(options.get("data", "digits"))
+    return NAMED[name] if name in NAMED else data_shape(name)
+
+
+def untrained(spec: NetSpec) -> FoldedNet:
+    """A network with first weights, whose activation scales and statistics have seen one random batch."""
+    net = Net(spec, seed=0)
+    with torch.no_grad():
+        net.train()(torch.rand(32, *spec.input_shape, generator=torch.Generator().manual_seed(0)))
+    return fold(net.eval())
+
+
+def as_float(net: FoldedNet) -> FoldedNet:
+    """The same weights without any quantized layer."""
+
+    def plain(layer: Folded) -> Folded:
+        return replace(layer, codes=None, scale=None, enter=None, leave=None)
+
+    return FoldedNet(net.spec, tuple(plain(b) for b in net.blocks), {i: plain(h) for i, h in net.heads.items()})
+
+
+def latency(net: FoldedNet) -> Measured:
+    """Latency of every prefix of `net`, and the kernels of the whole."""
+    models = [build(net, k) for k in range(len(net.spec.exits))]
+    x = np.random.default_rng(0).random((1, *net.spec.input_shape), dtype=np.float32)
+    exits = time_models(models, x)
+    bits = kernel_bits(models[-1])
+    return Measured(exits, {layer.layer.name: bits[layer.layer.name] for layer in net.layers()})
+
+
+def time_models(models: Sequence[bytes], x: NDArray[np.float32]) -> tuple[Latency, ...]:
+    """Latency of each model on the sample `x` [1, ...], in turns.
+
+    A prefix is part of the next one: where noise says that the longer costs less, it is given the shorter's figure.
+    """
+    runs = [_bound(session(model), x) for model in models]
+    for run in runs:
+        _times(run, WARM_S)
+    rounds = [[_times(run, ROUND_S) for run in runs] for _ in range(ROUNDS)]
+    p50 = [min(float(np.percentile(r[k], 50)) for r in rounds) for k in range(len(runs))]
+    p95 = [min(float(np.percentile(r[k], 95)) for r in rounds) for k in range(len(runs))]
+    rising = zip(np.maximum.accumulate(p50), np.maximum.accumulate(p95), strict=True)
+    return tuple(Latency(float(a), float(b)) for a, b in rising)
+
+
+def session(model: bytes, optimized: Path | None = None) -> Any:
+    """An ONNX Runtime session with one thread; `optimized`: write what the runtime made of the graph there."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    if optimized is not None:
+        options.optimized_model_filepath = str(optimized)
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def kernel_bits(model: bytes) -> dict[str, int]:
+    """The bits that each convolution and linear layer really runs with, by layer name, from the optimised graph.
+
+    8: an integer kernel multiplies int8 by uint8. 32: float32, whatever the weights were stored as. The runtime keeps
+    a node's name as the beginning of the name of what it fuses it into.
+    """
+    with tempfile.TemporaryDirectory(prefix="searchd-") as folder:
+        path = Path(folder) / "optimized.onnx"
+        session(model, path)
+        nodes = onnx.load(str(path)).graph.node
+    return {layer_name(n.name): 8 if n.op_type in INTEGER_KERNELS else 32 for n in nodes if _multiplies(n)}
+
+
+def layer_name(node: str) -> str:
+    """`blocks.0.conv_token_2` → `blocks.0`, `heads.1.gemm` → `heads.1`: the layer of the spec that a node came from."""
+    return ".".join(node.split(".")[:2])
+
+
+def _multiplies(node: Any) -> bool:
+    return node.op_type in INTEGER_KERNELS or node.op_type in FLOAT_KERNELS
+
+
+@cache
+def device() -> str:
+    """What the figures hold for: device class, processor, runtime and its version."""
+    name = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                name = line.split(":", 1)[1].strip()
+                break
+    except OSError:
+        pass
+    return f"cpu · {name} · onnxruntime {ort.__version__} · 1 thread"
+
+
+def _bound(session_: Any, x: NDArray[np.float32]) -> Any:
+    binding = session_.io_binding()
+    binding.bind_cpu_input("x", x)
+    for output in session_.get_outputs():
+        binding.bind_output(output.name)
+    return lambda: session_.run_with_iobinding(binding)
+
+
+def _times(run: Any, seconds: float) -> NDArray[np.float64]:
+    """Milliseconds of single runs, for about `seconds`."""
+    out: list[int] = []
+    clock = time.perf_counter_ns
+    began = clock()
+    while True:
+        start = clock()
+        run()
+        end = clock()
+        out.append(end - start)
+        if end - began > seconds * 1e9 and len(out) >= LEAST_RUNS:
+            return np.array(out) / 1e6

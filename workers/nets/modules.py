@@ -1,0 +1,90 @@
+"""The multi-exit network as torch modules, built from its spec; fake-quantized where the spec says so."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spaces.nets import Block, Exit, NetSpec
+from workers.quantizers.activations import Activation
+from workers.quantizers.weights import FLOAT_BITS, Weight
+
+
+class Stage(nn.Module):
+    """One block: [quantize the input], convolution or linear, batch norm, ReLU, [2×2 max-pool], [quantize].
+
+    Max-pooling commutes with quantization (both are monotone), so quantizing after the pool gives what the deployed
+    network computes before it, four times cheaper.
+    """
+
+    def __init__(self, block: Block, enters: bool, signed: bool, generator: torch.Generator) -> None:
+        super().__init__()
+        layer = block.layer
+        self.op, self.kernel, self.inputs = layer.op, layer.kernel, layer.inputs
+        self.pool = block.pool
+        self.quantized = layer.bits < FLOAT_BITS
+        self.weight = Weight(layer.outputs, layer.inputs * layer.kernel**2, layer.bits, generator)
+        self.norm = nn.BatchNorm2d(layer.outputs) if layer.op == "conv" else nn.BatchNorm1d(layer.outputs)
+        self.enter = Activation(signed) if self.quantized and enters else None
+        self.leave = Activation() if self.quantized else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.enter is not None:
+            x = self.enter(x)
+        matrix = self.weight()
+        if self.op == "conv":
+            x = functional.conv2d(x, matrix.view(-1, self.inputs, self.kernel, self.kernel), padding=self.kernel // 2)
+        else:
+            x = functional.linear(x, matrix)
+        x = functional.relu(self.norm(x))
+        if self.pool:
+            x = functional.max_pool2d(x, 2)
+        return x if self.leave is None else self.leave(x)
+
+
+class Head(nn.Module):
+    """An exit: average pool to the spec's grid (images), [quantize], linear to the classes."""
+
+    def __init__(self, exit_: Exit, block: Block, generator: torch.Generator) -> None:
+        super().__init__()
+        head = exit_.head
+        self.grid = exit_.grid
+        self.weight = Weight(head.outputs, head.inputs, head.bits, generator)
+        self.bias = nn.Parameter(torch.zeros(head.outputs))
+        # A map that is as small as the grid comes as the block left it: on a grid of levels already.
+        pools = exit_.grid is not None and exit_.grid != block.shape[1:]
+        self.enter = Activation() if pools and head.bits < FLOAT_BITS else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.grid is not None:
+            x = functional.adaptive_avg_pool2d(x, self.grid).flatten(1)
+        if self.enter is not None:
+            x = self.enter(x)
+        return functional.linear(x, self.weight(), self.bias)
+
+
+class Net(nn.Module):
+    """Blocks in a row, an exit head after some. `forward` answers the logits of every exit, [B, classes] each."""
+
+    def __init__(self, spec: NetSpec, seed: int) -> None:
+        super().__init__()
+        self.spec = spec
+        generator = torch.Generator().manual_seed(seed)
+        image = len(spec.input_shape) == 3
+        stages = []
+        quantized = False
+        for i, block in enumerate(spec.blocks):
+            # A vector's features are signed; images lie in [0, 1], and what a ReLU lets through is not negative.
+            stages.append(Stage(block, not quantized, i == 0 and not image, generator))
+            quantized = block.layer.bits < FLOAT_BITS
+        self.blocks = nn.ModuleList(stages)
+        self.heads = nn.ModuleDict({str(e.block): Head(e, spec.blocks[e.block], generator) for e in spec.exits})
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        logits = []
+        for i, stage in enumerate(self.blocks):
+            x = stage(x)
+            if str(i) in self.heads:
+                logits.append(self.heads[str(i)](x))
+        return logits
