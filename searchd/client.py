@@ -187,7 +187,7 @@ class Client:
         from spaces.study import Study
 
         if isinstance(study, str | os.PathLike):
-            study = Study.load(study)
+            study = Study.load(Path(study))
         elif not isinstance(study, Study):
             study = Study.parse(dict(study))
         return self.backend.submit(study.dump(), artifacts)

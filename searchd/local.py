@@ -59,7 +59,7 @@ def run_local(
     `slots`: workers (default: the study's `budget.parallel`, else 2). Raises StudyError for a bad file, Refused when
     the folder holds another study or a run is going on there, SearchdError when a process dies again and again.
     """
-    study = Study.load(path)
+    study = Study.load(Path(path))
     folder = Path(out) / study.name
     folder.mkdir(parents=True, exist_ok=True)
     with lock(folder), contextlib.closing(Folder(folder)) as reader, listening() as signals:

@@ -60,13 +60,12 @@ class Progress:
 def panel(summary: dict[str, Any], rungs: list[dict[str, Any]], news: str = "") -> RenderableType:
     """The live view: how far, trials by state, rungs, best so far, front, time."""
     status = summary["status"]
-    done, total, unit = share(summary)
     head = Table.grid(expand=True)
     head.add_column()
     head.add_column(justify="right")
     left = summary.get("time_left_s")
     clock = words.duration(summary["seconds"]) + (f"  about {words.duration(left)} left" if left is not None else "")
-    head.add_row(Text(f"{done} of {total} {unit}" if total else f"{done} {unit}"), Text(clock, style="dim"))
+    head.add_row(Text("   ".join(_of(s) for s in shares(summary))), Text(clock, style="dim"))
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
@@ -81,8 +80,9 @@ def panel(summary: dict[str, Any], rungs: list[dict[str, Any]], news: str = "") 
     grid.add_row("work", steps + (f", slots {busy:.0%} busy" if busy else ""))
     if news:
         grid.add_row("last", Text(news, style="dim", overflow="ellipsis", no_wrap=True))
-    completed = min(done, total) if total else 0
-    bar = ProgressBar(total=total or 1, completed=completed, complete_style="cyan", finished_style="green")
+    done, total, _ = share(summary)
+    bar = Table.grid(expand=True)  # a bar alone ends no line
+    bar.add_row(ProgressBar(total=total or 1, completed=min(done, total) if total else 0, complete_style="cyan"))
     title = Text.assemble((f" {summary['name']} ", "bold"), (f"{status} ", STYLE.get(status, "")))
     return Panel(Group(head, bar, grid), title=title, title_align="left", border_style="dim")
 
@@ -101,12 +101,11 @@ def _ladders(rungs: list[dict[str, Any]]) -> list[Text]:
 
 def line(summary: dict[str, Any]) -> str:
     """One line for a log file: time, how far, states, front, best."""
-    done, total, unit = share(summary)
     best = ", ".join(f"{k} {words.metric(k, v)}" for k, v in summary["best"].items() if v is not None)
     left = summary.get("time_left_s")
     parts = [
         f"{words.duration(summary['seconds']):>5}",
-        f"{summary['status']}: {done}/{total} {unit}" if total else f"{summary['status']}: {done} {unit}",
+        f"{summary['status']}: {_of(share(summary))}",
         words.counts(summary["trials"]),
         f"{summary['steps_done']} {summary.get('unit', 'step')}s",
         f"front {summary['front']}",
@@ -116,18 +115,29 @@ def line(summary: dict[str, Any]) -> str:
     return "  ".join(parts)
 
 
-def share(summary: dict[str, Any]) -> tuple[int, int | None, str]:
-    """How far along: the budget that is nearest to its end, as (done, of, what)."""
-    budget, hours = summary.get("budget") or {}, summary["seconds"] / 3600
+Share = tuple[float, float | None, str]
+
+
+def shares(summary: dict[str, Any]) -> list[Share]:
+    """How far along, by each budget that the study has: (done, of, what); trials always."""
+    budget = summary.get("budget") or {}
     ended = sum(summary["trials"].get(s, 0) for s in ("done", "stopped", "failed", "vetoed", "paused"))
-    options: list[tuple[float, tuple[int, int | None, str]]] = []
-    if limit := budget.get("trials"):
-        options.append((ended / limit, (ended, int(limit), "trials")))
-    if limit := budget.get("steps"):
-        options.append((summary["steps_done"] / limit, (summary["steps_done"], int(limit), "steps")))
-    if limit := budget.get("hours"):
-        options.append((hours / limit, (round(hours * 60), round(limit * 60), "minutes")))
-    return max(options)[1] if options else (ended, None, "trials")
+    found: list[Share] = [(ended, budget.get("trials"), "trials")]
+    if budget.get("steps"):
+        found.append((summary["steps_done"], budget["steps"], "steps"))
+    if budget.get("hours"):
+        found.append((summary["seconds"] / 60, budget["hours"] * 60, "minutes"))
+    return found
+
+
+def share(summary: dict[str, Any]) -> Share:
+    """The budget that is nearest to its end."""
+    return max(shares(summary), key=lambda s: s[0] / s[1] if s[1] else -1.0)
+
+
+def _of(s: Share) -> str:
+    done, total, unit = s
+    return f"{done:.3g} of {total:.3g} {unit}" if total else f"{done:.3g} {unit}"
 
 
 def front_table(points: list[dict[str, Any]], objectives: list[str], limit: int | None = None) -> Table:

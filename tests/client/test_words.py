@@ -52,7 +52,7 @@ def summary(**changes: Any) -> dict[str, Any]:
 
 def test_progress_is_the_budget_that_is_nearest_to_its_end() -> None:
     """With trials, steps and hours given, the bar shows the one that will end the search first."""
-    assert share(summary()) == (2, 6, "minutes")
+    assert share(summary()) == (1.5, 6, "minutes")
     assert share(summary(seconds=1.0)) == (6, 60, "trials")
     assert share(summary(budget={"steps": 50})) == (40, 50, "steps")
     assert share(summary(budget={})) == (6, None, "trials")
@@ -61,6 +61,6 @@ def test_progress_is_the_budget_that_is_nearest_to_its_end() -> None:
 def test_the_line_for_a_log_says_everything() -> None:
     """Without a terminal one line has the time, how far, states, front, best and what is left."""
     assert line(summary(seconds=1.0)) == (
-        " 0:01  running: 6/60 trials  2 running, 5 paused, 1 done  40 epochs  front 3  best val_error 4  "
+        " 0:01  running: 6 of 60 trials  2 running, 5 paused, 1 done  40 epochs  front 3  best val_error 4  "
         "about 1:01 left"
     )
