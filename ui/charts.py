@@ -14,13 +14,11 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ui import marks, theme
-from ui.frames import at_step
+from ui.frames import FRONT_COLUMNS, at_step
 from ui.units import Metric, value_text
 
 Pick = tuple[int, int]
 """A trial and one of its points (-1: the trial as such)."""
-
-_NOT_METRICS = ("trial", "point", "step", "verified", "config")
 
 
 def front(
@@ -166,12 +164,21 @@ def equal_step(
 
 
 def ladder(
-    frame: pd.DataFrame, value: Metric, *, selected: int | None = None, unit: str = "step", height: int = 380
+    frame: pd.DataFrame,
+    value: Metric,
+    *,
+    steps: Sequence[int] = (),
+    selected: int | None = None,
+    unit: str = "step",
+    height: int = 380,
 ) -> go.Figure:
-    """One bracket's ladder: a column of trials a rung, a line from rung to rung for each that went on."""
+    """One bracket's ladder: a column of trials a rung, a line from rung to rung for each that went on.
+
+    `steps` are the rungs that there are, reached or not; without it those of the frame.
+    """
     below = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 1, "xanchor": "right"}
     figure = marks.blank(height, legend=below)
-    steps = sorted({int(s) for s in frame["step"]})
+    steps = sorted({int(s) for s in frame["step"]} | set(steps))
     placed = _placed(frame, steps)
     for trial, rows in placed.groupby("trial"):
         if len(rows) > 1:
@@ -202,7 +209,7 @@ def ladder(
     went_on = frame[frame["state"] == "promoted"].groupby("step")["trial"].count()
     ticks = [
         f"<b>{unit} {s}</b><br>{reached.get(s, 0)} {'trial' if reached.get(s) == 1 else 'trials'}"
-        f" · {went_on.get(s, 0)} promoted"
+        + (f" · {went_on.get(s, 0)} promoted" if s != steps[-1] else "")
         for s in steps
     ]
     marks.axis(figure, "y", value, frame["value"])
@@ -263,7 +270,7 @@ def _points(figure: go.Figure, shown: pd.DataFrame, x: Metric, y: Metric, shade:
 def _lines(row: pd.Series[Any], first: Sequence[Metric]) -> list[str]:
     """A point's hover label: its trial, the metrics of the axes, up to six more."""
     known = {m.name for m in first}
-    rest = [c for c in row.index if c not in _NOT_METRICS and c not in known]
+    rest = [c for c in row.index if c not in FRONT_COLUMNS and c not in known]
     return [
         f"<b>trial {int(row['trial'])} · point {int(row['point'])}</b>",
         *(f"{m.label} <b>{m.text(row[m.name])}</b>" for m in first),

@@ -15,7 +15,7 @@ from ui.units import Metric, metric
 
 Answer = Mapping[str, Any]
 
-FRONT_COLUMNS = ["trial", "point", "step", "verified", "config"]
+FRONT_COLUMNS = ["trial", "point", "step", "verified", "violation", "config"]
 TRIAL_COLUMNS = ["trial", "status", "step", "bracket", "seconds", "reason", "error", "config"]
 CURVE_COLUMNS = ["trial", "step", "value"]
 RUNG_COLUMNS = ["bracket", "rung", "step", "trial", "value", "state"]
@@ -23,7 +23,7 @@ LOG_COLUMNS = ["seq", "at", "kind", "trial", "text"]
 
 
 def front(answer: Sequence[Answer]) -> pd.DataFrame:
-    """One row a front point: trial, point, step, verified, config, and a column a metric."""
+    """One row a front point: trial, point, step, verified, violation (0: feasible), config, and a column a metric."""
     rows = [
         {
             **_scalars(a["metrics"]),
@@ -31,6 +31,7 @@ def front(answer: Sequence[Answer]) -> pd.DataFrame:
             "point": a["point"],
             "step": a["step"],
             "verified": bool(a.get("verified", False)),
+            "violation": a.get("violation") or 0.0,
             "config": dict(a["config"]),
         }
         for a in answer

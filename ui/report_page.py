@@ -125,7 +125,8 @@ def _figures(
     rungs = frames.rungs(told.rungs)
     for bracket in sorted({int(b) for b in rungs["bracket"]}):
         rows = rungs[rungs["bracket"] == bracket]
-        figure = charts.ladder(rows, first, unit=unit)
+        steps = [int(a["step"]) for a in told.rungs if a["bracket"] == bracket]
+        figure = charts.ladder(rows, first, steps=steps, unit=unit)
         found[f"ladder{bracket}"] = (figure, f"Rungs of bracket {bracket}", "Who was compared where, and who went on.")
     return found
 
@@ -135,14 +136,14 @@ def _details(told: Answers, points: pd.DataFrame, metrics: Mapping[str, Metric])
     unit = str(told.summary.get("unit") or "step")
     found = {}
     for a in told.trials:
-        head = f'<div class="sd-head"><h1 style="font-size:17px">Trial {a["trial"]}</h1>{pieces.badge(a["status"])}</div>'
+        head = f'<div class="sd-head sd-small-head"><h1>Trial {a["trial"]}</h1>{pieces.badge(a["status"])}</div>'
         trace = f'<div class="sd-trace">{escape(a["error"])}</div>' if a.get("error") else ""
         body = pieces.sub(f"last report, {unit} {a['step']}") + pieces.measured(a.get("metrics") or {}, metrics)
         found[f"{a['trial']}|-1"] = head + trace + body + pieces.sub("config") + pieces.config(a["config"])
     for row, a in zip(points.to_dict("records"), told.front, strict=True):
         note = "measured again, alone, from the exported file" if row["verified"] else "measured during the search"
         found[f"{row['trial']}|{row['point']}"] = (
-            f'<div class="sd-head"><h1 style="font-size:17px">Trial {row["trial"]} · point {row["point"]}</h1>'
+            f'<div class="sd-head sd-small-head"><h1>Trial {row["trial"]} · point {row["point"]}</h1>'
             f'<span class="sd-note">{unit} {row["step"]}</span></div>'
             + pieces.sub(note)
             + pieces.measured(a["metrics"], metrics)
@@ -172,6 +173,8 @@ def _front_section(
 
     verified = bool(points["verified"].all())
     how = "measured again at the end, alone, from the exported files" if verified else "as measured during the search"
+    if points["violation"].gt(0).all():
+        how += "; none keeps every bound, these break them the least"
     return (
         f'<section><h2>The front: {len(points)} points</h2><p class="why">None is beaten in every objective; {how}. '
         "Click a point or a row.</p>"

@@ -137,10 +137,10 @@ def test_trials_at_equal_step_stand_best_at_the_top() -> None:
 
 def test_the_ladder_counts_who_went_on() -> None:
     """Each rung says how many reached it and how many were promoted, and trials that went on are joined by a line."""
-    figure = charts.ladder(frames.rungs(RUNGS), ERROR, unit="epoch", selected=3)
+    figure = charts.ladder(frames.rungs(RUNGS), ERROR, steps=[1, 3, 9, 27], unit="epoch", selected=3)
     assert list(figure.layout.xaxis.ticktext) == [
         "<b>epoch 1</b><br>4 trials · 2 promoted", "<b>epoch 3</b><br>2 trials · 2 promoted",
-        "<b>epoch 9</b><br>2 trials · 0 promoted",
+        "<b>epoch 9</b><br>2 trials · 0 promoted", "<b>epoch 27</b><br>0 trials",
     ]  # fmt: skip
     paths = [t for t in figure.data if t.name == "path"]
     assert sorted(len(p.x) for p in paths) == [3, 3]

@@ -24,10 +24,7 @@ from ui.units import duration
 def draw(look: Look) -> None:
     """The trial of `look.pick`, or what to do to see one."""
     if look.pick is None:
-        st.html(pieces.sub("selected trial"))
-        st.html(
-            pieces.empty("Nothing selected", "Click a point of the front, a curve, a mark on a rung or a row of a table.")
-        )
+        _invite(look)
         return
     number, point = look.pick
     try:
@@ -45,11 +42,31 @@ def draw(look: Look) -> None:
     _jobs(trial, look)
 
 
+def _invite(look: Look) -> None:
+    """What to click, and the ends of the front as first picks."""
+    how = "Click a point of the front, a curve, a mark on a rung or a row of a table."
+    st.html(pieces.empty("Nothing selected", how))
+    if look.points.empty:
+        return
+    st.html(pieces.sub("or begin with"))
+    for of in look.objectives:
+        if of.name not in look.points.columns:
+            continue
+        row = look.points.sort_values(of.name, ascending=of.goal != "maximize").iloc[0]
+        st.button(
+            f"best {of.label}: **{of.text(row[of.name])}** · trial {int(row['trial'])}",
+            key=f"best:{of.name}",
+            type="tertiary",
+            icon=":material/arrow_forward:",
+            on_click=functools.partial(session.select, look.name, int(row["trial"]), int(row["point"])),
+        )
+
+
 def _head(trial: Mapping[str, Any], point: int, look: Look) -> None:
     name = f"Trial {trial['trial']}" + (f" · point {point}" if point >= 0 else "")
     title, close = st.columns([8, 1], vertical_alignment="center")
     title.html(
-        f'<div class="sd-head"><h1 style="font-size:17px">{name}</h1>{pieces.badge(trial["status"])}'
+        f'<div class="sd-head sd-small-head"><h1>{name}</h1>{pieces.badge(trial["status"])}'
         f'<span class="sd-note">{look.unit} {trial["step"]} · bracket {trial["bracket"]}'
         f" · {duration(trial['seconds'])}</span></div>"
     )

@@ -55,7 +55,8 @@ def _row(summary: Mapping[str, Any]) -> None:
         st.page_link(
             st.session_state["pages"]["study"], label=f"**{summary['name']}**", query_params={"study": summary["name"]}
         )
-        st.html(f'<span class="sd-small">{escape(summary["scheduler"])} × {escape(summary["searcher"])}</span>')
+        how = f"{summary['scheduler']} × {summary['searcher']}"
+        st.html(f'<span class="sd-small">{escape(how)}</span>')
     cells[1].html(pieces.badge(summary["status"], summary["status"] in ("running", "verifying")))
     counts, most = summary["trials"], (summary.get("budget") or {}).get("trials")
     parts = ", ".join(f"{counts[s]} {s}" for s in theme.TRIAL_STATES if counts.get(s))

@@ -9,6 +9,7 @@ from typing import Any
 
 import streamlit as st
 
+from searchd.errors import SearchdError
 from ui import frames, pieces, session, theme
 from ui.pages import panel, views
 from ui.pages.guard import live
@@ -26,14 +27,24 @@ VIEWS = {
 
 def page() -> None:
     """The study in the address bar; it looks again by itself while the study may change."""
-    known = session.client().studies()
+    try:
+        known = session.client().studies()
+    except SearchdError:
+        live(_retry)
+        return
     name = session.study(known)
     if name is None:
         st.html(pieces.empty("No study to show", "There is no study here yet: `searchd run FILE` makes one."))
         return
-    status = next((s["status"] for s in known if name in (s["name"], s["id"])), "running")
+    status = next(s["status"] for s in known if name in (s["name"], s["id"]))
     going = status in theme.LIVE_STATES
     live(lambda: _body(name, status), session.LIVE_S if going and st.session_state.get("follow", True) else None)
+
+
+def _retry() -> None:
+    """Look again until there is an answer."""
+    session.client().studies()
+    st.rerun()
 
 
 def _body(name: str, status_then: str) -> None:
@@ -67,7 +78,7 @@ def _head(summary: Mapping[str, Any], going: bool) -> None:
     state = f"live · {now}" if follow else f"as of {now}" if going else "ended"
     paint = theme.STATUS["done"] if follow else theme.FAINT
     reason = f'<span class="sd-note">{escape(summary["reason"])}</span>' if summary.get("reason") else ""
-    title, toggle = st.columns([12, 1], vertical_alignment="center")
+    title, toggle = st.columns([14, 1], vertical_alignment="center") if going else (st.container(), None)
     title.html(
         f'<div class="sd-head"><h1>{escape(summary["name"])}</h1>'
         f"{pieces.badge(summary['status'], summary['status'] in ('running', 'verifying'))}"
@@ -76,5 +87,5 @@ def _head(summary: Mapping[str, Any], going: bool) -> None:
         f'<span class="sd-right"><span class="sd-dot{" sd-live" if follow else ""}" style="background:{paint}"></span>'
         f"{state}</span></div>"
     )
-    if going:
+    if toggle is not None:
         toggle.toggle("Live", value=True, key="follow", help="Off: nothing moves until you switch it on again.")

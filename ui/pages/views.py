@@ -80,6 +80,8 @@ def front(look: Look) -> None:
     _chart(figure, "front", look)
     if look.points.empty:
         return
+    if look.points["violation"].gt(0).all():
+        st.warning("No point keeps every bound yet: these break them the least.", icon=":material/rule:")
     how = ", measured again at the end, alone, from the exported files" if verified else ""
     st.caption(
         f"{len(look.points)} points that no other beats in every objective{how}. "
@@ -153,11 +155,12 @@ def rungs(look: Look) -> None:
     brackets = sorted({int(b) for b in frame["bracket"]})
     for bracket in brackets:
         rows = frame[frame["bracket"] == bracket]
-        ladder = " → ".join(str(int(s)) for s in sorted(set(rows["step"])))
+        steps = sorted({int(a["step"]) for a in answer if a["bracket"] == bracket})
+        ladder = " → ".join(map(str, steps))
         trials = rows["trial"].nunique()
         st.html(pieces.sub(f"bracket {bracket}: {look.unit}s {ladder}, {trials} trial{'s' if trials != 1 else ''}"))
         height = 420 if len(brackets) == 1 else 330
-        figure = charts.ladder(rows, value, selected=look.trial, unit=look.unit, height=height)
+        figure = charts.ladder(rows, value, steps=steps, selected=look.trial, unit=look.unit, height=height)
         _chart(figure, f"ladder{bracket}", look)
     if len(look.objectives) > 1:
         st.caption(
