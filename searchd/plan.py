@@ -1,0 +1,160 @@
+"""What a study will cost, before anything is spent: brackets, trials a rung, steps, sub-spaces, doubtful spots.
+
+Exact for synchronous Hyperband and fifo. For the asynchronous schedulers the numbers are expected ones: each rung
+passes on floor(n / eta), so early winners that are overtaken later add some; the plan says so.
+"""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any
+
+from numpy.random import Generator, Philox
+
+from searchd.schedulers.rungs import BracketPlan, Round, bracket_table, bracket_weights, ladder
+from searchd.search.points import LATENCIES, broken_bound
+from searchd.search.search import Search
+from spaces.describe import describe
+from spaces.errors import SpaceError
+from spaces.lint import lint_study
+from spaces.study import Study
+
+DRAWS = 512
+"""Configs drawn for the acceptance rates."""
+
+
+def plan(study: Study) -> dict[str, Any]:
+    """The plan as JSON: `trials`, `steps` (promoted trials go on), `steps_restart` (they start over), `brackets`
+    [{"rungs": [{"trials", "step"}]}], `exact`, `scheduler`, `searcher`, `size` (None: endless), `acceptance` (share of
+    draws that the constraints allow), `subspaces`, `lint`, `notes`. Counts are None where the budget sets no end.
+    SearchdError for a search that cannot be built."""
+    Search(study)
+    spec, limit = study.search, study.budget.trials
+    notes: list[str] = []
+    exact = spec.scheduler in ("hyperband", "fifo")
+    brackets = _brackets(study, notes)
+    trials = sum(b.trials for b in brackets) if limit is not None or spec.scheduler == "hyperband" else None
+    if trials is None:
+        ends = " or ".join(_ends(study)) or "until it is stopped"
+        notes.append(f"no number of trials is set: the search goes on {ends}; the rungs are for {eta_top(study)} trials")
+    if not exact:
+        notes.append("expected numbers: rungs fill as trials come, and some that are overtaken later go up all the same")
+    _budget_notes(study, brackets, notes)
+    acceptance = study.space.acceptance(Generator(Philox(key=0)), DRAWS)
+    _bound_note(study, notes)
+    return {
+        "trials": trials,
+        "steps": None if trials is None else sum(b.resume_cost for b in brackets),
+        "steps_restart": None if trials is None else sum(b.restart_cost for b in brackets),
+        "brackets": [{"rungs": [{"trials": n, "step": step} for n, step in b.rungs]} for b in brackets],
+        "exact": exact,
+        "scheduler": spec.scheduler,
+        "searcher": spec.searcher,
+        "unit": spec.unit,
+        "size": study.space.size() if isfinite(study.space.size()) else None,
+        "acceptance": acceptance,
+        "subspaces": _subspaces(study),
+        "lint": [str(finding) for finding in lint_study(study)],
+        "notes": notes,
+    }
+
+
+def eta_top(study: Study) -> int:
+    """So many trials that one of the first bracket reaches R: what the rungs of an endless search are shown for."""
+    spec = study.search
+    return 1 if spec.scheduler == "fifo" else int(spec.eta ** (len(ladder(spec.r, spec.R, spec.eta)) - 1))
+
+
+def _brackets(study: Study, notes: list[str]) -> list[BracketPlan]:
+    spec = study.search
+    trials = eta_top(study) if study.budget.trials is None else study.budget.trials
+    steps = ladder(spec.r, spec.R, spec.eta)
+    match spec.scheduler:
+        case "fifo":
+            return [BracketPlan(0, ((trials, spec.R),))]
+        case "hyperband":
+            return _iterations(study, notes)
+        case "async-hyperband":
+            weights = bracket_weights(steps, spec.brackets)
+            turns = Round(weights)
+            counts = [0] * len(weights)
+            for _ in range(trials):
+                counts[turns.take()] += 1
+            return [_expected(n, steps[s:], spec.eta) for s, n in enumerate(counts) if n]
+        case _:
+            return [_expected(trials, steps, spec.eta)]
+
+
+def _expected(trials: int, steps: tuple[int, ...], eta: int) -> BracketPlan:
+    """Each rung passes on floor(n / eta); rungs that nobody reaches are left out."""
+    rungs = [(trials // eta**i, step) for i, step in enumerate(steps)]
+    return BracketPlan(len(steps) - 1, tuple(r for r in rungs if r[0]) or ((trials, steps[0]),))
+
+
+def _iterations(study: Study, notes: list[str]) -> list[BracketPlan]:
+    spec, limit = study.search, study.budget.trials
+    rounding = "bohb" if spec.options.get("rounding") == "bohb" else "paper"
+    table = bracket_table(spec.r, spec.R, spec.eta, rounding)[: spec.brackets]
+    whole = sum(b.trials for b in table)
+    if limit is None:
+        return list(table)
+    found: list[BracketPlan] = []
+    left = limit
+    while left > 0:
+        bracket = table[len(found) % len(table)]
+        n = min(left, bracket.trials)
+        rungs = tuple((max(1, n // spec.eta**i), step) for i, (_, step) in enumerate(bracket.rungs))
+        found.append(bracket if n == bracket.trials else BracketPlan(bracket.s, rungs))
+        left -= n
+    if limit % whole:
+        notes.append(f"one iteration of the table has {whole} trials; budget.trials = {limit} cuts the last one short")
+    return found
+
+
+def _ends(study: Study) -> list[str]:
+    budget = study.budget
+    found = [f"for {budget.hours:g} hours"] if budget.hours is not None else []
+    return found + ([f"for {budget.steps} {study.search.unit}s"] if budget.steps is not None else [])
+
+
+def _budget_notes(study: Study, brackets: list[BracketPlan], notes: list[str]) -> None:
+    spec, budget = study.search, study.budget
+    top = max((b.steps[-1] for b in brackets), default=0)
+    if budget.trials is not None and top < spec.R:
+        notes.append(f"no trial reaches R = {spec.R}, the deepest rung is {top}: more trials, or a smaller R or eta")
+    steps = sum(b.resume_cost for b in brackets)
+    if budget.trials is not None and budget.steps is not None and budget.steps < steps:
+        notes.append(f"the trials would take {steps} {spec.unit}s, and the budget ends after {budget.steps}")
+    if budget.trials is not None and budget.hours is not None:
+        notes.append(f"whichever comes first: these trials, or {budget.hours:g} hours")
+
+
+def _bound_note(study: Study, notes: list[str]) -> None:
+    """Bounds on exact metrics are kept before a trial starts: says when few configs keep them."""
+    if study.task.kind != "classify":
+        return
+    bounded = [o for o in study.objectives if o.at_most is not None or o.at_least is not None]
+    if not any(o.name not in (*LATENCIES, "val_error", "val_loss", "train_loss") for o in bounded):
+        return
+    rng = Generator(Philox(key=1))
+    kept = 0
+    why = ""
+    for _ in range(DRAWS):
+        config = study.space.sample(rng)
+        try:
+            found = describe(study.task, study.space, config)
+            broken = None if found is None else broken_bound(study.objectives, found.metrics)
+        except SpaceError as error:
+            broken = str(error)
+        kept += broken is None
+        why = broken or why
+    if kept < DRAWS // 4:
+        notes.append(f"only {kept / DRAWS:.1%} of configs keep the bounds ({why}); the others are never started")
+
+
+def _subspaces(study: Study) -> list[str]:
+    """The combinations of conditional options in words; none when nothing is conditional."""
+    found = study.space.subspaces()
+    if len(found) == 1 and not found[0].options:
+        return []
+    return [f"{', '.join(f'{k} = {v}' for k, v in s.options.items())}: {len(s.names)} parameters" for s in found]

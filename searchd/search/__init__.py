@@ -1,0 +1,1 @@
+"""Scheduler and searcher put together, in memory: `searchd.search.search.Search`."""

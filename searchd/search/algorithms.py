@@ -1,0 +1,124 @@
+"""The table of pairs: names in a study file → scheduler and searcher, with the options that each takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from searchd.errors import SearchdError
+from searchd.schedulers.asha import Asha
+from searchd.schedulers.events import Scheduler
+from searchd.schedulers.fifo import Fifo
+from searchd.schedulers.hyperband import Hyperband
+from searchd.schedulers.stopping import Stopping
+from searchd.searchers.base import Searcher
+from searchd.searchers.optuna import TpeSearcher
+from searchd.searchers.random import RandomSearcher
+from searchd.searchers.sobol import SobolSearcher
+from spaces.study import SearchSpec
+from spaces.suggest import did_you_mean
+
+T = TypeVar("T")
+Allowed = tuple[str, ...] | int
+"""What an option may be: one of these words, or a whole number from this one up."""
+
+
+@dataclass(frozen=True, slots=True)
+class _SchedulerRow:
+    """`brackets`: whether the study's `brackets` means something to it."""
+
+    make: Callable[[SearchSpec, int | None, Mapping[str, Any]], Scheduler]
+    options: Mapping[str, Allowed] = field(default_factory=dict)
+    brackets: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _SearcherRow:
+    make: Callable[[int, Mapping[str, Any]], Searcher]
+    options: Mapping[str, Allowed] = field(default_factory=dict)
+
+
+def _fifo(spec: SearchSpec, limit: int | None, _: Mapping[str, Any]) -> Scheduler:
+    return Fifo(spec.R, eta=spec.eta, max_trials=limit)
+
+
+def _asha(spec: SearchSpec, limit: int | None, options: Mapping[str, Any]) -> Scheduler:
+    return Asha(spec.r, spec.R, spec.eta, max_trials=limit, **options)
+
+
+def _stopping(spec: SearchSpec, limit: int | None, options: Mapping[str, Any]) -> Scheduler:
+    return Stopping(spec.r, spec.R, spec.eta, max_trials=limit, **options)
+
+
+def _hyperband(spec: SearchSpec, limit: int | None, options: Mapping[str, Any]) -> Scheduler:
+    return Hyperband(spec.r, spec.R, spec.eta, max_trials=limit, brackets=spec.brackets, **options)
+
+
+def _async_hyperband(spec: SearchSpec, limit: int | None, options: Mapping[str, Any]) -> Scheduler:
+    return Asha(spec.r, spec.R, spec.eta, max_trials=limit, brackets=spec.brackets, **options)
+
+
+_PROMOTION: Mapping[str, Allowed] = {"promotion": ("asha", "delayed")}
+
+SCHEDULERS: Mapping[str, _SchedulerRow] = {
+    "fifo": _SchedulerRow(_fifo),
+    "asha": _SchedulerRow(_asha, _PROMOTION),
+    "stopping": _SchedulerRow(_stopping, {"rule": ("floor", "quantile")}),
+    "hyperband": _SchedulerRow(_hyperband, {"rounding": ("paper", "bohb")}, brackets=True),
+    "async-hyperband": _SchedulerRow(_async_hyperband, {**_PROMOTION, "layout": ("shared", "bracket")}, brackets=True),
+}
+
+SEARCHERS: Mapping[str, _SearcherRow] = {
+    "random": _SearcherRow(lambda _, __: RandomSearcher()),
+    "sobol": _SearcherRow(lambda seed, _: SobolSearcher(seed)),
+    "tpe": _SearcherRow(lambda _, options: TpeSearcher(**options), {"startup": 1, "candidates": 1}),
+}
+
+
+def make_scheduler(spec: SearchSpec, max_trials: int | None) -> Scheduler:
+    """The scheduler that a study names; SearchdError for an unknown name or option, or an impossible ladder."""
+    row = _find(SCHEDULERS, "scheduler", spec.scheduler)
+    if spec.brackets not in (None, 1) and not row.brackets:
+        several = " or ".join(name for name, other in SCHEDULERS.items() if other.brackets)
+        raise SearchdError(f"{spec.scheduler} has one bracket, but brackets = {spec.brackets}: use {several}")
+    try:
+        return row.make(spec, max_trials, _options(spec, row.options))
+    except ValueError as error:
+        raise SearchdError(str(error)) from None
+
+
+def make_searcher(spec: SearchSpec, seed: int) -> Searcher:
+    """The searcher that a study names; SearchdError for an unknown name or option, Missing for a missing part."""
+    row = _find(SEARCHERS, "searcher", spec.searcher)
+    return row.make(seed, _options(spec, row.options))
+
+
+def check_options(spec: SearchSpec) -> None:
+    """SearchdError when `options` holds a key that neither of the pair takes."""
+    known = {
+        **_find(SCHEDULERS, "scheduler", spec.scheduler).options,
+        **_find(SEARCHERS, "searcher", spec.searcher).options,
+    }
+    for name in spec.options:
+        if name not in known:
+            pair = f"{spec.scheduler} × {spec.searcher}"
+            raise SearchdError(f"search.options: {pair} has no option {name!r}: {did_you_mean(name, known)}")
+
+
+def _options(spec: SearchSpec, allowed: Mapping[str, Allowed]) -> dict[str, Any]:
+    chosen = {name: spec.options[name] for name in allowed if name in spec.options}
+    for name, value in chosen.items():
+        rule = allowed[name]
+        if isinstance(rule, int):
+            if isinstance(value, bool) or not isinstance(value, int) or value < rule:
+                raise SearchdError(f"search.options.{name} needs a whole number from {rule} up, but is {value!r}")
+        elif value not in rule:
+            raise SearchdError(f"search.options.{name} = {value!r}: {did_you_mean(str(value), rule)}")
+    return chosen
+
+
+def _find(table: Mapping[str, T], what: str, name: str) -> T:
+    if name not in table:
+        raise SearchdError(f"there is no {what} {name!r}: {did_you_mean(name, table)}")
+    return table[name]

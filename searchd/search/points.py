@@ -1,0 +1,96 @@
+"""From what a job reports to what people see and what a scheduler compares.
+
+A report's operating points are merged over its metrics and over the exact metrics of the config (bytes, MACs, …).
+A point with `exit_rates` gets its expected latency: Σ exit rate × measured cumulative latency up to that exit.
+Losses are signed here, once: lower is better from here on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf, isfinite, nan
+from typing import Any
+
+from searchd.schedulers.events import Losses
+from searchd.search.events import Measured
+from spaces.study import Objective
+
+LATENCIES = ("latency_ms", "latency_p95_ms")
+"""The metrics that a measure job brings."""
+
+
+def merge(
+    described: Mapping[str, float], measured: Measured | None, metrics: Mapping[str, Any],
+    points: Sequence[Mapping[str, Any]],
+) -> list[dict[str, Any]]:  # fmt: skip
+    """One mapping an operating point, at least one. What was reported wins over what was computed."""
+    base = {**described, **metrics}
+    merged = [{**base, **point} for point in points] or [base]
+    if measured is not None and measured.error is None:
+        for point in merged:
+            for name, costs in zip(LATENCIES, (measured.cumulative_ms, measured.p95_ms), strict=True):
+                cost = expected(point.get("exit_rates"), costs)
+                if cost is not None:
+                    point.setdefault(name, cost)
+    return merged
+
+
+def expected(rates: Sequence[float] | None, cumulative: Sequence[float]) -> float | None:
+    """Σ rate × cumulative cost over the exits [K]; without rates the last exit's cost; None when they do not match."""
+    if not cumulative:
+        return None
+    if rates is None:
+        return float(cumulative[-1])
+    if len(rates) != len(cumulative):
+        return None
+    return float(sum(rate * cost for rate, cost in zip(rates, cumulative, strict=True)))
+
+
+def missing(objectives: Iterable[Objective], point: Mapping[str, Any]) -> list[str]:
+    """The objectives that a merged point does not bring, or brings as something that is no number."""
+    return [o.name for o in objectives if _number(point.get(o.name)) is None]
+
+
+def losses(objectives: Sequence[Objective], point: Mapping[str, Any]) -> Losses:
+    """A merged point for the scheduler: one signed value an objective, NaN where it is missing or no number."""
+    values = []
+    for objective in objectives:
+        value = _number(point.get(objective.name))
+        value = nan if value is None else value
+        values.append(-value if objective.goal == "maximize" else value)
+    return Losses(tuple(values), violation(objectives, point))
+
+
+def violation(objectives: Iterable[Objective], metrics: Mapping[str, Any]) -> float:
+    """How far the bounds are broken: Σ excess ÷ size of the bound (÷ 1 for a bound of 0); 0.0 when all hold.
+
+    Infinite when a bounded metric is missing or not finite.
+    """
+    total = 0.0
+    for objective in objectives:
+        for bound, sign in ((objective.at_most, 1.0), (objective.at_least, -1.0)):
+            if bound is not None:
+                value = _number(metrics.get(objective.name))
+                if value is None or not isfinite(value):
+                    return inf
+                total += max(0.0, sign * (value - bound)) / (abs(bound) or 1.0)
+    return total
+
+
+def broken_bound(objectives: Iterable[Objective], metrics: Mapping[str, float]) -> str | None:
+    """The first bound on one of these `metrics` that does not hold, in words; None when all hold."""
+    for objective in objectives:
+        value = metrics.get(objective.name)
+        if value is None:
+            continue
+        if objective.at_most is not None and value > objective.at_most:
+            return f"{objective.name} = {value:g}, at most {objective.at_most:g} allowed"
+        if objective.at_least is not None and value < objective.at_least:
+            return f"{objective.name} = {value:g}, at least {objective.at_least:g} wanted"
+    return None
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)
