@@ -1,0 +1,173 @@
+"""A study at a glance: states, budget, front, how good, how busy, how long still."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+from searchd.schedulers.front import hypervolume, reference_point
+from searchd.search.points import merge
+from searchd.store.base import JobRow, Reader, StudyRow, TrialRow, TrialStatus
+from searchd.views.fronts import best, members
+from searchd.views.plain import Goal, goals, losses, plain, the
+from searchd.views.specs import ladders, study_of
+
+FIRST = 10
+"""So many rung reports set the hypervolume's reference point; after them it never moves."""
+
+
+def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
+    """Everything in one flat answer; `now` in Unix seconds. Unknown numbers (nothing reported yet) are null.
+
+    `seconds`: since the first job was asked for. `busy_fraction`: run time of jobs ÷ time of the slots that the study
+    could use. `hypervolume`: of the front, up to `reference` (both in the user's own sense and units); comparable over
+    time once ten reports are in. `time_left_s`: an estimate from the budget that ends first.
+    """
+    row = the(reader, study)
+    objectives = goals(row)
+    counts = reader.counts(study)
+    jobs = reader.jobs(study)
+    rows = reader.trials(study)
+    states = Counter(t.status for t in rows)
+    trials = {status: states.get(status, 0) for status in get_args(TrialStatus)}
+    on_front = members(row, rows, reader.points(study))
+    reference = _reference(reader, row, rows, objectives)
+    seconds = _seconds(row, now)
+    budget = dict(row.spec.get("budget") or {})
+    search = row.spec.get("search") or {}
+    answer: dict[str, Any] = {
+        "id": row.id,
+        "name": row.name,
+        "status": row.status,
+        "reason": row.status_reason,
+        "created": row.created_at,
+        "seconds": seconds,
+        "trials": {**trials, "total": sum(trials.values())},
+        "steps_done": counts["steps"],
+        "reports": counts["reports"],
+        "duplicates": counts["duplicates"],
+        "front": len(on_front),
+        "hypervolume": None,
+        "reference": None,
+        "busy_fraction": _busy(row, jobs, reader, now),
+        "best": best(objectives, on_front),
+        "objectives": [
+            {"name": o.name, "goal": o.goal, "at_most": o.at_most, "at_least": o.at_least} for o in objectives
+        ],
+        "budget": budget,
+        "scheduler": search.get("scheduler"),
+        "searcher": search.get("searcher"),
+        "unit": search.get("unit"),
+        "ladders": ladders(row),
+        "jobs": {
+            "queued": sum(j.status in ("outbox", "queued") for j in jobs),
+            "running": sum(j.status == "running" for j in jobs),
+        },
+        "time_left_s": _left(row, budget, trials, counts["steps"], seconds),
+        "artifacts": row.artifacts,
+    }
+    if reference is not None:
+        feasible = [p for p in on_front if p.violation == 0]
+        found = [v for p in feasible if (v := losses(objectives, p.metrics)) is not None]
+        answer["hypervolume"] = hypervolume(found, reference) if found else 0.0
+        answer["reference"] = [o.loss(v) for o, v in zip(objectives, reference, strict=True)]
+    result: dict[str, Any] = plain(answer)
+    return result
+
+
+def _seconds(row: StudyRow, now: float) -> float:
+    if row.started_at is None:
+        return 0.0
+    return max(0.0, (now if row.ended_at is None else row.ended_at) - row.started_at)
+
+
+def _reference(
+    reader: Reader, row: StudyRow, rows: Sequence[TrialRow], objectives: Sequence[Goal]
+) -> tuple[float, ...] | None:
+    """Losses [m]: the worst of the first reports' points and 10 % of their range more, from the log alone.
+
+    Those points are merged as the search merged them: with what was measured before, and what a config describes.
+    """
+    if not objectives:
+        return None
+    known = {t.trial: t for t in rows}
+    study = study_of(row)
+    measured: dict[str, Any] = {}
+    found: list[tuple[float, ...]] = []
+    reports, after = 0, 0
+    while reports < FIRST and (events := reader.events(row.id, after, 100, ("told",))):
+        after = events[-1].seq
+        for event in events:
+            payload = event.payload
+            if payload.get("event") == "measured":
+                measured[payload["signature"]] = payload
+            if payload.get("event") != "reported" or reports >= FIRST:
+                continue
+            reports += 1
+            trial = known.get(payload["trial"])
+            described = _described(study, trial.config) if trial is not None else {}
+            seen = measured.get(trial.signature or "") if trial is not None else None
+            points = [losses(objectives, point) for point in _merged(described, seen, payload)]
+            found.extend(values for values in points if values is not None)
+    return reference_point(found) if found else None
+
+
+def _described(study: Any, config: Mapping[str, Any]) -> Mapping[str, float]:
+    from spaces.config import Config
+    from spaces.describe import describe
+    from spaces.errors import SpaceError
+
+    if study is None:
+        return {}
+    try:
+        description = describe(study.task, study.space, Config(config))
+    except SpaceError:
+        return {}
+    return {} if description is None else dict(description.metrics)
+
+
+def _merged(described: Mapping[str, float], seen: Any, payload: Mapping[str, Any]) -> list[dict[str, Any]]:
+    from searchd.log import event_of
+    from searchd.search.events import Measured
+
+    event = None if seen is None else event_of(seen)
+    return merge(described, event if isinstance(event, Measured) else None, payload["metrics"], payload["points"])
+
+
+def _busy(row: StudyRow, jobs: Sequence[JobRow], reader: Reader, now: float) -> float | None:
+    start = row.started_at
+    if start is None:
+        return None
+    end = now if row.ended_at is None else row.ended_at
+    spans = [(max(j.begun_at, start), min(end if j.ended_at is None else j.ended_at, end)) for j in jobs
+             if j.begun_at is not None]  # fmt: skip
+    busy = sum(max(0.0, stop - begun) for begun, stop in spans)
+    offered = _offered(row, jobs, reader, start, end)
+    return min(1.0, busy / offered) if offered > 0 else None
+
+
+def _offered(row: StudyRow, jobs: Sequence[JobRow], reader: Reader, start: float, end: float) -> float:
+    """Slot seconds that the study could have used between `start` and `end`, from the logged changes of capacity."""
+    most = (row.spec.get("budget") or {}).get("parallel")
+    changes = [(e.at, int(e.payload["slots"])) for e in reader.events(row.id, kinds=("capacity",))]
+    if not changes:
+        changes = [(start, len({j.worker for j in jobs if j.worker}))]
+    total = 0.0
+    for (at, slots), (until, _) in zip(changes, [*changes[1:], (end, 0)], strict=True):
+        usable = slots if most is None else min(slots, most)
+        total += usable * max(0.0, min(until, end) - max(at, start))
+    return total
+
+
+def _left(
+    row: StudyRow, budget: Mapping[str, Any], trials: Mapping[str, int], steps: int, seconds: float
+) -> float | None:
+    if row.status in ("done", "stopped", "faulted"):
+        return 0.0
+    if row.status != "running" or seconds <= 0:
+        return None
+    ended = sum(n for status, n in trials.items() if status not in ("waiting", "running"))
+    shares = [(ended, budget.get("trials")), (steps, budget.get("steps")), (seconds / 3600, budget.get("hours"))]
+    estimates = [seconds * max(0.0, limit - spent) / spent for spent, limit in shares if limit and spent]
+    return min(estimates, default=None)
