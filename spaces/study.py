@@ -133,11 +133,10 @@ def _read(said: Any, problems: Problems, base: Path | None) -> Study:
     merged, constraints = _merge(said, problems)
     space = read_space(merged, constraints, problems)
     task = read_task(said.get("task", "classify"), problems, base)
-    if form is not None:
-        _check_search(form, problems)
-        _check_objectives(form, task, problems)
-        if not said.get("space") and not said.get("use"):
-            problems.add(("space",), "there is nothing to search: give parameters, or use a library space")
+    _check_search(said.get("search"), problems)
+    _check_objectives(said.get("objectives"), task, problems)
+    if form is not None and not said.get("space") and not said.get("use"):
+        problems.add(("space",), "there is nothing to search: give parameters, or use a library space")
     if form is None or space is None or task is None or problems.found:
         problems.raise_any()
         raise StudyError([])
@@ -185,29 +184,34 @@ def _merge(said: Mapping[str, Any], problems: Problems) -> tuple[Any, list[Any]]
     return merged, own_constraints + more
 
 
-def _check_search(form: StudyForm, problems: Problems) -> None:
-    search = form.search
+def _check_search(search: Any, problems: Problems) -> None:
+    """Names that exist, and a ladder that stands; on what was written, so that it is told beside other problems."""
+    if not isinstance(search, Mapping):
+        return
     for key, known in (("scheduler", SCHEDULERS), ("searcher", SEARCHERS)):
-        value = getattr(search, key)
-        if value not in known:
+        value = search.get(key, known[0])
+        if isinstance(value, str) and value not in known:
             problems.add(("search", key), f"there is no {key} {value!r}: {did_you_mean(value, known)}")
-    if search.r > search.R:
-        where: KeyPath = ("search", "r")
-        problems.add(where, f"a ladder needs 1 <= r <= R, but r = {search.r} and R = {search.R}: lower r or raise R")
+    defaults = SearchSpec()
+    r, R = search.get("r", defaults.r), search.get("R", defaults.R)
+    if isinstance(r, int) and isinstance(R, int) and r > R:
+        where: KeyPath = ("search", "r" if "r" in search else "R")
+        problems.add(where, f"a ladder needs 1 <= r <= R, but r = {r} and R = {R}: lower r or raise R")
 
 
-def _check_objectives(form: StudyForm, task: Task | None, problems: Problems) -> None:
-    for name, objective in form.objectives.items():
-        low, high = objective.at_least, objective.at_most
-        if low is not None and high is not None and low > high:
+def _check_objectives(objectives: Any, task: Task | None, problems: Problems) -> None:
+    for name, said in (objectives if isinstance(objectives, Mapping) else {}).items():
+        bounds = said if isinstance(said, Mapping) else {}
+        low, high = bounds.get("at_least"), bounds.get("at_most")
+        if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
             problems.add(("objectives", name), f"at_least = {low} is above at_most = {high}: nothing fits; swap them")
         if task is None or task.kind != "classify" or name in CLASSIFY_METRICS:
             continue
-        if name.startswith("test"):
-            said = f"{name!r} would search on the test data: use 'val_error'; the test error is shown at the end"
+        if str(name).startswith("test"):
+            why = f"{name!r} would search on the test data: use 'val_error'; the test error is shown at the end"
         else:
-            said = f"the classify task has no metric {name!r}: {did_you_mean(name, CLASSIFY_METRICS)}"
-        problems.add(("objectives", name), said)
+            why = f"the classify task has no metric {name!r}: {did_you_mean(str(name), CLASSIFY_METRICS)}"
+        problems.add(("objectives", name), why)
 
 
 def _check_classify(study: Study, problems: Problems) -> None:
