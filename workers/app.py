@@ -66,8 +66,8 @@ def application(broker: str) -> Celery:
 
 
 def shutting() -> bool:
-    """Whether this process was asked to end (SIGTERM or SIGINT)."""
-    return state.should_stop not in (None, False) or state.should_terminate not in (None, False)
+    """Whether this process was asked to end (SIGTERM or SIGINT). Celery keeps the exit code there, and 0 means yes."""
+    return any(flag is not None and flag is not False for flag in (state.should_stop, state.should_terminate))
 
 
 def serve(options: SlotOptions) -> None:

@@ -2,7 +2,7 @@
 
 It takes one job at a time from its slot, runs it, and says how it ended. It imports no Celery, no Redis, and torch only
 with the first task that needs it. Its standard output is the log: what a training function prints cannot disturb the
-conversation, which has descriptors of its own. After running out of memory it ends, and the slot starts a fresh one.
+conversation, which has descriptors of its own.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ from workers import job
 from workers.pipes import Gone, Pipes
 from workers.tether import die_with
 from workers.trial import Request
-
-OOM = "oom"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +114,7 @@ def main(argv: list[str]) -> int:
     try:
         while True:
             spec = link.next_job()
-            end = job.run(spec, link, options.allow, options.path, artifacts)
-            link.ended(end)
-            if end.reason == OOM:
-                return 0
+            link.ended(job.run(spec, link, options.allow, options.path, artifacts))
     except Gone:
         return 0
 

@@ -17,6 +17,8 @@ from workers.trial import Ending, Link, Trial
 
 log = logging.getLogger("searchd.worker")
 
+OOM = "oom"
+"""The reason of a job that ran out of memory; its slot takes a fresh child then."""
 ERROR_CHARS = 20_000
 ENDED_EARLY = (
     "the training function returned after step {step} of a job that goes on; "
@@ -101,9 +103,9 @@ def explain(error: BaseException) -> tuple[str, str]:
     """(a short word, the text for a person) of what a task raised; our own errors carry no traceback."""
     match error:
         case MemoryError():
-            return "oom", _trace(error) or "out of memory"
+            return OOM, _trace(error) or "out of memory"
         case RuntimeError() if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
-            return "oom", _trace(error)
+            return OOM, _trace(error)
         case Refused():
             return "refused", str(error)
         case NotFound() | Missing():

@@ -21,7 +21,9 @@ from searchd.errors import Unreachable
 from searchd.wire import BEAT_S, Begun, Dispatch, Ended, JobSpec, WorkerInfo
 from workers.child import ChildOptions
 from workers.device import Device
+from workers.job import OOM
 from workers.relay import LOOK_S, SHUT_DOWN, Relay, who
+from workers.tether import adopt_orphans
 from workers.uplink import Uplink
 from workers.warm import Warm
 
@@ -63,6 +65,7 @@ class Slot:
 
     def start(self) -> None:
         """Account for a predecessor that died, start the child and the heartbeat."""
+        adopt_orphans()
         self._bury_predecessor()
         self._warm.ensure()
         threading.Thread(target=self._heartbeat, name="heartbeat", daemon=True).start()
@@ -124,7 +127,10 @@ class Slot:
             elif self._claim(spec):
                 self._begin(spec)
                 try:
-                    self._finish(self._relay(spec, beat_s).to_the_end())
+                    ended = self._relay(spec, beat_s).to_the_end()
+                    if ended.reason == OOM:
+                        self._warm.end()
+                    self._finish(ended)
                 finally:
                     self._idle()
             else:

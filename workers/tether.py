@@ -2,7 +2,8 @@
 
 On Linux the kernel sends a signal when the parent dies (`PR_SET_PDEATHSIG`; it stays over `exec`). Elsewhere a thread
 looks at the parent's id twice a second. Run as a script it ties a foreign program: `tether.py PARENT PROGRAM ARG ...`.
-The supervisor also adopts what a dead slot's processes left behind (`PR_SET_CHILD_SUBREAPER`) and ends it.
+A slot also adopts what its child's processes leave behind (`PR_SET_CHILD_SUBREAPER`), and the supervisor what a slot's
+do, and they end it.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from typing import Any
 
 from workers.child import ChildOptions
 from workers.pipes import Gone, Pipes
+from workers.tether import end_orphans
 
 FAULTS = frozenset(
     int(n) for n in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGSYS)
@@ -84,7 +85,7 @@ class Warm:
         return True, f"the process ended with code {code}"
 
     def end(self, gone_s: float = 0.0) -> None:
-        """SIGKILL the child (if it is not gone within `gone_s`) and all of its group, reap it, close the pipes."""
+        """SIGKILL the child (if it is not gone within `gone_s`), its group, and what they left; close the pipes."""
         process, self._process = self._process, None
         if process is not None:
             if process.poll() is None:
@@ -93,6 +94,7 @@ class Warm:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            end_orphans(set())
         if self._pipes is not None:
             self._pipes.close()
             self._pipes = None

@@ -131,7 +131,7 @@ def test_an_idle_fleet_leaves_at_once(clean_broker: Broker, tmp_path: Path) -> N
 
 
 def test_a_stop_ends_the_job_at_its_next_report(fleet: Fleet) -> None:
-    """A stop key set between two reports: the next report is the last, and the job ends as stopped with a checkpoint."""
+    """A stop key set between two reports: the next report is the last, and the job ends stopped, with a checkpoint."""
     spec = fleet.send(fleet.job(until=10_000, nested={"pause": 0.3}))
     fleet.report(spec, 2)
     seen = len(fleet.reports(spec.id))
