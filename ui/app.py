@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas  # noqa: F401  first: a click during the very first run once met a half-imported pandas
 import streamlit as st
 
-from ui.pages import studies, study, workers
+from ui.screens import studies, study, workers
 
 st.set_page_config(page_title="searchd", page_icon=str(Path(__file__).with_name("icon.svg")), layout="wide")
 PAGES = {

@@ -41,7 +41,7 @@ def tiles(summary: Mapping[str, Any], metrics: Mapping[str, Metric]) -> list[Til
     most = budget.get("trials")
     steps = budget.get("steps")
     share = summary.get("busy_fraction")
-    left = summary.get("time_left_s")
+    left = summary.get("time_left_s") if summary["status"] in theme.LIVE_STATES else None
     found: list[Tile] = [
         (
             "trials",
@@ -53,7 +53,7 @@ def tiles(summary: Mapping[str, Any], metrics: Mapping[str, Metric]) -> list[Til
     ]
     for name, value in (summary.get("best") or {}).items():
         of = metrics.get(name)
-        if of is not None:
+        if of is not None and value is not None:
             found.append((f"best {of.label}", of.text(value), escape(of.direction)))
     if summary.get("hypervolume") is not None:
         found.append(("hypervolume", number(summary["hypervolume"]), "of the front"))

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from ui import pieces, session, theme
-from ui.pages.guard import live
+from ui.screens.guard import live
 from ui.units import duration
 
 

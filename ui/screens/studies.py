@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from ui import frames, pieces, session, theme
-from ui.pages.guard import live
+from ui.screens.guard import live
 from ui.units import duration, number
 
 STYLE = Path(__file__).resolve().parents[1] / "page.css"
@@ -68,7 +68,7 @@ def _row(summary: Mapping[str, Any]) -> None:
     best = " &nbsp; ".join(
         f'<span class="sd-small">{escape(metrics[n].label)}</span> <b>{escape(metrics[n].text(v))}</b>'
         for n, v in (summary.get("best") or {}).items()
-        if n in metrics
+        if n in metrics and v is not None
     )
     volume = summary.get("hypervolume")
     cells[4].html(
@@ -76,7 +76,7 @@ def _row(summary: Mapping[str, Any]) -> None:
         + ("" if volume is None else f'<br><span class="sd-small">hypervolume {number(volume)}</span>')
     )
     started = datetime.fromtimestamp(summary["created"], UTC).astimezone().strftime("%d %b, %H:%M")
-    left = summary.get("time_left_s")
+    left = summary.get("time_left_s") if summary["status"] in theme.LIVE_STATES else None
     cells[5].html(
         f"<b>{duration(summary['seconds'])}</b>"
         f"{'' if left is None else f' · {duration(left)} left'}<br><span class='sd-small'>{started}</span>"

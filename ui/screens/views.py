@@ -213,7 +213,8 @@ def trials(look: Look) -> None:
 def log(look: Look) -> None:
     """The decision log, newest first; what was read before is not read again."""
     kept: list[dict[str, Any]] = st.session_state.setdefault(f"log:{look.summary['id']}", [])
-    kept += look.client.log(look.name, kept[-1]["seq"] if kept else 0)
+    while more := look.client.log(look.name, kept[-1]["seq"] if kept else 0):
+        kept += more
     frame = frames.log(kept)
     if frame.empty:
         st.html(pieces.empty("The log is empty", "Decisions appear here as soon as the study is taken up."))

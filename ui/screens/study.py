@@ -11,9 +11,9 @@ import streamlit as st
 
 from searchd.errors import SearchdError
 from ui import frames, pieces, session, theme
-from ui.pages import panel, views
-from ui.pages.guard import live
-from ui.pages.views import Look
+from ui.screens import panel, views
+from ui.screens.guard import live
+from ui.screens.views import Look
 
 VIEWS = {
     "Front": views.front,

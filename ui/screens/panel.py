@@ -17,7 +17,7 @@ import streamlit as st
 from searchd.client import Client
 from searchd.errors import NotFound
 from ui import charts, frames, pieces, session
-from ui.pages.views import Look
+from ui.screens.views import Look
 from ui.units import duration
 
 

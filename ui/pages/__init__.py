@@ -1,1 +1,0 @@
-"""The pages of ui/app.py, one a file."""
