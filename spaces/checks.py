@@ -10,6 +10,8 @@ import numpy as np
 from spaces.errors import SpaceError
 
 Scalar = bool | int | float | str | None
+DEEPEST = 16
+"""Lists and mappings inside each other, in constants and options."""
 
 
 def unit(x: float) -> float:
@@ -79,17 +81,34 @@ def index(values: tuple[Scalar, ...], value: Any, what: str) -> int:
     raise SpaceError(f"{value!r} is not {what}: {', '.join(repr(v) for v in values[:12])}")
 
 
-def plain(value: Any) -> Any:
-    """A JSON value with tuples for lists; SpaceError for anything else, NaN and infinity too."""
+def plain(value: Any, depth: int = 0) -> Any:
+    """A JSON value with tuples for lists; SpaceError for anything else: NaN, infinity, mappings, deep nesting."""
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, list | tuple):
-        return tuple(plain(v) for v in value)
+    if isinstance(value, list | tuple) and depth < DEEPEST:
+        return tuple(plain(v, depth + 1) for v in value)
     if isinstance(value, float) and not math.isfinite(value):
         raise SpaceError(f"{value!r} is not finite: a constant is finite")
     if isinstance(value, bool | int | float | str) or value is None:
         return value
-    raise SpaceError(f"{value!r} is not a number, string, boolean, null or a list of them")
+    why = f"is nested deeper than {DEEPEST}" if isinstance(value, list | tuple) else "is no plain value"
+    raise SpaceError(f"{repr(value)[:40]} {why}: use numbers, strings, true, false, null, or a list of them")
+
+
+def jsonable(value: Any, depth: int = 0) -> Any:
+    """`value` itself when it is JSON, mappings too; ValueError (for pydantic) when it is not."""
+    if isinstance(value, dict) and depth < DEEPEST and all(isinstance(k, str) for k in value):
+        for inner in value.values():
+            jsonable(inner, depth + 1)
+    elif isinstance(value, list) and depth < DEEPEST:
+        for inner in value:
+            jsonable(inner, depth + 1)
+    else:
+        try:
+            plain(value, depth)
+        except SpaceError as error:
+            raise ValueError(str(error)) from None
+    return value
 
 
 def identical(a: Any, b: Any) -> bool:

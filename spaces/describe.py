@@ -52,22 +52,26 @@ def describe(task: Task, space: Space, config: Mapping[str, Any]) -> Description
         return None
     nested = space.nested(config)
     data = shape_of(task)
-    parts = tuple(_frozen(nested.get(name)) for name in ("width", "depth", "kernel", "bits", "exits"))
-    return _describe(parts, data)
+    width, depth, kernel, bits, exits = (_frozen(nested.get(name)) for name in _READ)
+    return _describe(width, depth, kernel, bits, exits, data)
 
 
-@lru_cache(maxsize=8192)
-def _describe(parts: tuple[Any, ...], data: DataShape) -> Description:
-    names = ("width", "depth", "kernel", "bits", "exits")
-    config = {n: v for n, v in zip(names, parts, strict=True) if v is not None}
-    net = network(config, data.shape, data.classes)
+_READ = ("width", "depth", "kernel", "bits", "exits")
+
+
+@lru_cache(maxsize=8192, typed=True)
+def _describe(width: Any, depth: Any, kernel: Any, bits: Any, exits: Any, data: DataShape) -> Description:
+    said = zip(_READ, (width, depth, kernel, bits, exits), strict=True)
+    net = network({n: v for n, v in said if v is not None}, data.shape, data.classes)
     prefixes = tuple(net.signature(k) for k in range(len(net.exits)))
     metrics = {"params": net.params, "macs": net.macs, "bops": net.bops, "bytes": net.bytes}
     exact = MappingProxyType({name: float(value) for name, value in metrics.items()})
     return Description(exact, prefixes[-1], prefixes)
 
 
-def _frozen(value: Any) -> Any:
-    if isinstance(value, dict):
-        raise SpaceError(f"{value!r} is a choice with nested parameters, but the network needs plain values")
-    return tuple(value) if isinstance(value, list) else value
+def _frozen(value: Any, inside: bool = False) -> Any:
+    if isinstance(value, list) and not inside:
+        return tuple(_frozen(v, inside=True) for v in value)
+    if isinstance(value, dict | list) or (inside and isinstance(value, bool)):
+        raise SpaceError(f"{value!r} is no plain number, but the network needs numbers: flatten it")
+    return value

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from spaces.checks import jsonable
+
 Goal = Literal["minimize", "maximize"]
 
 
@@ -116,7 +118,7 @@ class SearchForm(Form):
     eta: Annotated[int, Field(ge=2)] = 3
     unit: str = "epoch"
     brackets: Annotated[int, Field(ge=1)] | None = None
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Annotated[dict[str, Any], AfterValidator(jsonable)] = Field(default_factory=dict)
 
 
 class BudgetForm(Form):

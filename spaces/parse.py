@@ -146,7 +146,7 @@ def _check_repeats(
 
 
 def _bad_name(name: Any, depth: int) -> str | None:
-    if not isinstance(name, str) or not NAME.match(name):
+    if not isinstance(name, str) or not NAME.fullmatch(name):
         return f"{name!r} is not a name: letters, digits and _, starting with a letter, at most 64"
     if keyword.iskeyword(name) or name in FUNCTIONS:
         return f"{name!r} is a word of the constraint language: choose another name, say {name}_"
@@ -177,7 +177,7 @@ def _node(name: str, spec: Any, path: Path, problems: Problems, depth: int) -> N
     if isinstance(said_form, ChoiceForm) and isinstance(said_form.options, dict):
         options = {}
         for label, nested in said_form.options.items():
-            if not LABEL.match(label):
+            if not LABEL.fullmatch(label):
                 problems.add((*path, "choice", label), f"{label!r} is not an option's name: letters, digits, _ and -")
                 continue
             inner = _nodes(nested, (*path, "choice", label), problems, depth + 1)

@@ -75,6 +75,8 @@ def _words(detail: Any, path: Path, form: type[BaseModel]) -> str:
             return f"unknown key {name!r}: {did_you_mean(str(name), _keys(form, path[:-1]))}"
         case "value_error":
             return str(detail["ctx"]["error"])
+        case "string_type" if path and value == path[-1]:
+            return f"the key {value!r} is not text: put it in quotes"
         case "literal_error":
             expected = [w.strip("' ") for w in detail["ctx"]["expected"].replace(" or ", ", ").split(",")]
             return f"{value!r} is not allowed here: {did_you_mean(str(value), expected)}"

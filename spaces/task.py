@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from spaces.checks import jsonable
 from spaces.data import NAMED, data_shape
 from spaces.errors import SpaceError
 from spaces.forms import Form
@@ -77,13 +78,18 @@ def read_task(said: Any, problems: Problems, base: Path | None) -> Task | None:
     options = {k: v for k, v in said.items() if k != kinds[0]}
     if kinds[0] == "classify":
         return _classify(value, options, problems, base)
+    try:
+        jsonable(options)
+    except ValueError as error:
+        problems.add(("task",), str(error))
+        return None
     limit = options.get("time_limit_s")
     number = isinstance(limit, int | float) and not isinstance(limit, bool)
     if limit is not None and not (number and 0 < limit < math.inf):
         problems.add(("task", "time_limit_s"), f"{limit!r} is not a number of seconds above 0")
         return None
     if kinds[0] == "function":
-        if not isinstance(value, str) or not FUNCTION.match(value):
+        if not isinstance(value, str) or not FUNCTION.fullmatch(value):
             problems.add(("task", "function"), f"{value!r} names no function: write package.module:function")
             return None
         return Task(kind="function", name=value, options=options)

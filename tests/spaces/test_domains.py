@@ -42,7 +42,7 @@ from tests.support.spaces import rng
         (lambda: Subset((0, 1), min=2, max=1), r"0 <= min <= max <= 2 \(its items\), but min = 2 and max = 1"),
         (lambda: Subset((0, 1), max=3), r"max = 3"),
         (lambda: Const(math.nan), r"not finite"),
-        (lambda: Const({"a": 1}), r"not a number, string"),
+        (lambda: Const({"a": 1}), r"is no plain value: use numbers"),
     ],
 )
 def test_a_domain_that_breaks_its_rule_says_value_and_rule(make: Callable[[], Domain], said: str) -> None:

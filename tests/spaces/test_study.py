@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from spaces import load
 from spaces.errors import StudyError
 from spaces.study import Objective, Study
 from tests.support.spaces import STUDY
@@ -255,3 +259,83 @@ def test_a_data_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "d.npz").write_bytes(b"not a zip")
     with pytest.raises(StudyError, match=r"no \.npz with plain arrays"):
         Study.loads(STUDY.replace("task: classify", "task: {classify: {data: d.npz}}"), base=tmp_path)
+
+
+def _deep(n: int) -> object:
+    value: object = 1
+    for _ in range(n):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"space": {"a": {"const": _deep(900)}}}, r"space.a.const: .* is nested deeper than 16"),
+        ({"space": {"a\n": 1}}, r"is not a name"),
+        ({"space": {"exits": {"subset": [0, 1], "repeat": 2}}}, r"is no plain number, but the network needs numbers"),
+        ({"space": {"bits": {"choice": {"a": {}}, "repeat": 2}}}, r"is no plain number, but the network needs numbers"),
+        ({"space": {1: 2}}, r"space\[1\]: the key 1 is not text"),
+        ({"search": {"options": {"a": _deep(900)}}}, r"search.options: .* is nested deeper than 16"),
+        ({"search": {"options": {"a": float("nan")}}}, r"search.options: .*not finite"),
+        ({"task": {"function": "m:f", "a": {1, 2}}}, r"task: .*is no plain value"),
+    ],
+)
+def test_a_study_given_as_data_is_checked_as_well(change: dict[str, object], said: str) -> None:
+    """What YAML cannot say but a caller can (deep lists, other keys and types) is refused by the same rules."""
+    said_study = {
+        "study": "s",
+        "space": {"a": {"int": [1, 3]}},
+        "objectives": {"bytes": "minimize"},
+        "task": "classify",
+    }
+    with pytest.raises(StudyError, match=said):
+        Study.parse({**said_study, **change})
+
+
+junk = st.sampled_from(
+    [
+        None,
+        True,
+        -1,
+        0.5,
+        10**30,
+        "",
+        "x",
+        "depth",
+        [],
+        [1],
+        [1, 2],
+        {},
+        {"a": 1},
+        {"float": [0, 1]},
+        {1: 2},
+        [[1]],
+        {"choice": {}},
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_a_study_with_any_part_replaced_is_read_or_refused(data: st.DataObject) -> None:
+    """Law: a real study with one or two of its parts replaced by something else is a study or a StudyError."""
+    said = load.read_text(STUDY).data
+    for _ in range(data.draw(st.integers(1, 2))):
+        at = said
+        while True:
+            keys = list(at) if isinstance(at, dict) else list(range(len(at)))
+            if not keys:
+                break
+            key = data.draw(st.sampled_from(keys))
+            if not isinstance(at[key], dict | list) or data.draw(st.booleans()):
+                at[key] = copy.deepcopy(data.draw(junk))
+                break
+            at = at[key]
+    try:
+        study = Study.parse(said)
+    except StudyError as error:
+        assert error.problems  # noqa: PT017
+        assert "bug" not in str(error)  # noqa: PT017
+    else:
+        assert Study.parse(json.loads(json.dumps(study.dump(), allow_nan=False))) == study
