@@ -232,20 +232,26 @@ class Loop:
         """Workers, leases, hours: what only a clock can know."""
         self.fleet = Fleet(tuple(self._transport.workers()))
         running = [study for study in self.active() if self._engines[study].status == "running"]
+        for study in self.active():
+            self._note_slots(study, self.fleet.slots(self._engines[study].device))
         for study in running:
-            engine = self._engines[study]
-            slots = self.fleet.slots(engine.device)
-            if engine.slots != slots:
-                self._guarded(study, lambda e, n=slots: e.capacity(n, self._clock()))  # type: ignore[misc]
-            if engine.hours_left_s is not None:
-                ran = self._watch.due(study, tick, engine.hours_left_s)
-                if ran is not None:
-                    self._guarded(study, lambda e, s=ran: e.spend(s, self._clock()))  # type: ignore[misc]
+            self._note_time(study, tick)
         self._watch.running(running, tick)
         jobs = self._jobs()
         self._leases.watch(jobs, tick)
         if caught_up:
             self._overdue(jobs, tick)
+
+    def _note_slots(self, study: str, slots: int) -> None:
+        engine = self._engines[study]
+        if engine.status in ("queued", "running") and slots != (engine.slots or 0):
+            self._guarded(study, lambda e: e.capacity(slots, self._clock()))
+
+    def _note_time(self, study: str, tick: float) -> None:
+        left_s = self._engines[study].hours_left_s
+        ran = None if left_s is None else self._watch.due(study, tick, left_s)
+        if ran is not None:
+            self._guarded(study, lambda e: e.spend(ran, self._clock()))
 
     def _overdue(self, jobs: Sequence[JobRow], tick: float) -> None:
         idle = self.fleet.idle()

@@ -15,7 +15,6 @@ from numpy.random import Generator
 
 from searchd.errors import NotFound
 from searchd.log import Payload, answer_payload, event_of, stops_payload
-from searchd.search.events import Job
 from searchd.search.search import Search
 from searchd.searchers.base import History, Searcher
 from searchd.store.base import EventRow, Reader
@@ -107,14 +106,8 @@ class Replayer:
         for brought in event.payload["trials"]:
             self._recorded.configs[brought["trial"]] = Config(brought["config"])
         answer = search.ask()
-        computed: Payload = answer_payload(answer)
-        computed["trials"] = self._brought(search)
-        if isinstance(answer, Job):
-            computed["config"] = answer.config.digest
+        computed: Payload = {**answer_payload(answer), "trials": self._brought(search)}
         recorded = {key: event.payload.get(key) for key in computed}
-        if isinstance(answer, Job):
-            known = search.trials.get(answer.trial)
-            recorded["config"] = None if known is None else known.config.digest
         return self._compare(event, recorded, computed)
 
     def _tell(self, search: Search, event: EventRow) -> Difference | None:

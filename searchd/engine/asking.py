@@ -38,12 +38,12 @@ def ask(turn: Turn, slots: int, devices: Sequence[str]) -> None:
                 turn.mind.settled = True
                 waits = isinstance(answer, Wait)
                 if isinstance(answer, Exhausted):
-                    over = "the search is complete"
+                    over = turn.search.note or "the search is complete"
         over = over or _spent(turn)
     if turn.in_flight():
         return
     if over is not None:
-        turn.set_status("verifying", over, then="done")
+        turn.end_search("done", over)
     elif waits:
         turn.set_status("faulted", "the search waits and no job is running: a bug, please report it with the log")
 
@@ -72,11 +72,13 @@ def put_job(
     turn.mind.dispatched[trial, kind] += 1
     config = turn.search.trials[trial].config
     job = f"{turn.id}-{trial}-{kind}{turn.mind.dispatched[trial, kind]}"
+    task = turn.study.task
     spec = {
         "id": job, "study": turn.id, "trial": trial, "kind": kind, "since": since, "until": until,
-        "config": config.flat(), "nested": turn.study.space.nested(config), "task": turn.row.spec["task"],
+        "config": config.flat(), "nested": turn.study.space.nested(config), "task": task.model_dump(mode="json"),
         "seed": trial_seed(turn.study.seed, trial), "objectives": [o.name for o in turn.study.objectives],
         "artifacts": turn.row.artifacts, "signature": signature, "points": list(points),
+        "time_limit_s": task.options.get("time_limit_s") if kind == "train" else None,
     }  # fmt: skip
     row = JobRow(job, turn.id, trial, kind, since, until, 1, "outbox", "", "", "", None, spec, turn.now, None, None)
     turn.tx.put_job(row)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from searchd.engine.turn import BY_USER, ENDED_TRIAL, STUDY_ENDED, UNCLAIMED, Turn
+from searchd.engine.turn import BY_USER, ENDED_TRIAL, STUDY_ENDED, Turn
 from searchd.errors import NotFound, Refused
 from searchd.search.events import Extended, Injected, Stopped
 from searchd.store.base import JobRow, Store
@@ -37,8 +37,7 @@ def stop(turn: Turn) -> None:
     for job in turn.in_flight():
         if job.kind != "export":
             _end(turn, job, STUDY_ENDED)
-    turn.mind.then, turn.mind.reason = "stopped", BY_USER
-    turn.set_status("verifying", BY_USER, then="stopped")
+    turn.end_search("stopped", BY_USER)
 
 
 def stop_trial(turn: Turn, trial: int) -> None:
@@ -47,7 +46,7 @@ def stop_trial(turn: Turn, trial: int) -> None:
         raise NotFound(f"study {turn.row.name!r} has no trial {trial}")
     if row.status in ENDED_TRIAL:
         raise Refused(f"trial {trial} is {row.status}: there is nothing to stop")
-    jobs = [job for job in turn.in_flight(trial) if job.kind == "train"]
+    jobs = [job for job in turn.in_flight(trial) if job.kind != "export"]
     for job in jobs:
         _end(turn, job, BY_USER)
     if not jobs:
@@ -56,11 +55,7 @@ def stop_trial(turn: Turn, trial: int) -> None:
 
 
 def _end(turn: Turn, job: JobRow, reason: str) -> None:
-    if job.status not in UNCLAIMED:
-        turn.ask_to_stop(job, reason)
-        return
-    turn.cancel(job, reason)
-    if job.kind == "train":
+    if turn.end(job, reason):
         turn.tell(Stopped(job.trial, by="user"))
         turn.tx.set_trial(turn.id, job.trial, reason=reason)
 

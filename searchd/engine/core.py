@@ -7,7 +7,7 @@ is rolled back and the search is dropped; the next call rebuilds it from the log
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,16 +29,14 @@ class Engine:
     """One study, driven by messages and commands. Not thread-safe: one loop owns it.
 
     `status`, `device` (the class that it asks for), `slots` (as last logged) and `hours_left_s` (None: no such budget)
-    are those of the last commit. `before_commit` is called as the last act inside each transaction: the seam of the
-    crash tests. NotFound when the store has no such study.
+    are those of the last commit. NotFound when the store has no such study.
     """
 
-    def __init__(self, store: Store, study: str, *, before_commit: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, store: Store, study: str) -> None:
         self.study = study
         self.slots: int | None = None
         self.hours_left_s: float | None = None
         self._store = store
-        self._before_commit = before_commit
         self._mind: Mind | None = None
         with store.reading() as reader:
             row = reader.study(study)
@@ -140,7 +138,6 @@ class Engine:
                     self._mind = remember(row, tx.events(self.study))
                 turn = Turn(tx, row, self._mind, now)
                 yield turn
-                self._before_commit()
         except BaseException:
             self._mind = None
             raise

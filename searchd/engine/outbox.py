@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from searchd.dispatch import Dispatcher
@@ -10,17 +9,15 @@ from searchd.store.base import JobRow, Reader, Store
 from searchd.wire import CheckpointRef, Dispatch, JobSpec
 
 
-def publish(store: Store, dispatcher: Dispatcher, *, between: Callable[[], None] = lambda: None) -> int:
+def publish(store: Store, dispatcher: Dispatcher) -> int:
     """Send every job in the outbox and mark it `queued`; the number sent.
 
-    A crash before the mark sends it again after the restart. `between` is called before each mark: the seam of the
-    crash tests. Unreachable when the broker is away: the rest stays in the outbox.
+    A crash before the mark sends it again after the restart. Unreachable when the broker is away: the rest waits.
     """
     with store.reading() as reader:
         waiting = [(row, *_parcel(reader, row)) for row in reader.jobs(statuses=("outbox",))]
     for row, dispatch, device_class in waiting:
         dispatcher.publish(dispatch, device_class)
-        between()
         with store.transaction() as tx:
             now = tx.job(row.id)
             if now is not None and now.status == "outbox" and now.attempt == row.attempt:

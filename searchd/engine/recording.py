@@ -77,20 +77,8 @@ def _report(turn: Turn, job: JobRow, message: Report) -> None:
         turn.tx.set_trial(turn.id, job.trial, step=message.step)
     if not turn.search.is_rung(job.trial, message.step):
         return
-    if missing := _missing(turn, job, message):
-        has = ", ".join(sorted(message.metrics)) or "none"
-        _fail(turn, job, f"no metric {missing!r}", f"the report at step {message.step} has no {missing!r}, which "
-              f"is an objective of the study; it has {has}")  # fmt: skip
-        turn.stops[job.id] = f"the report has no metric {missing!r}"
-        return
     _points(turn, job, message)
     turn.tell(Reported(job.trial, message.step, message.metrics, message.points), job=job.id)
-
-
-def _missing(turn: Turn, job: JobRow, message: Report) -> str | None:
-    """The first objective that some point of this report does not bring, even after merging."""
-    merged = turn.search.merged(job.trial, message.step, message.metrics, message.points)
-    return next((o.name for o in turn.study.objectives for point in merged if o.name not in point), None)
 
 
 def _points(turn: Turn, job: JobRow, message: Report) -> None:
@@ -148,8 +136,6 @@ def _finished(turn: Turn, job: JobRow, message: Ended) -> None:
 
 
 def _stopped(turn: Turn, job: JobRow) -> None:
-    if job.kind == "measure":
-        return
     if job.kind == "export":
         exported(turn, job, None)
         return
@@ -191,7 +177,8 @@ def _fail(turn: Turn, job: JobRow, reason: str, error: str, status: JobStatus = 
         exported(turn, job, None, reason=reason, error=error)
     else:
         turn.tell(Failed(job.trial, reason), job=job.id)
-        turn.tx.set_trial(turn.id, job.trial, reason=reason, error=error)
+        if turn.search.trials[job.trial].state == "failed":
+            turn.tx.set_trial(turn.id, job.trial, reason=reason, error=error)
 
 
 def _close(turn: Turn, job: JobRow, status: JobStatus, reason: str) -> None:

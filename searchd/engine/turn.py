@@ -11,7 +11,7 @@ from typing import Any
 from searchd.engine.mind import Mind
 from searchd.log import Kind, Payload, event_payload, stops_payload
 from searchd.replay import brought
-from searchd.search.events import Event, Stop, Stopped
+from searchd.search.events import Event, Stop
 from searchd.search.search import Search
 from searchd.store.base import JobRow, JobStatus, StudyRow, StudyStatus, Transaction, TrialRow
 from spaces.study import Study
@@ -20,7 +20,7 @@ log = logging.getLogger("searchd.engine")
 
 IN_FLIGHT: tuple[JobStatus, ...] = ("outbox", "queued", "running")
 UNCLAIMED: tuple[JobStatus, ...] = ("outbox", "queued")
-ENDED_TRIAL = frozenset({"done", "stopped", "failed", "vetoed"})
+ENDED_TRIAL = frozenset({"done", "stopped", "failed"})
 BY_USER = "stopped by the user"
 STUDY_ENDED = "the study was stopped"
 
@@ -62,10 +62,7 @@ class Turn:
             self._give_up(stop)
 
     def new_trials(self) -> list[Payload]:
-        """The trials that the last call to the search brought into being: their rows are written, the log's form back.
-
-        A trial begins as `waiting` or `running`, or ends here already as `vetoed`.
-        """
+        """The trials that the last call to the search brought into being: their rows written, their form in the log."""
         fresh = brought(self.search, self.mind.seen)
         for new in fresh:
             state = new["state"]
@@ -79,7 +76,7 @@ class Turn:
     def sync(self) -> None:
         """Write the state of every trial whose state in the search is not that of its row."""
         for trial, known in self.search.trials.items():
-            if self.mind.states.get(trial) != known.state:
+            if self.mind.states[trial] != known.state:
                 self.mind.states[trial] = known.state
                 changes: dict[str, Any] = {"status": known.state}
                 if known.state in ENDED_TRIAL:
@@ -93,16 +90,24 @@ class Turn:
         jobs = self.tx.jobs(self.id, IN_FLIGHT)
         return jobs if trial is None else [job for job in jobs if job.trial == trial]
 
-    def ask_to_stop(self, job: JobRow, reason: str) -> None:
-        """The worker ends the job at its next report; asked again after every restart until it has ended."""
-        if job.stop_reason is None:
+    def end(self, job: JobRow, reason: str) -> bool:
+        """Cancel a job that no worker has claimed (True), else ask its worker to stop at its next report (False).
+
+        Either way it is asked again after every restart until the job has ended; a worker that claims a cancelled
+        job all the same finds the stop key.
+        """
+        unclaimed = job.status in UNCLAIMED
+        if unclaimed:
+            self.tx.set_job(job.id, status="cancelled", reason=reason, stop_reason=reason, ended_at=self.now)
+        elif job.stop_reason is None:
             self.tx.set_job(job.id, stop_reason=reason)
         self.stops[job.id] = reason
+        return unclaimed
 
-    def cancel(self, job: JobRow, reason: str) -> None:
-        """End a job that no worker has claimed; should one claim it all the same, it finds the stop key."""
-        self.tx.set_job(job.id, status="cancelled", reason=reason, stop_reason=reason, ended_at=self.now)
-        self.stops[job.id] = reason
+    def end_search(self, then: StudyStatus, reason: str) -> None:
+        """No job of the search follows: the front is verified, and then the study is `then`."""
+        self.mind.then, self.mind.reason = then, reason
+        self.set_status("verifying", reason, then=then)
 
     def set_status(self, status: StudyStatus, reason: str = "", **more: Any) -> None:
         """Move the study to `status`, in the log and in its row."""
@@ -120,12 +125,5 @@ class Turn:
         log.info("study %s: %s%s", self.id, status, f" ({reason})" if reason else "")
 
     def _give_up(self, stop: Stop) -> None:
-        jobs = [job for job in self.in_flight(stop.trial) if job.kind == "train"]
-        for job in jobs:
-            if job.status in UNCLAIMED:
-                self.cancel(job, stop.reason)
-            else:
-                self.ask_to_stop(job, stop.reason)
-        if all(job.status in UNCLAIMED for job in jobs):
-            self.tell(Stopped(stop.trial, by="scheduler"))
-        self.tx.set_trial(self.id, stop.trial, reason=stop.reason)
+        for job in self.in_flight(stop.trial):
+            self.end(job, stop.reason)

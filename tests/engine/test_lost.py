@@ -1,0 +1,171 @@
+"""Lost jobs: leases, attempts, checkpoints, the cap."""
+
+from __future__ import annotations
+
+from searchd.engine import ATTEMPTS
+from searchd.wire import LEASE_S
+from tests.support.world import World, spec
+
+FIFO = {"scheduler": "fifo", "searcher": "random", "r": 1, "R": 9, "eta": 3}
+
+
+def one(world: World) -> str:
+    """A study on one worker whose jobs are nine steps long."""
+    world.fleet.workers = world.fleet.workers[:1]
+    return world.submit(spec(search=FIFO, budget={"trials": 2}))
+
+
+def until_step(world: World, step: int) -> None:
+    worker = world.fleet.workers[0]
+    for _ in range(100):
+        world.tick(1.0)
+        world.round()
+        if worker.step == step and worker.job is not None:
+            world.round()
+            return
+        worker.work()
+
+
+def test_a_silent_job_runs_again_from_its_newest_checkpoint(world: World) -> None:
+    """When a worker is gone for a lease, the same job goes out as attempt 2 from the newest durable checkpoint."""
+    study = one(world)
+    until_step(world, 5)
+    worker = world.fleet.workers[0]
+    job = worker.job
+    assert job is not None
+    worker.die()
+    world.tick(LEASE_S - 1)
+    world.round()
+    with world.store.reading() as reader:
+        assert reader.job(job.id).status == "running"
+    world.tick(2.0)
+    world.round()
+    (lost,) = world.events(study, "lost")
+    assert (lost.payload["job"], lost.payload["attempt"], lost.payload["from"]) == (job.id, 1, 4)
+    again = world.fleet.queue[-1]
+    assert (again.id, again.attempt, again.since) == (job.id, 2, 4)
+    assert again.checkpoint is not None
+    assert again.checkpoint.step == 4
+    assert world.run(study) == "done"
+    world.check(study)
+    assert world.fleet.trained[job.trial, 5] == 2
+    with world.store.reading() as reader:
+        assert reader.counts(study)["duplicates"] == 1  # step 5, computed twice, recorded once
+
+
+def test_a_beat_renews_the_lease(world: World) -> None:
+    """A job that beats is never given up, however long a step takes."""
+    study = one(world)
+    until_step(world, 3)
+    for _ in range(20):
+        world.tick(LEASE_S / 2)
+        world.round()
+    assert world.events(study, "lost") == []
+
+
+def test_a_job_that_loses_every_worker_fails(world: World) -> None:
+    """After the cap of attempts the job ends as lost, its trial fails, and the study goes on."""
+    study = one(world)
+    worker = world.fleet.workers[0]
+    for _ in range(ATTEMPTS):
+        until_step(world, 1)
+        worker.die()
+        world.tick(LEASE_S + 1)
+        world.round()
+    with world.store.reading() as reader:
+        (job,) = [j for j in reader.jobs(study) if j.trial == 0]
+        trial = reader.trial(study, 0)
+    assert (job.status, job.attempt) == ("lost", ATTEMPTS)
+    assert (trial.status, trial.reason) == ("failed", f"lost {ATTEMPTS} times")
+    assert world.run(study) == "done"
+    assert world.replay(study).equal
+
+
+def test_only_the_word_finished_was_lost(world: World) -> None:
+    """When the report and the checkpoint at `until` are durable, a lost job counts as finished: nothing runs again."""
+    study = one(world)
+    until_step(world, 9)
+    world.fleet.workers[0].die()
+    world.tick(LEASE_S + 1)
+    world.round()
+    assert world.events(study, "lost") == []
+    assert world.run(study) == "done"
+    world.check(study)
+    assert all(count == 1 for count in world.fleet.trained.values())
+
+
+def test_a_daemon_that_was_away_does_not_blame_the_workers(world: World) -> None:
+    """After a restart every job has a whole lease, and what waits in the stream is heard before any lease is judged."""
+    study = one(world)
+    until_step(world, 3)
+    for _ in range(3):  # the worker goes on while no daemon lives
+        world.fleet.workers[0].work()
+        world.tick(60.0)
+    world.restart()
+    world.round()
+    assert world.events(study, "lost") == []
+    assert world.run(study) == "done"
+    world.check(study)
+
+
+def test_a_queued_job_that_an_idle_worker_could_take_is_sent_again(world: World) -> None:
+    """When the broker forgot a dispatch, it is sent again after a while, and runs once."""
+    study = one(world)
+    world.tick(1.0)
+    world.round()
+    assert len(world.fleet.queue) == 1
+    world.fleet.queue.clear()
+    for _ in range(35):
+        world.tick(1.0)
+        world.round()
+    assert len(world.fleet.queue) == 1
+    assert world.run(study) == "done"
+    world.check(study)
+
+
+def test_a_queued_job_behind_a_busy_worker_is_left_alone(world: World) -> None:
+    """Waiting for a slot is no loss: with no idle worker nothing is sent twice."""
+    world.fleet.workers = world.fleet.workers[:1]
+    study = world.submit(spec(search=FIFO))
+    until_step(world, 1)
+    extra = world.fleet.workers[0]
+    assert extra.job is not None
+    with world.store.transaction() as tx:
+        job = tx.job(extra.job.id)
+        assert job is not None
+    for _ in range(60):
+        world.tick(1.0)
+        world.round()
+    assert world.fleet.queue == []
+    assert len(world.asked(study)) == 1
+
+
+def test_claimed_and_never_heard_of_is_lost(world: World) -> None:
+    """A worker that claimed a job and died before its first word loses the job after one lease."""
+    study = one(world)
+    world.tick(1.0)
+    world.round()
+    job = world.fleet.queue.pop()
+    assert world.broker.claim(job.id, job.attempt)
+    for _ in range(int(LEASE_S) + 2):
+        world.tick(1.0)
+        world.round()
+    (lost,) = world.events(study, "lost")
+    assert "claimed" in lost.payload["reason"]
+    assert world.run(study) == "done"
+    world.check(study)
+
+
+def test_a_duplicate_dispatch_runs_once(world: World) -> None:
+    """A dispatch that arrives twice is claimed once; the second is dropped by its worker."""
+    study = world.submit(spec())
+    original = world.fleet.take
+
+    def twice(dispatch: object, device: str) -> None:
+        original(dispatch, device)  # type: ignore[arg-type]
+        original(dispatch, device)  # type: ignore[arg-type]
+
+    world.fleet.take = twice  # type: ignore[method-assign,assignment]
+    assert world.run(study) == "done"
+    world.check(study)
+    assert all(count == 1 for count in world.fleet.trained.values())
