@@ -148,14 +148,20 @@ def equal_step(
         rows["value"],
         labels,
         name="ranked",
+        mode="markers+text",
+        text=[f"  {value.text(v)}" for v in rows["value"]],
+        textposition="middle right",
+        textfont={"size": 10, "color": theme.MUTED},
+        cliponaxis=False,
         marker={"size": 9, "color": paint},
         customdata=[[int(t), -1] for t in rows["trial"]],
         hovertemplate=f"<b>trial %{{y}}</b><br>{marks.said(value, 'x')}<extra></extra>",
     )
     marks.axis(figure, "x", value, rows["value"], log=False)
+    figure.update_layout(margin={"r": 64})
     figure.update_yaxes(
         type="category",
-        autorange="reversed",
+        range=[max(len(labels), 12) - 0.4, -0.6],
         tickmode="array",
         tickvals=labels,
         title={"text": "trial, best first", "standoff": 6},

@@ -12,6 +12,9 @@ import plotly.graph_objects as go
 from ui import marks, theme
 from ui.units import Metric, value_text
 
+FEW = 5
+"""A parameter with at most so many values has evenly spaced ticks, as words have."""
+
 
 def parallel(
     parameters: pd.DataFrame, values: pd.DataFrame, objectives: Sequence[Metric], *, height: int = 440
@@ -26,8 +29,12 @@ def parallel(
     joined = parameters.merge(values[["trial", *names]], on="trial", how="inner").dropna(subset=names)
     if joined.empty or not shown:
         return figure
-    dimensions = [dimension(str(c), joined[c]) for c in parameters.columns if c != "trial"]
-    dimensions += [dimension(o.title, joined[o.name], counted=o.counted) for o in shown]
+    columns = [str(c) for c in parameters.columns if c != "trial"]
+    leaves = [c.rpartition(".")[2] for c in columns]
+    alone = [leaves.count(leaf) == 1 and not leaf.isdigit() for leaf in leaves]
+    labels = [leaf if own else c for c, leaf, own in zip(columns, leaves, alone, strict=True)]
+    dimensions = [dimension(label, joined[c]) for label, c in zip(labels, columns, strict=True)]
+    dimensions += [dimension(o.title, joined[o.name], objective=o) for o in shown]
     first, tone = shown[0], pd.to_numeric(joined[names[0]])
     paint = marks.shade(first, tone)
     if first.goal != "maximize":
@@ -47,24 +54,25 @@ def parallel(
     return figure
 
 
-def dimension(label: str, column: pd.Series[Any], counted: bool = False) -> dict[str, Any]:
-    """One axis: numbers as they are (log10 when they span a factor of 100), words by rank, gaps at the foot."""
+def dimension(label: str, column: pd.Series[Any], objective: Metric | None = None) -> dict[str, Any]:
+    """One axis: numbers as they are (log10 when they are wide), words and few numbers by rank, gaps at the foot."""
     numeric = pd.to_numeric(column, errors="coerce")
-    worded = bool(column.dropna().map(lambda v: isinstance(v, bool | str)).any())
-    if worded or numeric.notna().sum() == 0:
-        codes = {word: float(i) for i, word in enumerate(sorted({value_text(v) for v in column.dropna()}))}
-        values = [math.nan if pd.isna(v) else codes[value_text(v)] for v in column]
-        ticks, texts = list(codes.values()), [word[:14] for word in codes]
+    worded = bool(column.dropna().map(lambda v: isinstance(v, bool | str)).any()) or bool(numeric.isna().all())
+    different: list[Any] = sorted({value_text(v) for v in column.dropna()}) if worded else sorted(set(numeric.dropna()))
+    if worded or (objective is None and len(different) <= FEW):
+        codes = {v: float(i) for i, v in enumerate(different)}
+        keys = column.map(value_text) if worded else numeric
+        values = [math.nan if pd.isna(v) else codes[k] for v, k in zip(column, keys, strict=True)]
+        ticks, texts = list(codes.values()), [str(v)[:14] if worded else _tick(v, False) for v in codes]
         low, high, foot = 0.0, max(len(codes) - 1.0, 0.5), -1.0
     else:
-        seen = numeric.dropna()
-        log = bool(seen.min() > 0 and seen.max() / seen.min() >= 100)
+        log = marks.wide(different)
         values = [math.log10(v) if log and not math.isnan(v) else float(v) for v in numeric]
         there = sorted({v for v in values if not math.isnan(v)})
         low, high = there[0], there[-1]
         span = (high - low) or 1.0
-        ticks = there if len(there) <= 6 else [low + span * i / 4 for i in range(5)]
-        texts = [_tick(10**t if log else t, counted) for t in ticks]
+        ticks = [low + span * i / 4 for i in range(5)] if high > low else [low]
+        texts = [_tick(10**t if log else t, objective is not None and objective.counted) for t in ticks]
         foot, high = low - 0.15 * span, high if high > low else low + 1.0
     if any(map(math.isnan, values)):
         values = [foot if math.isnan(v) else v for v in values]

@@ -110,7 +110,7 @@ def clicked(key: str, study_name: str) -> None:
 
 
 def row_clicked(key: str, study_name: str, rows: Sequence[Pick]) -> None:
-    """The callback of a table: select the row's trial and point."""
+    """The callback of a table: select the row's trial and point; a row without a trial (-1) selects nothing."""
     chosen = st.session_state[key]["selection"]["rows"]
-    if chosen:
+    if chosen and rows[chosen[0]][0] >= 0:
         select(study_name, *rows[chosen[0]])

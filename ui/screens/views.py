@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
@@ -204,6 +205,7 @@ def trials(look: Look) -> None:
         hide_index=True,
         height=560,
         key="trials",
+        placeholder="–",
         selection_mode="single-row",
         on_select=functools.partial(session.row_clicked, "trials", look.name, picks),
         column_config=_columns(look, names),
@@ -234,10 +236,11 @@ def log(look: Look) -> None:
         return
     picks = [(-1 if pd.isna(t) else int(t), -1) for t in rows["trial"]]
     st.dataframe(
-        rows[["seq", "at", "kind", "trial", "text"]],
+        rows.assign(at=rows["at"].dt.tz_convert(datetime.now(UTC).astimezone().tzinfo))[frames.LOG_COLUMNS],
         hide_index=True,
         height=560,
         key="log",
+        placeholder="",
         selection_mode="single-row",
         on_select=functools.partial(session.row_clicked, "log", look.name, picks),
         column_config={
@@ -274,6 +277,7 @@ def _front_table(look: Look) -> None:
         table,
         hide_index=True,
         key="points",
+        placeholder="–",
         height=min(38 + 35 * len(table), 390),
         selection_mode="single-row",
         on_select=functools.partial(session.row_clicked, "points", look.name, picks),
