@@ -182,7 +182,7 @@ class RedisTransport:
             remedy = "is it running, and is the URL right?"
             if isinstance(e, AuthenticationError | NoPermissionError) or "NOAUTH" in said:
                 remedy = "give user and password in the URL: redis://user:password@host:6379/0"
-            elif said.startswith("OOM"):
+            elif "maxmemory" in said:
                 remedy = "it is full: raise its maxmemory"
             elif isinstance(e, redis.ResponseError) and "unknown command" in said.lower():
                 remedy = "streams need Redis 5 or newer, or Valkey"
