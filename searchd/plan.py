@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.random import Generator, Philox
 
-from searchd.schedulers.rungs import BracketPlan, Round, bracket_table, bracket_weights, ladder
+from searchd.schedulers.rungs import BracketPlan, Round, Rounding, bracket_table, bracket_weights, ladder
 from searchd.search.points import LATENCIES, broken_bound
 from searchd.search.search import Search
 from spaces.describe import describe
@@ -36,9 +36,9 @@ def plan(study: Study) -> dict[str, Any]:
     trials = sum(b.trials for b in brackets) if limit is not None or spec.scheduler == "hyperband" else None
     if trials is None:
         ends = " or ".join(_ends(study)) or "until it is stopped"
-        notes.append(f"no number of trials is set: the search goes on {ends}; the rungs are for {eta_top(study)} trials")
+        notes.append(f"no budget.trials: the search goes on {ends}; the rungs are those of {eta_top(study)} trials")
     if not exact:
-        notes.append("expected numbers: rungs fill as trials come, and some that are overtaken later go up all the same")
+        notes.append("expected numbers: rungs fill as trials come, and some that are overtaken later go up anyway")
     _budget_notes(study, brackets, notes)
     acceptance = study.space.acceptance(Generator(Philox(key=0)), DRAWS)
     _bound_note(study, notes)
@@ -93,7 +93,7 @@ def _expected(trials: int, steps: tuple[int, ...], eta: int) -> BracketPlan:
 
 def _iterations(study: Study, notes: list[str]) -> list[BracketPlan]:
     spec, limit = study.search, study.budget.trials
-    rounding = "bohb" if spec.options.get("rounding") == "bohb" else "paper"
+    rounding: Rounding = "bohb" if spec.options.get("rounding") == "bohb" else "paper"
     table = bracket_table(spec.r, spec.R, spec.eta, rounding)[: spec.brackets]
     whole = sum(b.trials for b in table)
     if limit is None:

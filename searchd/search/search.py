@@ -329,26 +329,27 @@ class Search:
 
     def _suggest(self, trial: TrialId, rng: Generator) -> Config | None:
         """A config for a new trial: it keeps the bounds, and is a new one if there is any. None: none was found."""
-        self.note = ""
+        self.note = why = ""
         rejected: tuple[Config, ...] = ()
         spare: Config | None = None
-        why = ""
-        for _ in range(SUGGESTIONS):
-            config = self.searcher.suggest(trial, self._history(rejected), rng)
-            refusal = self._refusal(config)
-            if refusal is None:
-                if config.digest not in self._digests:
+        try:
+            for _ in range(SUGGESTIONS):
+                config = self.searcher.suggest(trial, self._history(rejected), rng)
+                refusal = self._refusal(config)
+                if refusal is None and config.digest not in self._digests:
                     return config
-                spare = spare or config
-            why = refusal or why
-            rejected += (config,)
-        if spare is not None:
-            return spare
-        for _ in range(DRAWS):
-            config = self.study.space.sample(rng)
-            refusal = self._refusal(config)
-            if refusal is None:
-                return config
+                if refusal is None:
+                    spare = spare or config
+                why = refusal or why
+                rejected = (*rejected, config)
+            if spare is not None:
+                return spare
+            for _ in range(DRAWS):
+                config = self.study.space.sample(rng)
+                if self._refusal(config) is None:
+                    return config
+        except SpaceError as error:
+            why = str(error)
         tried = SUGGESTIONS + DRAWS
         self.note = f"no new trial: none of {tried} configs was allowed ({why}): loosen the bound, or widen the space"
         return None

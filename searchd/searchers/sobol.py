@@ -35,5 +35,6 @@ class SobolSearcher:
         from scipy.stats.qmc import Sobol
 
         sequence = Sobol(space.width, scramble=True, seed=np.random.default_rng(self._seed % 2**64))
-        sequence.fast_forward(trial)
+        if trial:  # scipy cannot skip 0 points
+            sequence.fast_forward(trial)
         return space.from_unit(sequence.random(1)[0])

@@ -13,7 +13,6 @@ from searchd.schedulers.events import (
     Failed,
     Finished,
     Injected,
-    Lost,
     Reported,
     Resume,
     Scheduler,

@@ -1,0 +1,92 @@
+"""`plan`: exact numbers for synchronous Hyperband, expected ones for the others, and what is doubtful."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from searchd.errors import SearchdError
+from searchd.plan import plan
+from searchd.search.search import Search
+from tests.support.studies import FUNCTION, NETS, run, study
+
+
+def test_hyperband_of_243() -> None:
+    """R = 243, eta = 3: 6 brackets, 415 trials, 6,831 steps resumed, 8,457 restarted."""
+    answer = plan(study({**FUNCTION, "budget": {}}, search={"scheduler": "hyperband", "R": 243}))
+    assert (len(answer["brackets"]), answer["trials"], answer["steps"], answer["steps_restart"]) == (6, 415, 6831, 8457)
+    assert answer["brackets"][5] == {"rungs": [{"trials": 6, "step": 243}]}
+    assert answer["exact"]
+    assert json.loads(json.dumps(answer)) == answer
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        {"scheduler": "fifo"}, {"scheduler": "hyperband"}, {"scheduler": "hyperband", "brackets": 2},
+        {"scheduler": "hyperband", "options": {"rounding": "bohb"}},
+        {"scheduler": "asha", "options": {"promotion": "delayed"}},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("trials", [7, 27, 60])
+def test_plans_are_kept(search: dict[str, Any], trials: int) -> None:
+    """Where the plan is exact (and for delayed promotion), a search without trouble takes just those jobs."""
+    spec = study(search=search, budget={"trials": trials})
+    answer = plan(spec)
+    jobs = run(Search(spec), 3)
+    assert len({j.trial for j in jobs}) == answer["trials"] == trials
+    assert sum(j.until - j.since for j in jobs) == answer["steps"]
+    assert sum(j.until for j in jobs) == answer["steps_restart"]
+
+
+def test_asha_is_expected_only() -> None:
+    """Plain ASHA takes at least what is planned, and the plan says that its numbers are expected ones."""
+    spec = study(budget={"trials": 27})
+    answer = plan(spec)
+    assert not answer["exact"]
+    assert any("expected" in note for note in answer["notes"])
+    assert sum(j.until - j.since for j in run(Search(spec), 3)) >= answer["steps"]
+
+
+def test_async_hyperband_splits_the_trials() -> None:
+    """All trials are in one of the brackets, by the weights of the round."""
+    answer = plan(study(NETS, budget={"trials": 40}))
+    assert [b["rungs"][0] for b in answer["brackets"]] == [{"trials": 27, "step": 1}, {"trials": 13, "step": 3}]
+
+
+def test_without_a_number_of_trials() -> None:
+    """An endless search has no totals; its notes say how it ends."""
+    answer = plan(study({**FUNCTION, "budget": {"hours": 2, "steps": 50}}))
+    assert (answer["trials"], answer["steps"], answer["steps_restart"]) == (None, None, None)
+    assert "goes on for 2 hours or for 50 epochs" in answer["notes"][0]
+    assert "goes on until it is stopped" in plan(study({**FUNCTION, "budget": {}}))["notes"][0]
+
+
+def test_notes() -> None:
+    """Too few trials for R, a bracket cut short, too few steps: said before anything is spent."""
+    assert any("no trial reaches R = 9" in n for n in plan(study(budget={"trials": 5}))["notes"])
+    cut = plan(study(search={"scheduler": "hyperband"}, budget={"trials": 20}))
+    assert any("budget.trials = 20 cuts the last one short" in n for n in cut["notes"])
+    short = plan(study(search={"scheduler": "fifo"}, budget={"trials": 20, "steps": 100}))
+    assert any("would take 180 epochs, and the budget ends after 100" in n for n in short["notes"])
+    tight = plan(study(NETS, objectives={"bytes": {"goal": "minimize", "at_most": 300}}))
+    assert any("of configs keep the bounds (bytes = " in n for n in tight["notes"])
+
+
+def test_space_facts() -> None:
+    """Sub-spaces in words, the size (None: endless), the share that the constraints accept."""
+    answer = plan(study())
+    assert answer["subspaces"] == ["optimizer = sgd: 4 parameters", "optimizer = adam: 4 parameters"]
+    assert answer["size"] is None
+    small = plan(study(NETS, constraints=["width <= 8"]))
+    assert small["size"] == 21 * (4 + 16 + 64) * 4
+    assert 0.2 < small["acceptance"] < 0.6
+    assert small["subspaces"] == []
+
+
+def test_a_search_that_cannot_be_built() -> None:
+    """An unknown option is told by the plan too."""
+    with pytest.raises(SearchdError, match="has no option"):
+        plan(study(search={"options": {"speed": 1}}))
