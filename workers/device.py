@@ -15,19 +15,21 @@ from pathlib import Path
 from searchd.errors import Refused
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+IDENTITY = "SEARCHD_DEVICE"
+"""The environment variable that tells a child its device's identity."""
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """`device_class` names the queue (`cpu`, `cuda`); `index` the accelerator, None on a CPU; `identity` what runs."""
+    """`device_class` names the queue; `index` the accelerator, None on a CPU; `identity` says what runs there."""
 
     device_class: str
     index: int | None
     identity: str
 
     def environment(self, threads: int | None) -> dict[str, str]:
-        """What the child process gets: one accelerator in sight, and `threads` threads (1 on a shared CPU)."""
-        env: dict[str, str] = {}
+        """What the child process gets: one accelerator in sight, `threads` threads (1 on a CPU), its identity."""
+        env = {IDENTITY: self.identity}
         if self.index is not None:
             env["CUDA_VISIBLE_DEVICES"] = str(self.index)
         count = threads or (1 if self.index is None else None)
@@ -37,35 +39,40 @@ class Device:
 
 
 def device(name: str, slot: int = 0) -> Device:
-    """The device of a slot: `cpu`, `cuda` (slot n takes accelerator n), or `cuda:2`. Refused for another name."""
-    match = re.fullmatch(r"(cpu|cuda)(?::(\d+))?", name)
-    if match is None or (match[1] == "cpu" and match[2]):
-        raise Refused(f"device {name!r} is not one that a worker can serve; say cpu, cuda, or cuda:N")
-    if match[1] == "cpu":
-        return Device("cpu", None, cpu_identity())
-    index = int(match[2]) if match[2] else slot
-    return Device("cuda", index, cuda_identity(index))
+    """The device of a slot: `cpu`, `cuda` (slot n takes accelerator n), `cuda:2`, or a class of your own.
+
+    A name of one's own serves a queue of that name on the CPU, or on what is said after `=`: `rig`, `rig=cuda:1`.
+    Raises Refused for anything else.
+    """
+    match = re.fullmatch(r"(?:([A-Za-z][\w.-]*)=)?(cpu|cuda(?::\d+)?|[A-Za-z][\w.-]*)", name)
+    if match is None or (match[1] and not re.fullmatch(r"cpu|cuda(:\d+)?", match[2])):
+        raise Refused(f"device {name!r} is not one that a worker can serve; say cpu, cuda, cuda:N, NAME or NAME=cuda:N")
+    hardware, _, index = match[2].partition(":")
+    device_class = match[1] or hardware
+    if hardware != "cuda":
+        return Device(device_class, None, identity(device_class, cpu_model()))
+    number = int(index) if index else slot
+    return Device(device_class, number, identity(device_class, cuda_model(number)))
+
+
+def identity(device_class: str, model: str) -> str:
+    """What a figure holds for: class, hardware, and the runtime that measures (with one thread)."""
+    return f"{device_class} · {model} · {runtime()} · 1 thread"
+
+
+def cuda_model(index: int) -> str:
+    """The accelerator as its driver names it; no torch is imported for it."""
+    program = shutil.which("nvidia-smi")
+    if not program:
+        return "unknown accelerator"
+    found = subprocess.run(
+        [program, f"--id={index}", "--query-gpu=name", "--format=csv,noheader"],
+        capture_output=True, text=True, check=False, timeout=20,
+    )  # fmt: skip
+    return found.stdout.strip() or "unknown accelerator"
 
 
 @cache
-def cpu_identity() -> str:
-    """Class, CPU model, and the runtime that measures: `cpu | AMD EPYC 9B14 | onnxruntime 1.23.0`."""
-    return f"cpu | {cpu_model()} | {runtime()}"
-
-
-def cuda_identity(index: int) -> str:
-    """Class, model as the driver names it, and the runtime; no torch is imported for it."""
-    model = "unknown model"
-    program = shutil.which("nvidia-smi")
-    if program:
-        found = subprocess.run(
-            [program, f"--id={index}", "--query-gpu=name", "--format=csv,noheader"],
-            capture_output=True, text=True, check=False, timeout=20,
-        )  # fmt: skip
-        model = found.stdout.strip() or model
-    return f"cuda | {model} | {runtime()}"
-
-
 def cpu_model() -> str:
     """The processor as its maker names it."""
     try:
@@ -77,9 +84,12 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
+@cache
 def runtime() -> str:
     """ONNX Runtime and its version as installed (not imported)."""
-    try:
-        return f"onnxruntime {importlib.metadata.version('onnxruntime')}"
-    except importlib.metadata.PackageNotFoundError:
-        return "no onnxruntime"
+    for package in ("onnxruntime", "onnxruntime-gpu"):
+        try:
+            return f"onnxruntime {importlib.metadata.version(package)}"
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "no onnxruntime"

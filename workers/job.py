@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 import traceback
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 from searchd.errors import Missing, NotFound, Refused, SearchdError
 from searchd.wire import CheckpointRef, JobSpec, Outcome
+from workers.device import IDENTITY
 from workers.state import seed_everything
 from workers.tasks import Runner, resolve
 from workers.trial import Ending, Link, Trial
@@ -79,7 +81,10 @@ def _by_kind(runner: Runner, trial: Trial, spec: JobSpec, link: Link) -> End:
         case "measure":
             if runner.measure is None:
                 raise Refused(f"task {runner.name} cannot be measured; only the built-in task can")
-            return End("finished", result=dict(runner.measure(spec)))
+            result = dict(runner.measure(spec))
+            if IDENTITY in os.environ:  # the name under which the daemon knows this slot's device, and looks it up
+                result["device"] = os.environ[IDENTITY]
+            return End("finished", result=result)
         case "export":
             if runner.export is None:
                 raise Refused(f"task {runner.name} cannot be exported; only the built-in task can")

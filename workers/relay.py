@@ -34,6 +34,8 @@ class Relay:
         self._beat_s = beat_s
         self._grace_s = grace_s
         self._shutting = shutting
+        limit = spec.time_limit_s or (spec.task.get("options") or {}).get("time_limit_s")
+        self._limit_s = None if limit is None else float(limit)
         self._step = spec.since
         self._checkpoint: CheckpointRef | None = None
         self._asked: str | None = None
@@ -58,7 +60,7 @@ class Relay:
 
     def _look_at_the_clock(self, now: float) -> Ended | None:
         """Beat; and the ends that the slot decides: time limit, shutdown, a stop of what cannot be asked."""
-        limit = self._spec.time_limit_s
+        limit = self._limit_s
         if now >= self._beat_at:
             self._heed(self._uplink.send(Beat(**self._who)))
             self._beat_at = now + self._beat_s

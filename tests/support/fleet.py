@@ -21,6 +21,7 @@ from searchd.wire import Dispatch, Ended, JobSpec, Report, WorkerInfo
 from tests.support.broker import Broker
 
 ROOT = Path(__file__).resolve().parents[2]
+TASKS = ROOT / "tests" / "support"
 WAIT_S = 40.0
 """How long a step of a test may take on a loaded machine; it takes about a second on a quiet one."""
 _count = itertools.count(1)
@@ -42,14 +43,16 @@ def until(question: Callable[[], T | None], what: str, seconds: float = WAIT_S) 
 class Fleet:
     """`python -P -m workers` over a broker, with functions of tests/support allowed."""
 
-    def __init__(self, broker: Broker, folder: Path, *options: str, slots: int = 1, allow: str = "*") -> None:
+    def __init__(
+        self, broker: Broker, folder: Path, *options: str, slots: int = 1, allow: str = "*", path: Path = TASKS
+    ) -> None:
         self.broker = broker
         self.folder = folder
         self.name = f"w{next(_count)}"
         self.log = folder / f"{self.name}.log"
         argv = [
             sys.executable, "-P", "-m", "workers", "--broker", broker.url, "--slots", str(slots), "--name", self.name,
-            "--path", str(ROOT / "tests" / "support"), "--allow", allow, "--allow", "command", *options,
+            "--path", str(path), "--allow", allow, "--allow", "command", *options,
         ]  # fmt: skip
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(

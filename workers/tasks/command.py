@@ -39,7 +39,8 @@ def runner(argv: list[str], allow: tuple[str, ...], path: tuple[str, ...]) -> Ca
     """The training function that runs `argv`, in the first folder of `path`. Refused when not allow-listed."""
     if not argv:
         raise NotFound("task command has an empty argv; give the program and its arguments as a list")
-    if not any(entry == "command" or fnmatchcase(f"command:{argv[0]}", entry) for entry in allow):
+    entries = [entry for entry in allow if entry == "command" or entry.startswith("command:")]
+    if not any(entry == "command" or fnmatchcase(f"command:{argv[0]}", entry) for entry in entries):
         listed = ", ".join(allow) or "nothing"
         raise Refused(
             f"command {argv[0]!r} is not on this worker's allow-list, which has {listed}; "
@@ -113,6 +114,8 @@ class Program:
         self._rest = {"out": b"", "err": b""}
         self._tail = ""
         env = os.environ | {f"SEARCHD_{name.upper()}": value for name, value in known.items()}
+        here = str(Path(sys.executable).parent)  # last, so that `python` is this environment's where there is no other
+        env["PATH"] = os.pathsep.join(filter(None, [env.get("PATH"), here]))
         with Path(known["config"]).open("rb") as config:
             self._process = subprocess.Popen(
                 tied(argv), cwd=folder, env=env, stdin=config, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -1,0 +1,117 @@
+"""A worker's side of the wire against a real broker, read by the daemon's own transport."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from searchd import wire
+from searchd.errors import Refused, Unreachable
+from searchd.transport.redis import RedisTransport
+from searchd.wire import Beat, Begun, Ended, JobSpec, Report, WorkerInfo
+from tests.support.broker import Broker
+from workers.app import celery_url
+from workers.relay import who
+from workers.uplink import Uplink, redis_url
+
+
+def spec(attempt: int = 1) -> JobSpec:
+    return JobSpec(
+        id="j", study="s", trial=1, attempt=attempt, kind="train", config={}, task={"kind": "function"}, artifacts="."
+    )
+
+
+def report(step: int) -> Report:
+    return Report(**who(spec(), "w"), step=step, metrics={"error": float("nan")})
+
+
+@pytest.fixture
+def daemon(clean_broker: Broker) -> Iterator[RedisTransport]:
+    transport = RedisTransport(clean_broker.url)
+    yield transport
+    transport.close()
+
+
+def test_a_claim_is_taken_once_an_attempt(clean_broker: Broker, daemon: RedisTransport) -> None:
+    """Each attempt is begun once, older ones never after newer ones, and `begun` is on the stream for each claim."""
+    uplink = Uplink(clean_broker.url)
+    begun = Begun(**who(spec(), "w"))
+    assert daemon.claimed("j") is None
+    assert [uplink.claim(spec(n), begun) for n in (1, 1, 3, 2, 3, 4)] == [True, False, True, False, False, True]
+    assert daemon.claimed("j") == 4
+    assert [m.kind for _, m in daemon.receive(block_s=0)] == ["begun"] * 3
+
+
+def test_messages_arrive_as_they_were(clean_broker: Broker, daemon: RedisTransport) -> None:
+    """What a worker sends is what the daemon reads, in order."""
+    uplink = Uplink(clean_broker.url)
+    sent = [report(1), Beat(**who(spec(), "w")), Ended(**who(spec(), "w"), outcome="failed", reason="oom")]
+    for message in sent:
+        assert uplink.send(message) is None
+    got = [m for _, m in daemon.receive(block_s=0)]
+    assert [wire.encode(m) for m in got] == [wire.encode(m) for m in sent]
+
+
+def test_a_stop_comes_back_with_a_message(clean_broker: Broker, daemon: RedisTransport) -> None:
+    """The reason that the daemon gave is the answer to the next message of that job, and of no other."""
+    uplink = Uplink(clean_broker.url)
+    daemon.stop("j", "rank 3 of 3")
+    assert uplink.send(report(1)) == "rank 3 of 3"
+    assert uplink.send(Beat(**who(spec(), "w") | {"job": "other"})) is None
+
+
+def test_while_the_broker_is_away_everything_but_beats_waits(own_broker: Broker) -> None:
+    """Nothing is lost and nothing raises; after the return all of it goes up in order, without the beats."""
+    uplink = Uplink(own_broker.url)
+    uplink.send(report(1))
+    own_broker.kill()
+    for message in (report(2), Beat(**who(spec(), "w")), report(3)):
+        assert uplink.send(message) is None
+    assert not uplink.drain("j")
+    with pytest.raises(Unreachable):
+        uplink.claim(spec(), Begun(**who(spec(), "w")))
+    own_broker.start()
+    uplink._retry_at = 0.0
+    assert uplink.drain("j")
+    transport = RedisTransport(own_broker.url)
+    assert [(m.kind, getattr(m, "step", 0)) for _, m in transport.receive(block_s=0)] == [
+        ("report", 1), ("report", 2), ("report", 3)
+    ]  # fmt: skip
+    transport.close()
+
+
+def test_a_workers_card_is_seen_and_forgotten(clean_broker: Broker, daemon: RedisTransport) -> None:
+    """What a worker says of itself is listed, its last words are found by its successor, and `forget` removes both."""
+    uplink = Uplink(clean_broker.url)
+    card = WorkerInfo(name="w-0", device_class="cpu", device="cpu", host="h", pid=1)
+    uplink.info(card, "last words")
+    assert daemon.workers() == [card]
+    assert uplink.predecessor("w-0") == "last words"
+    uplink.info(card, None)
+    assert uplink.predecessor("w-0") is None
+    uplink.forget("w-0")
+    assert daemon.workers() == []
+
+
+@pytest.mark.parametrize(
+    ("given", "redis", "celery"),
+    [
+        ("redis://h:1/2", "redis://h:1/2", "redis://h:1/2"),
+        ("rediss://u:p@h:1", "rediss://u:p@h:1", "rediss://u:p@h:1"),
+        ("unix:///tmp/a/s", "unix:///tmp/a/s", "redis+socket:///tmp/a/s?virtual_host=0"),
+        ("unix:///tmp/s?db=3", "unix:///tmp/s?db=3", "redis+socket:///tmp/s?virtual_host=3"),
+        ("redis+socket:///tmp/s?virtual_host=2", "unix:///tmp/s?db=2", "redis+socket:///tmp/s?virtual_host=2"),
+        ("redis+socket:///tmp/s", "unix:///tmp/s?db=0", "redis+socket:///tmp/s?virtual_host=0"),
+    ],
+)
+def test_one_url_in_both_spellings(given: str, redis: str, celery: str) -> None:
+    """redis-py and Celery spell a unix socket differently; either spelling is taken and gives both."""
+    assert (redis_url(given), celery_url(given)) == (redis, celery)
+
+
+@pytest.mark.parametrize("url", ["amqp://h", "/tmp/s", "http://h:80"])
+def test_another_broker_is_refused(url: str) -> None:
+    """Only Redis-protocol URLs are taken, and the message says how one looks."""
+    with pytest.raises(Refused, match="redis://HOST:PORT"):
+        redis_url(url)
