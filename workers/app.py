@@ -14,7 +14,7 @@ import signal
 import sys
 import warnings
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from celery import Celery
 from celery.exceptions import Reject, SecurityWarning
@@ -40,8 +40,9 @@ def celery_url(url: str) -> str:
     parts = urlsplit(redis_url(url))
     if parts.scheme != "unix":
         return url
-    database = dict(p.split("=", 1) for p in parts.query.split("&") if "=" in p).get("db", "0")
-    return f"redis+socket://{quote(parts.path)}?virtual_host={database}"
+    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    query["virtual_host"] = query.pop("db", "0")
+    return f"redis+socket://{parts.netloc}{parts.path}?{urlencode(query)}"
 
 
 def application(broker: str) -> Celery:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -46,9 +46,10 @@ def redis_url(url: str) -> str:
     if parts.scheme in ("redis", "rediss", "unix"):
         return url
     if parts.scheme == "redis+socket":
-        database = parse_qs(parts.query).get("virtual_host", ["0"])[0].strip("/")
-        return f"unix://{parts.path}?db={database or 0}"
-    raise Refused(f"broker {url!r} is not a Redis URL; write redis://HOST:PORT/0 or unix:///PATH")
+        query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+        query["db"] = query.pop("virtual_host", "0")
+        return f"unix://{parts.netloc}{parts.path}?{urlencode(query)}"
+    raise Refused(f"broker {parts.scheme}:… is not a Redis URL; write redis://HOST:PORT/0 or unix:///PATH")
 
 
 def connect(url: str) -> redis.Redis:

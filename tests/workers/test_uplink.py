@@ -102,6 +102,7 @@ def test_a_workers_card_is_seen_and_forgotten(clean_broker: Broker, daemon: Redi
         ("unix:///tmp/a/s", "unix:///tmp/a/s", "redis+socket:///tmp/a/s?virtual_host=0"),
         ("unix:///tmp/s?db=3", "unix:///tmp/s?db=3", "redis+socket:///tmp/s?virtual_host=3"),
         ("redis+socket:///tmp/s?virtual_host=2", "unix:///tmp/s?db=2", "redis+socket:///tmp/s?virtual_host=2"),
+        ("unix://:pw@/tmp/s", "unix://:pw@/tmp/s", "redis+socket://:pw@/tmp/s?virtual_host=0"),
         ("redis+socket:///tmp/s", "unix:///tmp/s?db=0", "redis+socket:///tmp/s?virtual_host=0"),
     ],
 )
