@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from typing import Any
 
 from searchd.client import Client
@@ -40,7 +41,9 @@ def write(client: Client, name: str, url: str) -> tuple[str, int]:
     except (ArgumentError, SQLAlchemyError, ModuleNotFoundError, ImportError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise Unreachable(f"cannot write an Optuna study to {url!r}: {first}; a URL is like sqlite:///f.db") from error
-    target.set_metric_names([o.name for o in study.objectives])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        target.set_metric_names([o.name for o in study.objectives])
     target.add_trials(made)
     return study.name, len(made)
 

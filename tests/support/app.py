@@ -67,10 +67,11 @@ class Service:
     def __init__(self, folder: Path, token: str | None = None) -> None:
         self.folder = folder
         self.store = open_store(f"sqlite:///{folder / 'study.db'}")
-        self.broker = MemoryBroker()
+        self.broker = MemoryBroker(clock=lambda: 0.0)  # workers stay alive
         self.transport = MemoryTransport(self.broker)
         self.dispatched: list[Dispatch] = []
-        self.broker.alive(WORKER)
+        for n in range(4):
+            self.broker.alive(WORKER.model_copy(update={"name": f"w-{n}"}))
         dispatcher = MemoryDispatcher(lambda dispatch, _: self.dispatched.append(dispatch))
         self.loop = Loop(self.store, self.transport, dispatcher, root=str(folder))
         self.desk = Desk(self.loop)
