@@ -40,13 +40,19 @@ def sole_daemon(url: str) -> Iterator[Held]:
     SQLite: a lock on the file `<database>.lock` (with the holder's pid in it); it does not reach other machines on
     network mounts, where SQLite itself is unsafe. PostgreSQL: a session-level advisory lock.
     """
-    parsed = sa.make_url(url) if "://" in url else sa.URL.create("sqlite", database=url)
-    if parsed.get_backend_name() == "sqlite":
-        with _file(Path(f"{parsed.database}.lock"), parsed.database or ""):
-            yield Held(None)
-    else:
-        with _advisory(parsed.set(drivername="postgresql+psycopg")) as connection:
-            yield Held(connection)
+    try:
+        parsed = sa.make_url(url) if "://" in url else sa.URL.create("sqlite", database=url)
+    except (sa.exc.ArgumentError, ValueError) as e:
+        raise Refused(f"{url!r} is no database URL: use sqlite:///path/study.db or postgresql://host/name") from e
+    match parsed.get_backend_name():
+        case "sqlite":
+            with _file(Path(f"{parsed.database}.lock"), parsed.database or ""):
+                yield Held(None)
+        case "postgresql" | "postgres":
+            with _advisory(parsed.set(drivername="postgresql+psycopg")) as connection:
+                yield Held(connection)
+        case other:
+            raise Refused(f"a database on {other!r}: searchd keeps its log in SQLite or PostgreSQL")
 
 
 @contextmanager

@@ -1,0 +1,50 @@
+"""One daemon a database."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from searchd.errors import Refused
+from searchd.sole import sole_daemon
+
+HOLDER = "import sys, time; from searchd.sole import sole_daemon\nwith sole_daemon(sys.argv[1]): print('held', flush=True); time.sleep(60)"  # noqa: E501
+
+
+def test_the_second_is_refused_with_the_holders_pid(tmp_path: Path) -> None:
+    """While one holds a database another is refused, and told who holds it; afterwards it is free."""
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    with (
+        sole_daemon(url),
+        pytest.raises(Refused, match=rf"daemon already \(pid {os.getpid()}\)"),
+        sole_daemon(str(tmp_path / "a.db")),
+    ):
+        pass
+    with sole_daemon(url), sole_daemon(f"sqlite:///{tmp_path / 'b.db'}"):
+        pass
+
+
+def test_a_killed_holder_leaves_the_database_free(tmp_path: Path) -> None:
+    """The lock goes with the process, `kill -9` included."""
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    with subprocess.Popen([sys.executable, "-c", HOLDER, url], stdout=subprocess.PIPE, cwd=os.getcwd()) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(Refused, match=str(holder.pid)), sole_daemon(url):
+            pass
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    deadline = time.monotonic() + 5
+    while True:
+        try:
+            with sole_daemon(url):
+                return
+        except Refused:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
