@@ -63,6 +63,7 @@ def test_an_inactive_name_makes_a_constraint_not_apply() -> None:
     """A constraint that reads a parameter that is not there holds."""
     scope = {k: v for k, v in SCOPE.items() if k != "optimizer.sgd.lr"}
     assert parse("optimizer.sgd.lr > 99").violation(scope) == 0.0
+    assert parse("optimizer.sgd.lr * width > 99").violation(scope) == 0.0
 
 
 def test_violation_is_smaller_when_nearer() -> None:

