@@ -8,6 +8,7 @@ prefixes taking turns; a figure is the best round's, since what else runs on the
 from __future__ import annotations
 
 import platform
+import re
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,7 @@ WARM_S = 0.01
 LEAST_RUNS = 15
 """Runs in a round: as many as fit `ROUND_S`, but at least these, or percentiles mean nothing."""
 INTEGER_KERNELS = frozenset({"QLinearConv", "QGemm"})
+LAYER = re.compile(r"(blocks|heads)\.\d+")
 FLOAT_KERNELS = frozenset({"Conv", "FusedConv", "Gemm", "FusedGemm"})
 
 
@@ -48,17 +50,18 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Cumulative latency up to and with each exit, and the kernels that ran: bits by layer name (8, or 32 float)."""
+    """Cumulative latency up to and with each exit, and the bits that each layer really ran with, by its name."""
 
     exits: tuple[Latency, ...]
     kernel_bits: dict[str, int]
+    """8: an integer kernel; 32: float32."""
 
     def as_result(self) -> dict[str, Any]:
-        """What a measure job answers."""
+        """What a measure job answers; `kernel_bits` one a block."""
         return {
             "cumulative_ms": [e.p50_ms for e in self.exits],
             "p95_ms": [e.p95_ms for e in self.exits],
-            "kernel_bits": self.kernel_bits,
+            "kernel_bits": [bits for name, bits in self.kernel_bits.items() if name.startswith("blocks.")],
             "device": device(),
         }
 
@@ -141,7 +144,7 @@ def kernel_bits(model: bytes) -> dict[str, int]:
     """The bits that each convolution and linear layer really runs with, by layer name, from the optimised graph.
 
     8: an integer kernel multiplies int8 by uint8. 32: float32, whatever the weights were stored as. The runtime keeps
-    a node's name as the beginning of the name of what it fuses it into.
+    a node's name inside the name of what it fuses it into.
     """
     with tempfile.TemporaryDirectory(prefix="searchd-") as folder:
         path = Path(folder) / "optimized.onnx"
@@ -151,8 +154,11 @@ def kernel_bits(model: bytes) -> dict[str, int]:
 
 
 def layer_name(node: str) -> str:
-    """`blocks.0.conv_token_2` → `blocks.0`, `heads.1.gemm` → `heads.1`: the layer of the spec that a node came from."""
-    return ".".join(node.split(".")[:2])
+    """`blocks.0.conv_token_2` → `blocks.0`, `fused heads.1.gemm` → `heads.1`: the layer that a node came from."""
+    found = LAYER.search(node)
+    if found is None:
+        raise RuntimeError(f"the runtime calls a node {node!r}, which names no layer: this is a bug")
+    return found.group()
 
 
 def _multiplies(node: Any) -> bool:

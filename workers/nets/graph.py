@@ -33,8 +33,10 @@ def build(net: FoldedNet, last_exit: int | None = None) -> bytes:
     heads = {e.block: k for k, e in enumerate(exits)}
     g = _Graph()
     tensor = _Tensor("x", None)
-    for i, block in enumerate(net.blocks[: exits[-1].block + 1]):
-        tensor = _block(g, block, net.spec.blocks[i].pool, tensor)
+    blocks = net.blocks[: exits[-1].block + 1]
+    for i, block in enumerate(blocks):
+        meets_quantized = i + 1 < len(blocks) and blocks[i + 1].enter is not None
+        tensor = _block(g, block, net.spec.blocks[i].pool, tensor, meets_quantized)
         if i in heads:
             _head(g, net.heads[i], exits[heads[i]], net.spec.blocks[i].shape, f"exit{heads[i]}", tensor)
     shape: list[str | int | None] = ["N", *net.spec.input_shape]
@@ -116,7 +118,7 @@ def positive(
     return np.round(turned * shrink[:, None]).astype(np.int8), wide.astype(np.float32)
 
 
-def _block(g: _Graph, folded: Folded, pool: bool, x: _Tensor) -> _Tensor:
+def _block(g: _Graph, folded: Folded, pool: bool, x: _Tensor, meets_quantized: bool) -> _Tensor:
     layer, name = folded.layer, folded.layer.name
     if folded.enter is not None:
         x = g.quantized(x.name, folded.enter, f"{name}.in")
@@ -128,7 +130,14 @@ def _block(g: _Graph, folded: Folded, pool: bool, x: _Tensor) -> _Tensor:
         y = g.op("Conv", inputs, f"{name}.conv", kernel_shape=[layer.kernel] * 2, pads=pads)
     else:
         y = g.op("Gemm", [x.name, *_weights(g, folded, name, x.grid, shape)], f"{name}.gemm", transB=1)
-    out = _Tensor(g.op("Relu", [y], f"{name}.relu"), None)
+    # A float layer between quantized ones would be taken for a forgotten one: ONNX Runtime's WeightBiasQuantization
+    # makes DequantizeLinear → Conv → Relu → QuantizeLinear an integer kernel with weights that it rounds itself. It
+    # does not look behind Max(0, ·), which is the same function.
+    if folded.codes is None and x.grid is not None and meets_quantized:
+        zero = g.constant("zero", np.zeros((), np.float32))
+        out = _Tensor(g.op("Max", [y, zero], f"{name}.relu"), None)
+    else:
+        out = _Tensor(g.op("Relu", [y], f"{name}.relu"), None)
     if folded.leave is not None:
         out = g.quantized(out.name, folded.leave, f"{name}.out")
     if pool:

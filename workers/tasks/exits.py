@@ -82,13 +82,3 @@ def sweep(confidence: Floats, right: Bools) -> tuple[Outcome, ...]:
 def expected_cost(rates: Sequence[float], cumulative: Sequence[float]) -> float:
     """Σ P_k c_k: rates of the exits times the cost up to and with each exit, all earlier heads included (14.3)."""
     return float(sum(r * c for r, c in zip(rates, cumulative, strict=True)))
-
-
-def percentile_cost(rates: Sequence[float], cumulative: Sequence[float], share: float = 0.95) -> float:
-    """The cost that `share` of the samples do not exceed, when each exit costs its own `cumulative`."""
-    gone = 0.0
-    for rate, cost in zip(rates, cumulative, strict=True):
-        gone += rate
-        if gone >= share - 1e-12:  # rates are sums of 1/n: a share met exactly may be short by rounding
-            return float(cost)
-    return float(cumulative[-1])
