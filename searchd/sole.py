@@ -46,7 +46,9 @@ def sole_daemon(url: str) -> Iterator[Held]:
         raise Refused(f"{url!r} is no database URL: use sqlite:///path/study.db or postgresql://host/name") from e
     match parsed.get_backend_name():
         case "sqlite":
-            with _file(Path(f"{parsed.database}.lock"), parsed.database or ""):
+            if not parsed.database or parsed.database == ":memory:":
+                raise Refused(f"{url!r} names no file: the log of a daemon is kept; use sqlite:///path/study.db")
+            with _file(Path(f"{parsed.database}.lock"), parsed.database):
                 yield Held(None)
         case "postgresql" | "postgres":
             with _advisory(parsed.set(drivername="postgresql+psycopg")) as connection:
@@ -57,8 +59,11 @@ def sole_daemon(url: str) -> Iterator[Held]:
 
 @contextmanager
 def _file(path: Path, shown: str) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as e:
+        raise Refused(f"cannot write {path} ({e.strerror}): choose a folder for the database that you may write") from e
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -36,7 +36,10 @@ def republish(store: Store, dispatcher: Dispatcher, job: str) -> None:
 
 
 def _parcel(reader: Reader, row: JobRow) -> tuple[Dispatch, str]:
-    """The message of a job's attempt: it goes on from the newest durable checkpoint of its trial, else from step 0."""
+    """The message of a job's attempt, with the newest durable checkpoint of its trial.
+
+    `since`: the last step whose report is known, or that the checkpoint has behind it, whichever is later.
+    """
     study = reader.study(row.study)
     if study is None:
         raise LookupError(f"job {row.id!r} belongs to no study: a bug")
@@ -44,6 +47,6 @@ def _parcel(reader: Reader, row: JobRow) -> tuple[Dispatch, str]:
     kept = reader.checkpoint(row.study, row.trial)
     if kept is not None:
         spec["checkpoint"] = CheckpointRef(step=kept.step, path=kept.path, sha256=kept.sha256, bytes=kept.bytes)
-    if row.kind == "train":
-        spec["since"] = 0 if kept is None else kept.step
+        if row.kind == "train":
+            spec["since"] = max(row.since, kept.step)
     return Dispatch(id=f"{row.id}@{row.attempt}", jobs=(JobSpec(**spec),)), str(study.spec["device"])

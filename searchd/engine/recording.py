@@ -65,11 +65,11 @@ def _report(turn: Turn, job: JobRow, message: Report) -> None:
     if job.kind != "train" or not 0 < message.step <= job.until:
         _ignore(turn, message)
         return
-    if message.checkpoint is not None:
-        keep(turn, job.trial, message.checkpoint)
     row = ReportRow(turn.id, job.trial, message.step, job.id, job.attempt, turn.now, message.seconds, message.metrics,
                     message.points)  # fmt: skip
-    if not turn.tx.add_report(row):
+    fresh = turn.tx.add_report(row)
+    _keep(turn, job, message.checkpoint)  # of a report that came before too: this attempt wrote its own
+    if not fresh:
         _ignore(turn, message)
         return
     trial = turn.tx.trial(turn.id, job.trial)
@@ -90,12 +90,16 @@ def _points(turn: Turn, job: JobRow, message: Report) -> None:
     turn.tx.put_points(turn.id, job.trial, rows)
 
 
-def keep(turn: Turn, trial: int, ref: CheckpointRef) -> None:
-    """Record a durable checkpoint."""
-    turn.tx.put_checkpoint(CheckpointRow(turn.id, trial, ref.step, ref.path, ref.sha256, ref.bytes, turn.now))
+def _keep(turn: Turn, job: JobRow, ref: CheckpointRef | None) -> None:
+    """Record a durable checkpoint; not one at `until` whose report never came: the step must then be run again."""
+    if ref is None or job.kind != "train":
+        return
+    if 0 < ref.step < job.until or (ref.step == job.until and turn.tx.has_report(turn.id, job.trial, ref.step)):
+        turn.tx.put_checkpoint(CheckpointRow(turn.id, job.trial, ref.step, ref.path, ref.sha256, ref.bytes, turn.now))
 
 
 def _ended(turn: Turn, job: JobRow, message: Ended) -> None:
+    _keep(turn, job, message.checkpoint)
     match message.outcome:
         case "finished":
             _finished(turn, job, message)
@@ -127,8 +131,6 @@ def _finished(turn: Turn, job: JobRow, message: Ended) -> None:
     if not turn.tx.has_report(turn.id, job.trial, job.until):
         lose(turn, job, f"it finished without a report at step {job.until}")
         return
-    if message.checkpoint is not None:
-        keep(turn, job.trial, message.checkpoint)
     _close(turn, job, "finished", "")
     turn.tell(Finished(job.trial, job.until), job=job.id)
     if job.stop_reason is not None:

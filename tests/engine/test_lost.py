@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from searchd.engine import ATTEMPTS
-from searchd.wire import LEASE_S
+from searchd.wire import LEASE_S, CheckpointRef, Ended
 from tests.support.world import World, spec
 
 FIFO = {"scheduler": "fifo", "searcher": "random", "r": 1, "R": 9, "eta": 3}
@@ -169,3 +169,50 @@ def test_a_duplicate_dispatch_runs_once(world: World) -> None:
     assert world.run(study) == "done"
     world.check(study)
     assert all(count == 1 for count in world.fleet.trained.values())
+
+
+def test_a_worker_that_gives_up_a_job_hands_over_its_checkpoint(world: World) -> None:
+    """A job that its worker ends as lost goes on from the checkpoint that came with that word."""
+    study = one(world)
+    until_step(world, 5)
+    worker = world.fleet.workers[0]
+    job = worker.job
+    assert job is not None
+    kept = CheckpointRef(step=5, path="trials/0/ckpt-5-a1.safetensors", sha256="0" * 64, bytes=10)
+    worker._up(Ended, outcome="lost", step=5, reason="worker shut down", checkpoint=kept)
+    worker.die()
+    world.round()
+    again = world.fleet.queue[-1]
+    assert (again.attempt, again.since, again.checkpoint) == (2, 5, kept)
+    assert world.run(study) == "done"
+    world.check(study)
+    assert all(count == 1 for count in world.fleet.trained.values())
+
+
+def test_a_checkpoint_without_its_last_report_is_not_trusted(world: World) -> None:
+    """A checkpoint at `until` whose report never came is not gone on from: the report would be missing for good."""
+    study = one(world)
+    until_step(world, 8)
+    worker = world.fleet.workers[0]
+    job = worker.job
+    assert job is not None
+    kept = CheckpointRef(step=9, path="trials/0/ckpt-9-a1.safetensors", sha256="0" * 64, bytes=10)
+    worker._up(Ended, outcome="finished", step=9, checkpoint=kept)
+    worker.die()
+    world.round()
+    again = world.fleet.queue[-1]
+    assert (again.attempt, again.since) == (2, 8)
+    assert world.run(study) == "done"
+    world.check(study)
+
+
+def test_a_task_without_checkpoints_says_where_its_reports_go_on(world: World) -> None:
+    """Without any checkpoint a resumed job goes down with `since` and none: the worker trains from 1, silently."""
+    world.fleet.workers = world.fleet.workers[:1]
+    world.fleet.checkpoints = False
+    study = world.submit(spec(budget={"trials": 4}))
+    assert world.run(study) == "done"
+    world.check(study)
+    resumed = [job for job in world.fleet.dispatched if job.since > 0]
+    assert resumed
+    assert all(job.checkpoint is None for job in resumed)

@@ -48,3 +48,10 @@ def test_a_killed_holder_leaves_the_database_free(tmp_path: Path) -> None:
         except Refused:
             assert time.monotonic() < deadline
             time.sleep(0.02)
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://h/d", "://", "sqlite:////proc/no/a.db"])
+def test_what_cannot_be_held_is_refused(url: str) -> None:
+    """A URL that names no database of ours, or a folder that may not be written, is refused in words."""
+    with pytest.raises(Refused), sole_daemon(url):
+        pass
