@@ -4,7 +4,7 @@
    those of least violation; what its own points dominate is left out.
 2. Feasible trials first, then by violation. Diverged trials (any NaN or infinity) come last.
 3. One objective sorts. Several rank by non-dominated layers, inside a layer by an ε-net: the farthest from
-   those already chosen is next. Objectives are normalised to [0, 1] over the rung first.
+   those already chosen is next. For distances, objectives are normalised to [0, 1] over the rung.
 4. Ties go to the lower trial id.
 
 Sources: Schmucker, Donini, Zafar, Salinas, Archambeau (2021), multi-objective ASHA, ε-net strategy. Order
@@ -110,10 +110,11 @@ def _points_by_layers(
 ) -> Iterator[tuple[TrialId, tuple[float, ...]]]:
     owners = np.array([t for t in members for _ in entries[t][2]])
     values = [p for t in members for p in entries[t][2]]
-    rows = (np.array(values) - low) / span
+    raw = np.array(values)
+    rows = (raw / 2 - low) / span
     left = np.arange(len(rows))
     while len(left):
-        front = non_dominated(rows[left])
+        front = non_dominated(raw[left])
         layer = left[front]
         for i in epsilon_net(rows[layer]):
             yield int(owners[layer[i]]), values[layer[i]]
@@ -121,10 +122,10 @@ def _points_by_layers(
 
 
 def _scale(points: list[tuple[float, ...]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Lowest value and range of each objective over the rung; a range of 0 counts as 1."""
+    """Lowest value and range of each objective over the rung, both halved (no overflow); a range of 0 counts as 1."""
     if not points:
         return np.zeros(1), np.ones(1)
-    rows = np.array(points)
+    rows = np.array(points) / 2
     low = rows.min(axis=0)
     span = rows.max(axis=0) - low
     return low, np.where(span > 0, span, 1.0)
