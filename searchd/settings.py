@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from searchd.errors import Refused, SearchdError
-from searchd.urls import redis_url
+from searchd.urls import redis_url, shown
 
 PREFIX = "SEARCHD_"
 
@@ -131,5 +131,8 @@ def _line(problem: Any) -> str:
     said = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         return f"{name}: there is no such setting; there are {', '.join(Settings.model_fields)}"
-    value = "" if name == "token" or "input" not in problem else f" = {problem['input']!r}"
+    given = problem.get("input")
+    value = f" = {shown(given) if isinstance(given, str) else given!r}"
+    if name == "token" or given is None:
+        value = ""
     return f"{PREFIX}{name.upper()}{value}: {said}"

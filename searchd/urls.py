@@ -34,7 +34,9 @@ def celery_url(url: str) -> str:
 
 
 def shown(url: str) -> str:
-    """The URL without its password, for messages and logs; never an error."""
+    """The URL without its password, for messages and logs; never an error. What is no URL is shown as it is."""
+    if "://" not in url:
+        return url
     try:
         parts = urlsplit(url)
         secret = parts.password
