@@ -37,10 +37,11 @@ class Outcome:
 
 
 def softmax(logits: Floats) -> Floats:
-    """Probabilities along the last axis, in float64."""
+    """Probabilities along the last axis, in float64; NaN where the logits are not finite."""
     z = logits.astype(np.float64)
-    e = np.exp(z - z.max(axis=-1, keepdims=True))
-    return np.asarray(e / e.sum(axis=-1, keepdims=True))
+    with np.errstate(invalid="ignore"):  # a network that diverged is no reason to warn
+        e = np.exp(z - z.max(axis=-1, keepdims=True))
+        return np.asarray(e / e.sum(axis=-1, keepdims=True))
 
 
 def judge(logits: Sequence[Floats], y: NDArray[np.integer[Any]]) -> tuple[Floats, Bools]:
