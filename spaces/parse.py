@@ -23,6 +23,9 @@ from spaces.tree import Node
 
 NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
 LABEL = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$")
+MOST_CONSTRAINTS = 64
+UNREACHABLE = 3
+"""So many unreachable constraints are looked for: each costs thousands of draws."""
 DEEPEST = 16
 """Conditional choices inside each other."""
 
@@ -50,7 +53,9 @@ def read_space(mapping: Any, constraints: Sequence[Any], problems: Problems) -> 
         return None
     parsed: list[Constraint] = []
     lists = list(space.lists)
-    for i, text in enumerate(constraints):
+    if len(constraints) > MOST_CONSTRAINTS:
+        problems.add(("constraints",), f"{len(constraints)} constraints, more than {MOST_CONSTRAINTS}: join by 'and'")
+    for i, text in enumerate(constraints[:MOST_CONSTRAINTS]):
         try:
             parsed.append(Constraint.parse(text, space.names, lists))
         except SpaceError as error:
@@ -64,22 +69,24 @@ def read_space(mapping: Any, constraints: Sequence[Any], problems: Problems) -> 
 
 def _reachable(space: Space, problems: Problems) -> None:
     """Adds a problem for a constraint that cannot be computed, or that no config of some thousands satisfies."""
-    bad = False
+    bad = 0
     for i, constraint in enumerate(space.constraints):
+        if bad == UNREACHABLE:
+            return
         try:
             Space(space.nodes, (constraint,)).sample(_rng())
         except SpaceError as error:
-            bad = True
+            bad += 1
             said = str(error) if "cannot be computed" in str(error) else None
-            where = f"{constraint.text!r} ({_span(space, constraint)})"
-            problems.add(("constraints", i), said or f"no config satisfies {where}: widen a range, or relax it")
+            none = f"no config was found that satisfies {constraint.text!r} ({_span(space, constraint)})"
+            problems.add(("constraints", i), said or f"{none}: widen a range, or relax it")
     if bad or not space.constraints:
         return
     try:
         space.sample(_rng())
     except SpaceError:
         texts = ", ".join(repr(c.text) for c in space.constraints)
-        problems.add(("constraints",), f"each can hold, but no config satisfies all of {texts}: relax one")
+        problems.add(("constraints",), f"each can hold, but no config was found that satisfies all of {texts}: relax one")
 
 
 def _rng() -> Generator:

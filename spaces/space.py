@@ -26,7 +26,7 @@ Chooser = Callable[[str, Domain], Any]
 DRAWS = 64
 """Independent draws before a sample is repaired instead: exact sampling where at least about 1 in 20 is feasible."""
 REPAIRS = 4000
-"""Single steps of one repair before the constraints count as unreachable."""
+"""Single steps of one repair before the constraints count as unreachable; fewer in a space of over 100 names."""
 
 
 class Space:
@@ -251,7 +251,7 @@ class Space:
 
     def _repair(self, values: dict[str, Any], rng: Generator) -> Config:
         far = self._violation(values)
-        for _ in range(REPAIRS):
+        for _ in range(max(200, min(REPAIRS, 100 * REPAIRS // max(len(self.slots), 1)))):
             if far == 0.0:
                 return Config(values)
             names = self._blamed(values) if rng.random() < 0.8 else []

@@ -116,7 +116,7 @@ def broken(old: str, new: str) -> StudyError:
         (
             "width * depth <= 60",
             "width * depth <= 7",
-            r"digits.yaml:13: constraints\[0\]: no config satisfies 'width \* depth <= 7'",
+            r"digits.yaml:13: constraints\[0\]: no config was found that satisfies 'width \* depth <= 7'",
         ),
         ("width * depth <= 60", "widht <= 60", r"digits.yaml:13: constraints\[0\]: 'widht'.*did you mean 'width'"),
         ('["width * depth <= 60"]', "width <= 60", r"digits.yaml:13: constraints: 'width <= 60' is not a list"),
