@@ -132,7 +132,6 @@ def _line(problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         return f"{name}: there is no such setting; there are {', '.join(Settings.model_fields)}"
     given = problem.get("input")
-    value = f" = {shown(given) if isinstance(given, str) else given!r}"
-    if name == "token" or given is None:
-        value = ""
+    seen = shown(given) if isinstance(given, str) else given
+    value = "" if name == "token" or given is None else f" = {seen!r}"
     return f"{PREFIX}{name.upper()}{value}: {said}"
