@@ -237,3 +237,35 @@ def test_two_slots_work_side_by_side(clean_broker: Broker, tmp_path: Path) -> No
         ends = [i for i, m in enumerate(fleet.seen) if isinstance(m, Ended)]
         begins = [i for i, m in enumerate(fleet.seen) if isinstance(m, Begun)]
         assert max(begins) < min(ends)
+
+
+def test_a_busy_slot_hoards_no_jobs(clean_broker: Broker, tmp_path: Path) -> None:
+    """Jobs that wait are taken by whichever slot is free, never kept by one that is busy."""
+    with Fleet(clean_broker, tmp_path, slots=2) as fleet:
+        fleet.ready(0), fleet.ready(1)
+        long = fleet.send(fleet.job(until=10_000, nested={"pause": 0.05}))
+        fleet.report(long)
+        short = [fleet.send(fleet.job()) for _ in range(6)]
+        for spec in short:
+            assert fleet.ended(spec).outcome == "finished"
+        assert not [m for m in fleet.messages(long.id) if isinstance(m, Ended)]
+        assert len({m.worker for s in short for m in fleet.messages(s.id)}) == 1
+
+
+def test_what_a_job_left_behind_ends_with_its_child(fleet: Fleet) -> None:
+    """A process that a function started and detached is ended when the child is, and by nobody else's doing."""
+    spec = fleet.send(fleet.job("detaches", until=10_000))
+    pid = int(fleet.report(spec).metrics["detached"])
+    assert psutil.pid_exists(pid)
+    os.kill(fleet.ready().child_pid or 0, signal.SIGKILL)
+    assert fleet.ended(spec).outcome == "lost"
+    until(lambda: not psutil.pid_exists(pid), "the detached process gone")
+
+
+def test_what_a_job_left_behind_ends_with_its_slot(fleet: Fleet) -> None:
+    """The same when the slot is killed: the supervisor adopts and ends it."""
+    spec = fleet.send(fleet.job("detaches", until=10_000))
+    pid = int(fleet.report(spec).metrics["detached"])
+    os.kill(fleet.ready().pid, signal.SIGKILL)
+    assert fleet.ended(spec).outcome == "lost"
+    until(lambda: not psutil.pid_exists(pid), "the detached process gone")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -95,3 +96,14 @@ def train_net(trial: Trial) -> None:
         optimizer.step()
         trial.report(error=loss)
         trial.save(model, optimizer)
+
+
+def detaches(trial: Trial) -> None:
+    """Starts a program in a session of its own, twice removed, and forgets it."""
+    popen = "subprocess.Popen(['sleep', '300'], start_new_session=True, stdout=-3, stderr=-3)"
+    code = f"import subprocess; print({popen}.pid)"
+    for _ in trial.steps():
+        time.sleep(0.1)
+        if trial.step == 1:
+            pid = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        trial.report(error=1.0, detached=int(pid))
