@@ -86,7 +86,7 @@ def _reachable(space: Space, problems: Problems) -> None:
         space.sample(_rng())
     except SpaceError:
         texts = ", ".join(repr(c.text) for c in space.constraints)
-        problems.add(("constraints",), f"each can hold, but no config was found that satisfies all of {texts}: relax one")
+        problems.add(("constraints",), f"each can hold, but no config was found for all of {texts}: relax one")
 
 
 def _rng() -> Generator:

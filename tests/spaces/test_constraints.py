@@ -154,9 +154,9 @@ def test_mild_constraints_keep_the_distribution() -> None:
 def test_unreachable_constraints_are_named() -> None:
     """A constraint that nothing satisfies is a problem when the space is read, and so is a set that cannot hold."""
     space = {"a": {"int": [0, 9]}, "b": {"float": [0, 1]}}
-    with pytest.raises(StudyError, match=r"constraints\[1\]: no config was found that satisfies 'a \* b > 9.5' \(a in \[0, 9\], b in"):
+    with pytest.raises(StudyError, match=r"constraints\[1\]: .* satisfies 'a \* b > 9.5' \(a in \[0, 9\], b"):
         Space.parse(space, ["a > 1", "a * b > 9.5"])
-    with pytest.raises(StudyError, match=r"constraints: each can hold, but no config was found that satisfies all of 'a > 5'"):
+    with pytest.raises(StudyError, match=r"constraints: each can hold, but no config was found for all of 'a > 5'"):
         Space.parse(space, ["a > 5", "a < 5"])
     with pytest.raises(StudyError, match=r"cannot be computed"):
         Space.parse({"a": {"choice": ["x", "y"]}}, ["a < 3"])
