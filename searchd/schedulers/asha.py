@@ -83,8 +83,8 @@ class Asha:
             quota = len(rung) // self._eta
             if not quota or (self._delayed and len(rung.taken) >= quota):
                 continue
-            best = rung.best()
-            if best and best[1] < quota:
+            best = rung.best(quota)
+            if best:
                 trial, rank = best
                 reason = f"promoted: rank {rank + 1} of {len(rung)} at rung {step}"
                 return Resume(trial, step, above, reason, roster.seats[trial].bracket)

@@ -73,21 +73,30 @@ class Standings:
         insort(self._keys, _key(trial, self._entries[trial]))
         self._rank.clear()
 
-    def best(self) -> tuple[TrialId, int] | None:
-        """The best trial that is offered and not taken, and its rank from 0 among all entries."""
+    def best(self, within: int | None = None) -> tuple[TrialId, int] | None:
+        """The best trial that is offered and not taken, and its rank from 0 among all entries.
+
+        None when there is none, or none among the best `within` entries: nothing is ranked beyond those.
+        """
         if not self._offered:
             return None
+        most = len(self._entries) if within is None else within
         if not self._several:
             key = self._order[0]
-            return key[-1], bisect_left(self._keys, key)
-        open_ = {t: self._rank[t] for t in self._offered if t in self._rank}
+            rank = bisect_left(self._keys, key)
+            return (key[-1], rank) if rank < most else None
+        open_ = [(self._rank[t], t) for t in self._offered if t in self._rank]
         if open_:
-            trial = min(open_, key=open_.__getitem__)
-            return trial, open_[trial]
-        for trial in self._read():
-            if trial in self._offered:
-                return trial, self._rank[trial]
-        raise RuntimeError(f"this is a bug: rung {self.step} offers {sorted(self._offered)} and ranks none of them")
+            rank, trial = min(open_)
+            return (trial, rank) if rank < most else None
+        if len(self._rank) < most:
+            for trial in self._read():
+                rank = self._rank[trial]
+                if trial in self._offered:
+                    return trial, rank
+                if rank + 1 >= most:
+                    break
+        return None
 
     def rank(self, trial: TrialId) -> int:
         """The rank of an entry, from 0."""
