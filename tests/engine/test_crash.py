@@ -78,3 +78,18 @@ def test_stop_keys_are_set_again_after_a_restart(tmp_path: Path) -> None:
     world.round()
     assert world.broker.stop_reason(job.id) is not None
     world.close()
+
+
+def test_what_was_not_sent_is_sent_at_once_by_the_next_daemon(tmp_path: Path) -> None:
+    """A job that was committed when the daemon crashed waits in the outbox, not for a lease: the restart sends it."""
+    world = World(tmp_path, slots=1)
+    study = world.submit(SMALL)
+    world.tick(1.0)
+    world.faults.arm("before publish")
+    world.round()
+    assert world.crashes == 1
+    assert len(world.asked(study)) == 1
+    assert world.fleet.queue == []
+    world.round()
+    assert [job.id for job in world.fleet.queue] == [world.events(study, "asked")[0].payload["job"]]
+    world.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -131,3 +132,27 @@ def test_an_acknowledgement_that_fails_repeats_nothing(world: World, monkeypatch
     assert world.run(study) == "done"
     world.check(study)
     assert calls > 6
+
+
+def test_a_commit_that_fails_leaves_no_trace_in_memory(tmp_path: Path) -> None:
+    """After a commit that failed (the daemon lives on), the search is rebuilt from the log: the decisions and reports
+    are those of a run in which nothing failed."""
+    outcomes = []
+    for failing in ((), (2, 9, 17, 24)):
+        (tmp_path / str(len(failing))).mkdir()
+        world = World(tmp_path / str(len(failing)), slots=1)
+        study = world.submit(spec(budget={"trials": 4}))
+        world.faults.passed.clear()
+        passing = world.faults.passing
+
+        def fails(point: str, failing: tuple[int, ...] = failing, world: World = world, passing: Any = passing) -> None:
+            passing(point)
+            if point == "before commit" and world.faults.passed[point] in failing:
+                raise Unreachable("the disk is full")
+
+        world.faults.passing = fails  # type: ignore[method-assign]
+        assert world.run(study) == "done"
+        world.check(study)
+        outcomes.append(world.asked(study))
+        world.close()
+    assert outcomes[0] == outcomes[1]

@@ -177,3 +177,13 @@ def test_a_budget_of_hours_ends_the_search(world: World) -> None:
     world.check(study)
     spent = world.events(study, "budget")
     assert spent[-1].payload == {"spent": "hours", "seconds": pytest.approx(36.0, abs=3.0)}
+
+
+def test_steps_under_way_count_against_the_budget(world: World) -> None:
+    """A budget that the first job will spend whole is spent when that job is asked for: the second slot stays free."""
+    fifo = {"scheduler": "fifo", "searcher": "random", "r": 1, "R": 9, "eta": 3}
+    study = world.submit(spec(search=fifo, budget={"steps": 9}))
+    assert world.run(study) == "done"
+    assert world.asked(study) == [(0, "train", 0, 9)]
+    with world.store.reading() as reader:
+        assert reader.study(study).status_reason == "the budget of 9 steps is spent"
