@@ -105,7 +105,7 @@ def line(summary: dict[str, Any]) -> str:
     left = summary.get("time_left_s")
     parts = [
         f"{words.duration(summary['seconds']):>5}",
-        f"{summary['status']}: {_of(share(summary))}",
+        f"{summary['status']}: {', '.join(_of(s) for s in shares(summary))}",
         words.counts(summary["trials"]),
         f"{summary['steps_done']} {summary.get('unit', 'step')}s",
         f"front {summary['front']}",

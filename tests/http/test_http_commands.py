@@ -17,7 +17,7 @@ STUDY: dict[str, Any] = {
     "space": {"x": {"float": [0, 1]}, "kind": {"choice": {"a": {"y": {"int": [1, 3]}}, "b": {}}}},
     "objectives": {"loss": "minimize"},
     "search": {"scheduler": "asha", "searcher": "random", "r": 1, "R": 9, "eta": 3},
-    "budget": {"trials": 6},
+    "budget": {"trials": 6, "parallel": 1},
     "task": "tests.nowhere:train",
 }
 
