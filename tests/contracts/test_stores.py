@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -449,55 +448,57 @@ writes = st.lists(
 )
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(batches=st.lists(st.tuples(writes, st.booleans()), max_size=6))
-def test_a_store_is_its_committed_transactions(backend: str, batches: list[tuple[list[Any], bool]]) -> None:
+def test_a_store_is_its_committed_transactions(store: Store, batches: list[tuple[list[Any], bool]]) -> None:
     """Whatever is written in whatever batches, the store holds what a plain dictionary holds of the committed ones."""
-    with tempfile.TemporaryDirectory() as folder, store_url(backend, Path(folder)) as url:
-        store = open_store(url)
-        begin(store, 3)
-        state: dict[str, Any] = {"events": [], "reports": {}, "steps": {}, "points": {}, "duplicates": 0}
-        for batch, commits in batches:
-            trying = {k: v.copy() if hasattr(v, "copy") else v for k, v in state.items()}
-            try:
-                with store.transaction() as t:
-                    for write in batch:
-                        _apply(t, trying, write)
-                    if not commits:
-                        raise InterruptedError
-                state = trying
-            except InterruptedError:
-                pass
-        with store.reading() as r:
-            assert [e.payload["v"] for e in r.events(S)] == state["events"]
-            assert [e.seq for e in r.events(S)] == list(range(1, len(state["events"]) + 1))
-            found = {(x.trial, x.step): x.metrics["m"] for x in r.reports(S)}
-            assert repr(sorted(found.items())) == repr(sorted(state["reports"].items()))
-            assert {t.trial: t.step for t in r.trials(S)} == {0: 0, 1: 0, 2: 0} | state["steps"]
-            assert [(p.trial, p.point) for p in r.points(S)] == [
-                (n, i) for n in range(3) for i in range(state["points"].get(n, 0))
-            ]
-            assert r.counts(S)["duplicates"] == state["duplicates"]
-        store.close()
+    with store.transaction() as t:  # a study of its own for each example
+        study = f"s{len(t.studies())}"
+        t.add_study(study_row(study))
+        for n in range(3):
+            t.put_trial(trial_row(n, study))
+    state: dict[str, Any] = {"events": [], "reports": {}, "steps": {}, "points": {}, "duplicates": 0}
+    for batch, commits in batches:
+        trying = {k: v.copy() if hasattr(v, "copy") else v for k, v in state.items()}
+        try:
+            with store.transaction() as t:
+                for write in batch:
+                    _apply(t, study, trying, write)
+                if not commits:
+                    raise InterruptedError
+            state = trying
+        except InterruptedError:
+            pass
+    with store.reading() as r:
+        assert [e.payload["v"] for e in r.events(study)] == state["events"]
+        assert [e.seq for e in r.events(study)] == list(range(1, len(state["events"]) + 1))
+        found = {(x.trial, x.step): x.metrics["m"] for x in r.reports(study)}
+        assert repr(sorted(found.items())) == repr(sorted(state["reports"].items()))
+        assert {t.trial: t.step for t in r.trials(study)} == {0: 0, 1: 0, 2: 0} | state["steps"]
+        assert [(p.trial, p.point) for p in r.points(study)] == [
+            (n, i) for n in range(3) for i in range(state["points"].get(n, 0))
+        ]
+        assert r.counts(study)["duplicates"] == state["duplicates"]
 
 
-def _apply(t: Any, state: dict[str, Any], write: tuple[Any, ...]) -> None:
+def _apply(t: Any, study: str, state: dict[str, Any], write: tuple[Any, ...]) -> None:
     match write:
         case ("event", v):
             state["events"].append(v)
-            assert t.append(S, "e", {"v": v}, 0.0) == len(state["events"])
+            assert t.append(study, "e", {"v": v}, 0.0) == len(state["events"])
         case ("report", trial, step, value):
             new = (trial, step) not in state["reports"]
-            assert t.has_report(S, trial, step) is not new
-            assert t.add_report(report_row(step, trial, metrics={"m": value})) is new
+            assert t.has_report(study, trial, step) is not new
+            assert t.add_report(report_row(step, trial, study, metrics={"m": value})) is new
             state["reports"].setdefault((trial, step), value)
         case ("step", trial, step):
-            t.set_trial(S, trial, step=step)
+            t.set_trial(study, trial, step=step)
             state["steps"][trial] = step
         case ("points", trial, n):
-            t.put_points(S, trial, [point_row(i, trial) for i in range(n)])
+            t.put_points(study, trial, [point_row(i, trial, study) for i in range(n)])
             state["points"][trial] = n
         case ("duplicate", n):
-            t.count_duplicate(S, n)
+            t.count_duplicate(study, n)
             state["duplicates"] += n
