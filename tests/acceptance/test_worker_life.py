@@ -72,14 +72,8 @@ def test_a_killed_supervisor_leaves_no_orphan(fleet: Fleet) -> None:
     fleet.remember()
     fleet.process.kill()
     ended = fleet.ended(spec)
-    assert (ended.outcome, ended.reason) == ("lost", wire_reason())
+    assert (ended.outcome, ended.reason) == ("lost", "worker shut down")
     fleet.gone(12)
-
-
-def wire_reason() -> str:
-    from workers.relay import SHUT_DOWN
-
-    return SHUT_DOWN
 
 
 def test_a_supervisor_killed_while_a_job_hangs_leaves_no_orphan(clean_broker: Broker, tmp_path: Path) -> None:
@@ -91,6 +85,16 @@ def test_a_supervisor_killed_while_a_job_hangs_leaves_no_orphan(clean_broker: Br
         fleet.remember()
         fleet.process.kill()
         fleet.gone(12)
+
+
+def test_a_child_deep_in_its_work_does_not_outlive_slot_and_supervisor(fleet: Fleet) -> None:
+    """kill -9 of both at once: a child that never looks up is gone too, by the kernel's hand."""
+    spec = fleet.send(fleet.job("no_steps"))
+    until(lambda: fleet.messages(spec.id), "the job begun")
+    slot = fleet.ready().pid
+    fleet.process.kill()
+    os.kill(slot, signal.SIGKILL)
+    fleet.gone(5)
 
 
 def test_sigterm_ends_the_job_with_a_checkpoint_and_everything_leaves(fleet: Fleet) -> None:

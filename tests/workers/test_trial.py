@@ -13,7 +13,7 @@ import pytest
 
 from workers.checkpoints import Checkpoints, Corrupt, from_bytes, to_bytes
 from workers.rehearse import rehearse
-from workers.trial import Trial
+from workers.trial import Request, Trial
 
 
 def counting(trial: Trial) -> None:
@@ -100,6 +100,25 @@ def test_a_stop_ends_at_the_report_with_a_checkpoint(tmp_path: Path) -> None:
     assert run.outcome == "stopped"
     assert run.checkpoint is not None
     assert run.checkpoint.step == 4
+
+
+def test_a_request_during_a_step_sends_the_checkpoint_with_its_report(tmp_path: Path) -> None:
+    """Asked to end in the middle of a step, the job writes that step's state before it reports the step."""
+    run: list[Any] = []
+
+    def train(trial: Trial) -> None:
+        for step in trial.steps():
+            trial.report(error=1.0)
+            trial.save(step=step)
+            if step == 3:
+                trial._link.asked = Request("halt", "worker shut down")  # type: ignore[attr-defined]
+                run.append(trial.stopping)
+
+    ended = rehearse(train, {}, until=9, folder=tmp_path)
+    assert run == [True]
+    assert [(r.step, r.checkpoint.step if r.checkpoint else None) for r in ended.reports] == [
+        (1, None), (2, None), (3, 3)
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -219,13 +238,13 @@ def test_what_cannot_be_saved_is_named() -> None:
 def test_a_damaged_checkpoint_falls_back_to_an_earlier_one(tmp_path: Path, damage: str) -> None:
     """Damage is noticed before use; the newest earlier checkpoint that verifies is taken, else none."""
     checkpoints = Checkpoints(tmp_path, 0, 1)
-    early = checkpoints.write(3, {"objects": {"count": 3}, "random": {}})
-    late = checkpoints.write(5, {"objects": {"count": 5}, "random": {}})
+    early = checkpoints.write(3, {"objects": {"weights": np.arange(3.0)}, "random": {}})
+    late = checkpoints.write(5, {"objects": {"weights": np.arange(5.0)}, "random": {}})
     path = tmp_path / late.path
     data = bytearray(path.read_bytes())
     match damage:
         case "flip":
-            data[-3] ^= 1
+            data[-3] ^= 1  # in the last weight: the file still reads
             path.write_bytes(data)
         case "cut":
             path.write_bytes(data[:-10])
