@@ -146,6 +146,7 @@ def test_an_injected_config_is_the_next_trial(world: World) -> None:
     study = running(world, budget={"trials": 5})
     trial = world.loop.inject(study, {"x": 0.3, "k": 2})
     assert trial == 2
+    assert [e.payload["trial"] for e in world.events(study, "injected")] == [2]
     assert world.run(study) == "done"
     world.check(study)
     with world.store.reading() as reader:
