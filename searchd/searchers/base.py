@@ -42,7 +42,8 @@ class Record:
     @property
     def pending(self) -> int | None:
         """The rung step that is still to come of this trial's job; None when it runs none."""
-        return self.until if self.state in ("waiting", "running") and self.until not in self.losses else None
+        due = self.state in ("waiting", "running") and self.until not in self.losses
+        return self.until if due and self.until else None
 
 
 def _no_description(_: Config) -> Description | None:

@@ -6,13 +6,16 @@ from itertools import pairwise, product
 from math import inf, nan
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from searchd.schedulers.events import Losses
 from searchd.schedulers.front import hypervolume, layers, non_dominated
 from searchd.schedulers.order import best_points, finite, ranking, standing
 from searchd.schedulers.standings import Standings
+
+calm = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+"""A busy machine is no failure."""
 
 coordinate = st.integers(0, 4).map(float)
 
@@ -37,12 +40,14 @@ def dominates(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     return all(x <= y for x, y in zip(a, b, strict=True)) and a != b
 
 
+@calm
 @given(any_cloud)
 def test_non_dominated_is_its_definition(points: list[tuple[float, ...]]) -> None:
     """A row is kept exactly when no row dominates it."""
     assert non_dominated(points).tolist() == [not any(dominates(q, p) for q in points) for p in points]
 
 
+@calm
 @given(any_cloud)
 def test_layers_peel(points: list[tuple[float, ...]]) -> None:
     """Layers part the rows; each member of a layer but the first is dominated by one of the layer before."""
@@ -52,6 +57,7 @@ def test_layers_peel(points: list[tuple[float, ...]]) -> None:
         assert all(any(dominates(points[j], points[i]) for j in before) for i in layer)
 
 
+@calm
 @given(any_cloud)
 def test_hypervolume_counts_cells(points: list[tuple[float, ...]]) -> None:
     """On a grid the volume is the number of unit cells that some point dominates."""
@@ -60,6 +66,7 @@ def test_hypervolume_counts_cells(points: list[tuple[float, ...]]) -> None:
     assert hypervolume(points, (5,) * m) == len(covered)
 
 
+@calm
 @given(clouds(3), st.tuples(*[st.floats(0, 5)] * 3))
 def test_hypervolume_grows(points: list[tuple[float, ...]], extra: tuple[float, ...]) -> None:
     """Another point never lessens the volume, and adds nothing when it is dominated or equal."""
@@ -70,6 +77,7 @@ def test_hypervolume_grows(points: list[tuple[float, ...]], extra: tuple[float, 
         assert after == pytest.approx(before)
 
 
+@calm
 @given(any_rung)
 def test_the_order_of_a_rung(rung: list[tuple[Losses, ...]]) -> None:
     """All trials once; feasible before violating before diverged; less violation first; no one before its better."""
@@ -90,6 +98,7 @@ def test_the_order_of_a_rung(rung: list[tuple[Losses, ...]]) -> None:
             assert not beaten or place[a] < place[b], "who is dominated in all its points comes later"
 
 
+@calm
 @given(rungs(1))
 def test_one_objective_sorts(rung: list[tuple[Losses, ...]]) -> None:
     """With one objective the order is by (class, violation, best loss, id)."""
@@ -98,6 +107,7 @@ def test_one_objective_sorts(rung: list[tuple[Losses, ...]]) -> None:
     assert list(ranking(entries)) == expected
 
 
+@calm
 @given(any_rung, st.sampled_from([2.0**-20, 0.5, 2.0, 2.0**20]))
 def test_scales_do_not_matter(rung: list[tuple[Losses, ...]], scale: float) -> None:
     """Scaling one objective by a power of two (exact in floats) changes no order: distances are normalised."""
@@ -107,6 +117,7 @@ def test_scales_do_not_matter(rung: list[tuple[Losses, ...]], scale: float) -> N
     assert list(ranking(a)) == list(ranking(b))
 
 
+@calm
 @given(any_rung, st.randoms(use_true_random=False))
 def test_standings_agree_with_the_ranking(rung: list[tuple[Losses, ...]], random: object) -> None:
     """Whatever is asked in between: ranks are those of the whole ranking, `best` is the best of those offered."""
@@ -139,6 +150,7 @@ def test_standings_agree_with_the_ranking(rung: list[tuple[Losses, ...]], random
         assert standings.rank(asked) == place[asked]
 
 
+@calm
 @given(any_rung)
 def test_the_best_point_speaks_for_a_trial(rung: list[tuple[Losses, ...]]) -> None:
     """It is one of the trial's own finite points, of least violation; None exactly for the diverged."""

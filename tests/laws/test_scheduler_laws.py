@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from searchd.schedulers.events import Exhausted, Extended, Finished, Reported, Wait
@@ -19,7 +19,7 @@ kinds = st.text("ntvpm", max_size=5)
     seed=st.integers(0, 10**6), workers=st.integers(1, 9), trials=st.integers(0, 40), kinds=kinds,
     shape=st.sampled_from([(1, 9, 3), (1, 8, 2), (2, 20, 3), (1, 1, 2), (1, 27, 3)]), turns=st.integers(0, 300),
 )
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_any_fleet_any_trouble(
     name: str, seed: int, workers: int, trials: int, kinds: str, shape: tuple[int, int, int], turns: int
 ) -> None:
@@ -36,7 +36,7 @@ def test_any_fleet_any_trouble(
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 @given(seed=st.integers(0, 10**6), workers=st.integers(1, 9), kinds=kinds, trials=st.integers(1, 30))
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 def test_the_limit_is_used_up(name: str, seed: int, workers: int, kinds: str, trials: int) -> None:
     """A search without trouble starts exactly `max_trials` trials, and an extension exactly the rest."""
     fleet = Fleet(SCHEDULERS[name](1, 9, 3, trials), workers, losses_by(seed, kinds), trials)
@@ -49,7 +49,7 @@ def test_the_limit_is_used_up(name: str, seed: int, workers: int, kinds: str, tr
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 @given(seed=st.integers(0, 10**6), workers=st.integers(1, 9))
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 def test_exhausted_holds_until_deepened_or_extended(name: str, seed: int, workers: int) -> None:
     """Exhausted is answered again and again, then something goes on once R is raised; some trial reaches the new R."""
     fleet = Fleet(SCHEDULERS[name](1, 9, 3, 27), workers, losses_by(seed, ""), 27)
@@ -62,7 +62,7 @@ def test_exhausted_holds_until_deepened_or_extended(name: str, seed: int, worker
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 @given(seed=st.integers(0, 10**6), trials=st.integers(1, 30), kinds=kinds, turns=st.integers(0, 120))
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 def test_wait_and_exhausted_change_nothing(name: str, seed: int, trials: int, kinds: str, turns: int) -> None:
     """A copy that was asked in vain ten times goes on as the original does, while jobs run and after the end."""
     fleet = Fleet(SCHEDULERS[name](1, 9, 3, trials), 9, losses_by(seed, kinds), trials)

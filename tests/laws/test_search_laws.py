@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from searchd.schedulers.events import TrialId
@@ -112,7 +112,7 @@ def chaos(search: Search, seed: int, workers: int, turns: int) -> list[Call]:
 @pytest.mark.parametrize("scheduler", ["fifo", "asha", "stopping", "hyperband", "async-hyperband"])
 @pytest.mark.parametrize("base", [FUNCTION, NETS])
 @given(seed=st.integers(0, 10**6), workers=st.integers(1, 6), turns=st.integers(0, 100))
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 def test_replay(scheduler: str, base: dict[str, Any], seed: int, workers: int, turns: int) -> None:
     """The calls that changed something, made again with the recorded configs, give the same answers and front."""
     spec = study(base, search={"scheduler": scheduler, "brackets": None}, budget={"trials": 9})
@@ -132,7 +132,7 @@ def test_replay(scheduler: str, base: dict[str, Any], seed: int, workers: int, t
 
 
 @given(seed=st.integers(0, 10**6), workers=st.integers(1, 6), turns=st.integers(0, 60))
-@settings(deadline=None, max_examples=5)
+@settings(deadline=None, max_examples=5, suppress_health_check=[HealthCheck.too_slow])
 def test_replay_of_tpe(seed: int, workers: int, turns: int) -> None:
     """A search by TPE that is cut at any call and rebuilt from its log goes on with the same suggestions."""
     spec = study(search={"searcher": "tpe", "options": {"startup": 3}}, budget={"trials": 14})

@@ -134,8 +134,10 @@ class Fleet:
         steps = {s for rungs in self.scheduler.ladders() for s in rungs} | {job.until}
         job.at = min(s for s in steps if s > job.at)
         if self.scheduler.is_rung(trial, job.at):
+            again = (trial, job.at) in self.told
             points = self.told.setdefault((trial, job.at), self.loss(trial, job.at))
-            self.tell(Reported(trial, job.at, points))
+            stops = self.tell(Reported(trial, job.at, points))
+            assert not (again and stops), "a second report at a step decides nothing"
         if trial in self.jobs and job.at == job.until:
             self.tell(Finished(trial, job.until))
             del self.jobs[trial]
