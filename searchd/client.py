@@ -167,9 +167,14 @@ class Client:
         """Whether a daemon stands behind the study now."""
         return self.backend.alive(study)
 
-    def download(self, study: str, trial: int, to: str | os.PathLike[str]) -> list[Path]:
-        """Copy a trial's files (model.onnx, weights.bin, config.json, ... of a verified front trial) into `to`."""
-        names: list[str] = self.trial(study, trial)["files"]
+    def download(
+        self, study: str, trial: int, to: str | os.PathLike[str], *, checkpoints: bool = False
+    ) -> list[Path]:
+        """Copy a trial's files (model.onnx, weights.bin, config.json, ... of a verified front trial) into `to`.
+
+        With `checkpoints` those of its training too.
+        """
+        names = [n for n in self.trial(study, trial)["files"] if checkpoints or not n.startswith("ckpt-")]
         if not names:
             raise NotFound(f"trial {trial} of {study!r} has no files; trials on the front of an ended study have")
         folder = Path(to)

@@ -63,7 +63,7 @@ def panel(summary: dict[str, Any], rungs: list[dict[str, Any]], news: str = "") 
     head = Table.grid(expand=True)
     head.add_column()
     head.add_column(justify="right")
-    left = summary.get("time_left_s")
+    left = _left(summary)
     clock = words.duration(summary["seconds"]) + (f"  about {words.duration(left)} left" if left is not None else "")
     head.add_row(Text("   ".join(_of(s) for s in shares(summary))), Text(clock, style="dim"))
     grid = Table.grid(padding=(0, 2))
@@ -102,7 +102,7 @@ def _ladders(rungs: list[dict[str, Any]]) -> list[Text]:
 def line(summary: dict[str, Any]) -> str:
     """One line for a log file: time, how far, states, front, best."""
     best = ", ".join(f"{k} {words.metric(k, v)}" for k, v in summary["best"].items() if v is not None)
-    left = summary.get("time_left_s")
+    left = _left(summary)
     parts = [
         f"{words.duration(summary['seconds']):>5}",
         f"{summary['status']}: {', '.join(_of(s) for s in shares(summary))}",
@@ -133,6 +133,10 @@ def shares(summary: dict[str, Any]) -> list[Share]:
 def share(summary: dict[str, Any]) -> Share:
     """The budget that is nearest to its end."""
     return max(shares(summary), key=lambda s: s[0] / s[1] if s[1] else -1.0)
+
+
+def _left(summary: dict[str, Any]) -> float | None:
+    return summary.get("time_left_s") if summary["status"] == "running" else None
 
 
 def _of(s: Share) -> str:

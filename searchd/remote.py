@@ -82,6 +82,8 @@ class Remote:
         self._http.close()
 
     def _path(self, study: str, view: str) -> str:
+        if not study:
+            raise NotFound("no study '': give a name or an id")
         return f"/v1/studies/{quote(study, safe='')}" + (f"/{view}" if view else "")
 
     def _json(self, method: str, path: str, **kwargs: Any) -> Any:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from searchd.broker import broker, short_folder, wait_until_it_answers
-from searchd.folder import SERVICE_DB, STATE
+from searchd.folder import SERVICE_DB, STATE, daemon_state
 from searchd.local import daemon, lock, wait_for_daemon, workers
 from searchd.processes import Family, Interrupted, Member, listening
 
@@ -68,7 +68,8 @@ def serve_local(
                 family.add(page(full, host, page_port, logs / "page.log"))
             wait_for_daemon(full, tend)
             shown = f"http://{host}:{page_port}" if page_port is not None else None
-            ready(Addresses(f"http://{host}:{port}", shown, str(token), url))
+            state = daemon_state(full) or {"url": f"http://{host}:{port}"}
+            ready(Addresses(state["url"], shown, str(token), url))
             while True:
                 tend()
                 time.sleep(0.2)

@@ -68,8 +68,8 @@ def _show(p: dict[str, Any]) -> None:
         out.print()
         out.print(table)
     out.print()
-    if (size := p.get("size")) is not None:
-        out.print(f"space: {words.number(size)} configs" if size != float("inf") else "space: continuous")
+    size = p.get("size")
+    out.print("space: continuous" if size in {None, float("inf")} else f"space: {words.number(size)} configs")
     if (acceptance := p.get("acceptance")) is not None:
         out.print(f"constraints accept {acceptance:.0%} of the configs drawn")
     for line in p.get("subspaces", []):

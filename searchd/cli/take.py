@@ -17,11 +17,13 @@ from searchd.errors import NotFound
 @click.argument("trial", type=int, required=False)
 @click.option("--to", type=click.Path(file_okay=False), help="Copy the model files of TRIAL (or of every front trial).")
 @click.option("--optuna", "optuna_url", metavar="URL", help="Write an Optuna study there, e.g. sqlite:///digits.db.")
+@click.option("--checkpoints", is_flag=True, help="With --to: copy the checkpoints of the training too.")
 @json_option
 @client_options
 def export_command(
-    study: str, trial: int | None, to: str | None, optuna_url: str | None, client: Client, as_json: bool
-) -> None:
+    study: str, trial: int | None, to: str | None, optuna_url: str | None, checkpoints: bool, client: Client,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Copy models out, or write a study that optuna-dashboard opens.
 
     \b
@@ -38,7 +40,7 @@ def export_command(
         text = f"{count} trials in {optuna_url} as {name!r}; next: optuna-dashboard {optuna_url}"
     else:
         folder = Path(str(to))
-        files = _copy(client, study, trial, folder)
+        files = _copy(client, study, trial, folder, checkpoints)
         answer = {"to": str(folder), "files": [str(f) for f in files]}
         text = "\n".join(str(f) for f in files)
     if as_json:
@@ -47,13 +49,13 @@ def export_command(
         click.echo(text)
 
 
-def _copy(client: Client, study: str, trial: int | None, to: Path) -> list[Path]:
+def _copy(client: Client, study: str, trial: int | None, to: Path, checkpoints: bool) -> list[Path]:
     if trial is not None:
-        return client.download(study, trial, to)
+        return client.download(study, trial, to, checkpoints=checkpoints)
     trials = sorted({p["trial"] for p in client.front(study)})
     if not trials:
         raise NotFound(f"study {study!r} has no front yet; `searchd watch {study}` shows how far it is")
-    return [path for n in trials for path in client.download(study, n, to / f"trial-{n}")]
+    return [path for n in trials for path in client.download(study, n, to / f"trial-{n}", checkpoints=checkpoints)]
 
 
 @click.command("replay")

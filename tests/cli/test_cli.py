@@ -160,9 +160,9 @@ def test_plan_of_the_papers_table(tmp_path: Path) -> None:
 BAD: dict[str, tuple[str, str]] = {
     "a typo in a key": (GOOD.replace("objectives:", "objektives:"), "objectives"),
     "a typo in a scheduler": (GOOD.replace("async-hyperband", "asynch-hyperband"), "async-hyperband"),
-    "an empty range": (GOOD.replace("int: [4, 24]", "int: [24, 4]"), "width"),
+    "an empty range": (GOOD.replace("int: [4, 32]", "int: [32, 4]"), "width"),
     "log at 0": (GOOD.replace("float: [0.003, 0.5]", "float: [0, 0.5]"), "log"),
-    "an unreachable constraint": (GOOD.replace("width * depth <= 60", "width * depth <= 1"), "width * depth <= 1"),
+    "an unreachable constraint": (GOOD.replace("width * depth <= 80", "width * depth <= 1"), "width * depth <= 1"),
     "a missing data file": (GOOD.replace("data: digits", "data: nosuch.npz"), "nosuch.npz"),
     "an unknown task": (GOOD.replace("task: {classify: {data: digits}}", "task: clasify"), "classify"),
     "no YAML": ("study: [", "1"),
@@ -189,7 +189,7 @@ def test_a_bad_study_is_2_with_a_clear_message(tmp_path: Path, name: str, comman
 def test_validate_json_lists_every_problem(tmp_path: Path) -> None:
     """Two mistakes are two problems, each with its line, as JSON on stdout."""
     file = tmp_path / "bad.yaml"
-    file.write_text(GOOD.replace("int: [4, 24]", "int: [24, 4]").replace("async-hyperband", "asynch-hyperband"))
+    file.write_text(GOOD.replace("int: [4, 32]", "int: [32, 4]").replace("async-hyperband", "asynch-hyperband"))
     found = answer("validate", str(file), code=2)
     assert found["ok"] is False
     assert len(found["problems"]) == 2
