@@ -60,8 +60,7 @@ def run_local(
     the folder holds another study or a run is going on there, SearchdError when a process dies again and again.
     """
     study = Study.load(Path(path))
-    folder = Path(out) / study.name
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = made(Path(out) / study.name)
     with lock(folder), contextlib.closing(Folder(folder)) as reader, listening() as signals:
         if fresh:
             _remove(folder)
@@ -222,6 +221,16 @@ def daemon_of(folder: Path) -> Iterator[Any]:
 
 
 # ---------------------------------------------------------------- the folder
+def made(folder: Path) -> Path:
+    """The folder, made if it was not there; Refused when it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "run.lock").touch()
+    except OSError as error:
+        raise Refused(f"cannot write in {folder}/ ({error.strerror}); give another with --out or --root") from error
+    return folder
+
+
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
     """One run a folder at a time."""

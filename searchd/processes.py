@@ -20,6 +20,8 @@ BACKOFF_S = 0.2
 MAX_BACKOFF_S = 5.0
 MAX_EARLY_DEATHS = 5
 TAIL_LINES = 12
+HOPELESS = 2
+"""The exit code by which our own programs say that a restart will not help: the last line of the log says why."""
 
 
 @dataclass(slots=True)
@@ -89,6 +91,8 @@ class Family:
 
     def _note_death(self, member: Member, now: float) -> None:
         code = member.process.returncode if member.process else 0
+        if code == HOPELESS:
+            raise SearchdError(f"the {member.name} refuses to run: {(member.tail() or 'no word').splitlines()[-1]}")
         how = f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with code {code}"
         member.early = member.early + 1 if now - member.started < CALM_S else 0
         if member.early >= MAX_EARLY_DEATHS:

@@ -82,7 +82,8 @@ def panel(summary: dict[str, Any], rungs: list[dict[str, Any]], news: str = "") 
         grid.add_row("last", Text(news, style="dim", overflow="ellipsis", no_wrap=True))
     done, total, _ = share(summary)
     bar = Table.grid(expand=True)  # a bar alone ends no line
-    bar.add_row(ProgressBar(total=total or 1, completed=min(done, total) if total else 0, complete_style="cyan"))
+    part = min(done / total, 1.0) if total else 0.0
+    bar.add_row(ProgressBar(total=1.0, completed=part, complete_style="cyan", finished_style="cyan"))
     title = Text.assemble((f" {summary['name']} ", "bold"), (f"{status} ", STYLE.get(status, "")))
     return Panel(Group(head, bar, grid), title=title, title_align="left", border_style="dim")
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from searchd.broker import broker, short_folder, wait_until_it_answers
 from searchd.folder import SERVICE_DB, STATE, daemon_state
-from searchd.local import daemon, lock, wait_for_daemon, workers
+from searchd.local import daemon, lock, made, wait_for_daemon, workers
 from searchd.processes import Family, Interrupted, Member, listening
 
 
@@ -45,8 +45,7 @@ def serve_local(
     ready: Callable[[Addresses], None],
 ) -> None:
     """Run until a signal; `ready` hears the addresses once HTTP answers, `tell` one line for each restart."""
-    folder = Path(root)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = made(Path(root))
     full, logs = folder.resolve(), folder / "logs"
     family = Family(tell=tell)
     with lock(folder), listening() as signals:

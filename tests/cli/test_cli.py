@@ -186,6 +186,17 @@ def test_a_bad_study_is_2_with_a_clear_message(tmp_path: Path, name: str, comman
     assert not (tmp_path / "out").exists()
 
 
+def test_what_cannot_be_run_says_why(tmp_path: Path) -> None:
+    """An unwritable place and a database that is none end with exit code 1 and the reason, at once."""
+    (tmp_path / "file").touch()
+    assert "--out" in run("run", str(EXAMPLE), "--out", str(tmp_path / "file"), code=1).stderr
+    (tmp_path / "out" / "digits").mkdir(parents=True)
+    (tmp_path / "out" / "digits" / "study.db").write_bytes(b"no database" * 500)
+    said = run("run", str(EXAMPLE), "--out", str(tmp_path / "out"), code=1).stderr
+    assert "the daemon refuses to run" in said
+    assert "study.db is no database" in said
+
+
 def test_validate_json_lists_every_problem(tmp_path: Path) -> None:
     """Two mistakes are two problems, each with its line, as JSON on stdout."""
     file = tmp_path / "bad.yaml"

@@ -103,6 +103,17 @@ def test_one_that_cannot_live_is_given_up(tmp_path: Path) -> None:
     family.end()
 
 
+def test_one_that_refuses_is_not_tried_again(tmp_path: Path) -> None:
+    """Exit code 2 is a refusal: the run ends at once with the last line that the member said."""
+    refuse = "import sys; print('no such option'); sys.exit(2)"
+    family = Family(tell=lambda _: None)
+    member = family.add(Member("daemon", [sys.executable, "-c", refuse], tmp_path / "log", 5))
+    wait_for(lambda: member.pid is None)
+    with pytest.raises(SearchdError, match="the daemon refuses to run: no such option"):
+        family.tend()
+    family.end()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a watchdog does it, within half a second")
 def test_members_die_with_a_killed_starter(tmp_path: Path) -> None:
     """`kill -9` of the process that holds the family takes every member with it."""
