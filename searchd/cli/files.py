@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
@@ -10,9 +10,31 @@ from rich.text import Text
 
 from searchd import words
 from searchd.cli.common import console, emit, json_option, problems_of
-from searchd.errors import SearchdError
+from searchd.errors import Missing, Problem, SearchdError, StudyError
+
+if TYPE_CHECKING:
+    from spaces.study import Study
 
 FILE = click.argument("file", type=click.Path(dir_okay=False))
+
+
+def _load(file: str) -> Study:
+    """The study in a file whose search can be built too; StudyError with every problem."""
+    from searchd.search.algorithms import check_options, make_scheduler, make_searcher
+    from spaces.load import read_file
+    from spaces.study import Study
+
+    study = Study.load(file)
+    try:
+        check_options(study.search)
+        make_scheduler(study.search, study.budget.trials)
+        make_searcher(study.search, study.seed)
+    except Missing:
+        return study  # read here, run elsewhere
+    except SearchdError as error:
+        line = read_file(file).lines.get(("search",))
+        raise StudyError([Problem("search", str(error).removeprefix("search."), line, file)]) from None
+    return study
 
 
 @click.command("validate")
@@ -20,10 +42,8 @@ FILE = click.argument("file", type=click.Path(dir_okay=False))
 @json_option
 def validate_command(file: str, as_json: bool) -> None:
     """Read a study file and name every mistake with its line."""
-    from spaces.study import Study
-
     try:
-        study = Study.load(file)
+        study = _load(file)
     except SearchdError as error:
         if not as_json:
             raise
@@ -42,9 +62,8 @@ def validate_command(file: str, as_json: bool) -> None:
 def plan_command(file: str, as_json: bool) -> None:
     """What a study will cost: brackets, trials per rung, steps, sub-spaces, doubtful spots. Nothing is run."""
     from searchd.plan import plan
-    from spaces.study import Study
 
-    answer = plan(Study.load(file))
+    answer = plan(_load(file))
     if as_json:
         emit(answer)
     else:

@@ -84,7 +84,8 @@ def _local(
 @click.option("--slots", type=click.IntRange(1, 256), default=1, show_default=True, help="Jobs at a time.")
 @click.option("--device", default="cpu", show_default=True, help="Device class: cpu, cuda, or a name of yours.")
 @click.option("--name", help="Name of this worker.  [host and pid]")
-@click.option("--artifacts", envvar="SEARCHD_ARTIFACTS", metavar="DIR", help="[SEARCHD_ARTIFACTS, else out]")
+@click.option("--artifacts", envvar="SEARCHD_ARTIFACTS", metavar="DIR",
+              help="The folder that jobs may write in.  [SEARCHD_ARTIFACTS, else where the daemon says]")  # fmt: skip
 @click.option("--allow", multiple=True, envvar="SEARCHD_ALLOW", metavar="MODULE:FUNCTION",
               help="A function that studies may name, or module.*  [SEARCHD_ALLOW, spaces between]")  # fmt: skip
 @click.option("--path", multiple=True, metavar="DIR", help="Where those modules are.")
