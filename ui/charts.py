@@ -126,6 +126,7 @@ def curves(
         figure.add_vline(x=step, line={"color": theme.SELECTED, "width": 1.2}, layer="below")
     marks.axis(figure, "x", Metric(unit, unit), frame["step"])
     ticks = [r for r in rungs if r <= last]
+    ticks += [last] if ticks and last >= 1.3 * ticks[-1] else []
     if ticks and figure.layout.xaxis.type == "log":
         figure.update_xaxes(tickmode="array", tickvals=ticks, ticktext=[str(t) for t in ticks])
     marks.axis(figure, "y", value, frame["value"])

@@ -81,7 +81,7 @@ def axis(figure: go.Figure, which: str, of: Metric, values: Iterable[Any], log: 
     (figure.update_xaxes if which == "x" else figure.update_yaxes)(**settings)
 
 
-def wide(seen: Collection[float], factor: float = 20.0) -> bool:
+def wide(seen: Collection[float], factor: float = 10.0) -> bool:
     """Whether the values are positive and span at least `factor`: then a logarithm shows them better."""
     return bool(seen) and min(seen) > 0 and max(seen) / min(seen) >= factor
 

@@ -94,7 +94,8 @@ def png(points: pd.DataFrame, trials: pd.DataFrame, objectives: Sequence[Metric]
             if metric.counted or wide([float(v) for v in values]):
                 (axes.xaxis if which == "x" else axes.yaxis).set_major_formatter(lambda v, _, of=metric: _short(of, v))
         axes.legend(frameon=False, fontsize=9, labelcolor=theme.MUTED)
-    figure.suptitle(f"{name}: {len(points)} points on the front", color=theme.INK, fontsize=12)
+    count = "1 point" if len(points) == 1 else f"{len(points)} points"
+    figure.suptitle(f"{name}: {count} on the front", color=theme.INK, fontsize=12)
     held = io.BytesIO()
     figure.savefig(held, format="png")
     return held.getvalue()

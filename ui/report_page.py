@@ -171,12 +171,13 @@ def _front_section(
             for a in axes
         )
 
+    count = "1 point" if len(points) == 1 else f"{len(points)} points"
     verified = bool(points["verified"].all())
     how = "measured again at the end, alone, from the exported files" if verified else "as measured during the search"
     if points["violation"].gt(0).all():
         how += "; none keeps every bound, these break them the least"
     return (
-        f'<section><h2>The front: {len(points)} points</h2><p class="why">None is beaten in every objective; {how}. '
+        f'<section><h2>The front: {count}</h2><p class="why">None is beaten in every objective; {how}. '
         "Click a point or a row.</p>"
         f'<div class="controls"><label>across <select id="axis-x">{options(x)}</select></label>'
         f'<label>up <select id="axis-y">{options(y)}</select></label></div>'

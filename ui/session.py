@@ -32,7 +32,7 @@ class Source:
 
 def source(argv: Sequence[str], environ: Mapping[str, str]) -> Source:
     """`-- --url URL` or `-- --root FOLDER`, else SEARCHD_URL, else SEARCHD_ROOT, else `out`. Tokens by environment."""
-    parser = argparse.ArgumentParser("ui/app.py", exit_on_error=False)
+    parser = argparse.ArgumentParser("ui/app.py", allow_abbrev=False)
     parser.add_argument("--url")
     parser.add_argument("--root")
     given, _ = parser.parse_known_args(list(argv))

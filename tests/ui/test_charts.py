@@ -69,7 +69,7 @@ def test_a_bound_is_a_line_where_it_is_near_and_a_word_where_it_is_far() -> None
 
 
 def test_a_wide_span_is_logarithmic() -> None:
-    """A factor of 20 or more over positive values takes a log axis; a zero keeps it linear."""
+    """A factor of 10 or more over positive values takes a log axis; a zero keeps it linear."""
     wide = frames.front([front_point(0, 0, 1.0, 0.01, 100), front_point(1, 0, 2.0, 0.5, 100)])
     assert charts.front(wide, LATENCY, ERROR).layout.xaxis.type == "log"
     zero = frames.front([front_point(0, 0, 1.0, 0.0, 100), front_point(1, 0, 2.0, 0.5, 100)])

@@ -64,7 +64,7 @@ def _invite(look: Look) -> None:
 
 def _head(trial: Mapping[str, Any], point: int, look: Look) -> None:
     name = f"Trial {trial['trial']}" + (f" · point {point}" if point >= 0 else "")
-    title, close = st.columns([8, 1], vertical_alignment="center")
+    title, close = st.columns([9, 1])
     title.html(
         f'<div class="sd-head sd-small-head"><h1>{name}</h1>{pieces.badge(trial["status"])}'
         f'<span class="sd-note">{look.unit} {trial["step"]} · bracket {trial["bracket"]}'
@@ -106,7 +106,7 @@ def _curve(trial: Mapping[str, Any], look: Look) -> None:
         for r in trial.get("reports") or ()
     ]
     frame = frames.curves(rows)
-    if frame["value"].notna().any():
+    if frame["value"].notna().sum() > 1:
         st.html(pieces.sub(f"{of.title} by {look.unit}"))
         figure = charts.sparkline(frame, of, rungs=look.rung_steps, unit=look.unit)
         st.plotly_chart(figure, theme=None, key="spark", config={"displayModeBar": False})
@@ -117,10 +117,11 @@ def _files(trial: Mapping[str, Any], look: Look) -> None:
     checkpoints = len(trial.get("files") or ()) - len(names)
     st.html(pieces.sub("artifacts"))
     if not names:
-        kept = f" {checkpoints} checkpoint{'s are' if checkpoints != 1 else ' is'} kept." if checkpoints else ""
+        kept = f" It keeps {_checkpoints(checkpoints)}." if checkpoints else ""
         st.html(f'<span class="sd-small">None: the points of the front are exported when the study ends.{kept}</span>')
         return
-    st.html('<div class="sd-files">' + "<br>".join(map(escape, sorted(names))) + "</div>")
+    more = [f"and {_checkpoints(checkpoints)}"] if checkpoints else []
+    st.html('<div class="sd-files">' + "<br>".join(map(escape, [*sorted(names), *more])) + "</div>")
     st.download_button(
         "Download all",
         lambda: _zipped(look.client, look.name, trial["trial"]),
@@ -130,6 +131,10 @@ def _files(trial: Mapping[str, Any], look: Look) -> None:
         key="download",
         on_click="ignore",
     )
+
+
+def _checkpoints(n: int) -> str:
+    return f"{n} checkpoint{'' if n == 1 else 's'}"
 
 
 def _zipped(client: Client, study: str, trial: int) -> bytes:

@@ -75,7 +75,7 @@ def _head(summary: Mapping[str, Any], going: bool) -> None:
     limits = [f"{budget[k]:g} {k}" for k in ("trials", "steps", "hours") if budget.get(k)]
     follow = going and st.session_state.get("follow", True)
     now = time.strftime("%H:%M:%S")
-    state = f"live · {now}" if follow else f"as of {now}" if going else "ended"
+    state = now if follow else f"as of {now}" if going else "ended"
     paint = theme.STATUS["done"] if follow else theme.FAINT
     reason = f'<span class="sd-note">{escape(summary["reason"])}</span>' if summary.get("reason") else ""
     title, toggle = st.columns([14, 1], vertical_alignment="center") if going else (st.container(), None)

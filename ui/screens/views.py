@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import streamlit as st
@@ -16,6 +16,8 @@ from ui import charts, frames, pieces, session, theme
 from ui.parallel import parallel
 from ui.units import Metric
 from ui.wording import config_line, why_no_front
+
+T = TypeVar("T")
 
 CHART: dict[str, Any] = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
 
@@ -62,11 +64,10 @@ def front(look: Look) -> None:
     z0 = goals[2] if len(goals) > 2 else "–"
     title = {n: look.metrics[n].title for n in look.metrics} | {"–": "one colour"}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        x = st.selectbox("Across", names, names.index(x0), title.__getitem__, key="x", width=200)
-        y = st.selectbox("Up", names, names.index(y0), title.__getitem__, key="y", width=200)
-        shades = ["–", *names]
-        shade = st.selectbox("Colour", shades, shades.index(z0), title.__getitem__, key="shade", width=200)
-        others = st.toggle("Trials off the front", value=True, key="others")
+        x = _choice("Across", names, x0, title.__getitem__, look)
+        y = _choice("Up", names, y0, title.__getitem__, look)
+        shade = _choice("Colour", ["–", *names], z0, title.__getitem__, look)
+        others = st.toggle("Trials off the front", value=True, key="others", persist_state="session")
     verified = bool(len(look.points)) and bool(look.points["verified"].all())
     siblings = _siblings(look)
     figure = charts.front(
@@ -97,9 +98,7 @@ def curves(look: Look) -> None:
         n for n in look.metrics if n in look.trials.columns and not look.metrics[n].goal
     ]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        chosen = st.selectbox(
-            "Metric", names, 0, lambda n: look.metrics[n].title, key="curve_metric", width=220
-        )
+        chosen = _choice("Metric", names, names[0], lambda n: look.metrics[n].title, look)
         value = look.metrics[chosen]
         frame = frames.curves(look.client.curves(look.name, chosen))
         steps = sorted({int(s) for s in frame["step"]})
@@ -109,13 +108,8 @@ def curves(look: Look) -> None:
         if offered:
             counts = frame.groupby("step")["trial"].nunique()
             deepest = frames.compare_step(frame, rungs) or offered[0]
-            step = st.selectbox(
-                f"Compare at {look.unit}",
-                offered,
-                offered.index(deepest),
-                lambda s: f"{s}  ({counts[s]} trials)",
-                key=f"at:{look.name}",
-                width=180,
+            step = _choice(
+                f"Compare at {look.unit}", offered, deepest, lambda s: f"{s}  ({counts[s]} trials)", look
             )
     if frame.empty or frame["value"].isna().all():
         st.html(pieces.empty("No curve", f"No trial has reported {value.label} yet; reports come once a {look.unit}."))
@@ -224,7 +218,8 @@ def log(look: Look) -> None:
     kinds = sorted(set(frame["kind"]))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         chosen = st.pills("Kind", kinds, selection_mode="multi", key="kinds")
-        words = st.text_input("Search", placeholder="rank 3, promoted, lost …", key="words", width=220)
+        hint = "rank 3, promoted, lost …"
+        words = st.text_input("Search", placeholder=hint, key="words", width=220, persist_state="session")
         only = st.toggle("Selected trial only", key="only", disabled=look.trial is None)
     rows = frame[frame["kind"].isin(chosen)] if chosen else frame
     if words:
@@ -252,6 +247,17 @@ def log(look: Look) -> None:
         },
     )
     st.caption(f"{len(rows)} of {len(frame)} events, newest first.")
+
+
+def _choice(label: str, options: Sequence[T], first: T, say: Callable[[T], str], look: Look) -> T:
+    """A choice that outlives a switch of tabs, one a study; what is offered no more falls back to `first`."""
+    key = f"{look.name}:{label}"
+    if st.session_state.get(key, first) not in options:
+        del st.session_state[key]
+    chosen: T = st.selectbox(
+        label, options, options.index(first), format_func=say, key=key, width=200, persist_state="session"
+    )
+    return chosen
 
 
 def _chart(figure: Any, key: str, look: Look) -> None:
