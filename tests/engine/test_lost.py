@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from searchd.engine import ATTEMPTS
-from searchd.wire import LEASE_S, CheckpointRef, Ended
+from searchd.errors import Unreachable
+from searchd.loop import BATCH
+from searchd.wire import LEASE_S, Beat, CheckpointRef, Ended
 from tests.support.world import World, spec
 
 FIFO = {"scheduler": "fifo", "searcher": "random", "r": 1, "R": 9, "eta": 3}
@@ -216,3 +220,42 @@ def test_a_task_without_checkpoints_says_where_its_reports_go_on(world: World) -
     resumed = [job for job in world.fleet.dispatched if job.since > 0]
     assert resumed
     assert all(job.checkpoint is None for job in resumed)
+
+
+def test_nobody_is_judged_while_messages_wait(world: World) -> None:
+    """A daemon that was stopped for a minute hears everything that waits before it calls a job silent."""
+    study = one(world)
+    until_step(world, 3)
+    worker = world.fleet.workers[0]
+    assert worker.job is not None
+    for _ in range(BATCH):
+        world.broker.push(Beat(study=study, job="nobody", trial=0, attempt=1))
+    worker._up(Beat)
+    world.tick(60.0, beat=False)
+    world.round()
+    world.tick(2.0, beat=False)
+    world.round()
+    assert world.events(study, "lost") == []
+    assert world.run(study) == "done"
+    world.check(study)
+
+
+def test_an_outage_of_the_broker_is_nobodys_silence(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the broker is away no worker can beat: after it every job has a whole lease."""
+    study = one(world)
+    until_step(world, 3)
+    transport = world.loop._transport
+
+    def away(*_: object, **__: object) -> list[tuple[str, object]]:
+        raise Unreachable("the broker does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transport, "receive", away)
+        for _ in range(60):
+            world.tick(1.0, beat=False)
+            assert world.loop.round(0.0) is None
+    world.tick(1.0, beat=False)
+    world.round()
+    assert world.events(study, "lost") == []
+    assert world.run(study) == "done"
+    world.check(study)
