@@ -175,6 +175,7 @@ def test_the_report_works_offline(root: Path, tmp_path: Path) -> None:
         page.get_by_role("heading", name=f"Trial {last['trial']} · point {last['point']}").wait_for()
         for element in ("parallel", "curves", "ladder0"):
             assert page.locator(f"#{element} svg").count() > 0
+        page.evaluate("window.scrollTo(0, 0)")
         picture = tmp_path / "report.png"
         page.screenshot(path=picture)
     assert not errors
