@@ -37,10 +37,8 @@ class RedisTransport:
     def __init__(self, url: str) -> None:
         self._shown = shown(url)
         try:
-            self._redis = redis.Redis.from_url(
-                redis_url(url), socket_timeout=TIMEOUT_S, socket_connect_timeout=CONNECT_S,
-                retry=Retry(NoBackoff(), 1), client_name="searchd-daemon",
-            )  # fmt: skip
+            self._redis = _client(url, retries=1)
+            self._stream = _client(url, retries=0)
         except ValueError as e:
             raise SearchdError(f"{self._shown!r} is no broker URL: {e}") from e
         self._pending: bytes | None = b"0"  # read what is pending after this entry; None: all read, go on with new ones
@@ -83,7 +81,7 @@ class RedisTransport:
     def _read(self, max: int, block_s: float | None) -> list[tuple[bytes, dict[bytes, bytes]]]:
         after = b">" if self._pending is None else self._pending
         block = None if not block_s or block_s <= 0 else int(min(block_s, TIMEOUT_S / 2) * 1000) or 1
-        answer: Any = self._redis.xreadgroup(GROUP, CONSUMER, {UP: after}, count=max, block=block)
+        answer: Any = self._stream.xreadgroup(GROUP, CONSUMER, {UP: after}, count=max, block=block)
         return [entry for _, entries in _streams(answer) for entry in entries]
 
     def _messages(self, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> list[tuple[str, Up]]:
@@ -171,6 +169,7 @@ class RedisTransport:
 
     def close(self) -> None:
         self._redis.close()
+        self._stream.close()
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
@@ -187,6 +186,15 @@ class RedisTransport:
             elif isinstance(e, redis.ResponseError) and "unknown command" in said.lower():
                 remedy = "streams need Redis 5 or newer, or Valkey"
             raise Unreachable(f"the broker {self._shown} does not answer ({said}): {remedy}") from e
+
+
+def _client(url: str, retries: int) -> redis.Redis:
+    """`retries`: on a broken connection. Reading the stream must not be repeated unseen: the entries of the answer
+    that was lost count as delivered, and only reading what is pending brings them back."""
+    return redis.Redis.from_url(
+        redis_url(url), socket_timeout=TIMEOUT_S, socket_connect_timeout=CONNECT_S,
+        retry=Retry(NoBackoff(), retries), client_name="searchd-daemon",
+    )  # fmt: skip
 
 
 def _streams(answer: Any) -> list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]:

@@ -492,7 +492,7 @@ def _apply(t: Any, study: str, state: dict[str, Any], write: tuple[Any, ...]) ->
             new = (trial, step) not in state["reports"]
             assert t.has_report(study, trial, step) is not new
             assert t.add_report(report_row(step, trial, study, metrics={"m": value})) is new
-            state["reports"].setdefault((trial, step), value)
+            state["reports"].setdefault((trial, step), value + 0.0)  # SQLite drops a zero's sign
         case ("step", trial, step):
             t.set_trial(study, trial, step=step)
             state["steps"][trial] = step

@@ -13,6 +13,7 @@ from searchd.errors import SearchdError, Unreachable
 from searchd.transport import open_transport
 from searchd.wire import Report, WorkerInfo
 from tests.support.broker import Broker
+from tests.support.proxy import LossyProxy
 from tests.support.transports import RedisEnds, info, report
 
 
@@ -145,6 +146,45 @@ def test_a_url_that_is_none_is_told_at_once() -> None:
     for url in ("amqp://host", "redis://", "nonsense", "redis://host:port/0"):
         with pytest.raises(SearchdError, match=r"broker URL|names no host"):
             open_transport(url)
+
+
+def test_an_answer_that_is_lost_on_its_way_comes_again(clean_broker: Broker) -> None:
+    """The connection breaks after the server handed entries out and before the daemon got them: the daemon is told,
+    and its next `receive` brings them, without a restart."""
+    ends = RedisEnds(clean_broker)
+    with LossyProxy(clean_broker.socket) as proxy:
+        daemon = open_transport(f"unix://{proxy.path}")
+        assert daemon.receive(500, 0) == []
+        ends.send(report(1))
+        ends.send(report(2))
+        proxy.lose_answer_to = b"XREADGROUP"
+        with pytest.raises(Unreachable):
+            daemon.receive(500, 0)
+        assert proxy.lost == 1
+        ends.send(report(3))
+        assert steps(daemon.receive(500, 0)) == [1, 2]
+        assert steps(daemon.receive(500, 0)) == [3]
+        daemon.close()
+    ends.close()
+
+
+def test_an_acknowledgement_that_is_lost_changes_nothing(clean_broker: Broker) -> None:
+    """The connection breaks on the way back from XACK: whatever the server did, nothing is handed out that was
+    acknowledged, and nothing else is lost."""
+    ends = RedisEnds(clean_broker)
+    with LossyProxy(clean_broker.socket) as proxy:
+        daemon = open_transport(f"unix://{proxy.path}")
+        for step in (1, 2, 3):
+            ends.send(report(step))
+        received = daemon.receive(2, 0)
+        proxy.lose_answer_to = b"XACK"
+        daemon.acknowledge([received[0][0]])  # repeated by itself: it changes nothing twice
+        assert proxy.lost == 1
+        assert steps(daemon.receive(500, 0)) == [3]
+        daemon.rewind()
+        assert steps(daemon.receive(500, 0)) == [2, 3]
+        daemon.close()
+    ends.close()
 
 
 KILLED = """
