@@ -31,7 +31,7 @@ class Folder:
 
     def __init__(self, root: str | os.PathLike[str] = "out") -> None:
         self.root = Path(root)
-        self._open: dict[Path, tuple[int, Store]] = {}
+        self._open: dict[Path, Store] = {}
 
     # ------------------------------------------------------------ reads
     def studies(self) -> list[dict[str, Any]]:
@@ -126,7 +126,7 @@ class Folder:
         return daemon is not None
 
     def close(self) -> None:
-        for _, store in self._open.values():
+        for store in self._open.values():
             store.close()
         self._open.clear()
 
@@ -159,18 +159,12 @@ class Folder:
         raise unknown(study, names)
 
     def _store(self, path: Path) -> Store:
-        """The database opened for reading, again if the file was replaced (`--fresh`)."""
+        """The database opened for reading; each read opens the file anew, so one replaced by `--fresh` is noticed."""
         from searchd.store import open_store
 
-        inode = path.stat().st_ino
-        known = self._open.get(path)
-        if known is not None:
-            if known[0] == inode:
-                return known[1]
-            known[1].close()
-        store = open_store(f"sqlite:///{path.resolve()}", readonly=True)
-        self._open[path] = (inode, store)
-        return store
+        if path not in self._open:
+            self._open[path] = open_store(f"sqlite:///{path.resolve()}", readonly=True)
+        return self._open[path]
 
     @staticmethod
     def _spec(reader: Reader, identity: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ space: {{width: {{int: [4, 8]}}, depth: {{int: [1, 2]}}}}
 use: [optimizers/basic]
 objectives: {{val_error: minimize, latency_ms: minimize}}
 search: {{scheduler: asha, searcher: random, r: 1, R: 3, eta: 3}}
-budget: {{trials: {trials}}}
+budget: {{trials: {trials}, parallel: 2}}
 task: classify
 """
 
@@ -57,7 +57,7 @@ def test_a_service_on_this_machine(tmp_path: Path) -> None:
             assert daemon.show("two")["status"] == "paused"
             run = CliRunner().invoke(main, ["resume", "two", "--trials", "2", "--root", str(root)])
             assert run.exit_code == 0, run.output
-            assert daemon.spec("two")["budget"]["trials"] == 2
+            assert daemon.spec("two")["budget"] == {"trials": 2, "parallel": 2, "hours": None, "steps": None}
             assert daemon.wait("two", timeout_s=120)["status"] in {"stopped", "done"}
             pids = [w["pid"] for w in daemon.workers()]
         second = subprocess.run([*argv, "--json"], capture_output=True, text=True, check=False)

@@ -51,6 +51,15 @@ def test_submit_json_and_yaml(http: httpx.Client, service: Service) -> None:
     assert {s["name"] for s in http.get("/v1/studies").json()} == {"tiny", "second"}
 
 
+def test_a_name_means_the_newest(http: httpx.Client) -> None:
+    """Two studies of one name: the name is the later one, ids tell them apart."""
+    first, second = submit(http), submit(http)
+    assert first != second
+    assert http.get("/v1/studies/tiny").json()["id"] == second
+    assert http.get(f"/v1/studies/{first}").json()["id"] == first
+    assert [s["id"] for s in http.get("/v1/studies").json()] == [second, first]
+
+
 @pytest.mark.parametrize(
     ("change", "path", "said"),
     [
