@@ -35,7 +35,7 @@ def past(entries: dict[int, list[tuple[float, float]]], running: list[float] = [
 
 
 def suggestions(history: History, n: int = 15) -> list[float]:
-    trials = range(len(history.records), len(history.records) + n)
+    trials = range(100, 100 + n)
     return [TpeSearcher().suggest(t, history, generator(0, t))["x"] for t in trials]
 
 
@@ -63,10 +63,17 @@ def test_without_enough_trials_it_is_random() -> None:
 
 
 def test_running_trials_push_away() -> None:
-    """Running trials at the optimum count as bad, so that the next suggestion goes elsewhere."""
-    free = suggestions(past({1: around(0.2)}))
-    crowded = suggestions(past({1: around(0.2)}, running=[0.15, 0.18, 0.2, 0.22, 0.25] * 4))
-    assert median(abs(x - 0.2) for x in crowded) > median(abs(x - 0.2) for x in free)
+    """Running trials at the optimum count as bad, so that the next suggestions keep further away from them."""
+    space = Space.parse({"x": {"float": [0, 1]}})
+    seen = tuple(
+        Record(i, space.complete({"x": x}), "paused", 1, 1, losses={1: (Losses((loss,)),)})
+        for i, (x, loss) in enumerate(around(0.2))
+    )
+    busy = tuple(Record(20 + i, space.complete({"x": 0.2}), "running", 0, 1) for i in range(20))
+    free, crowded = (
+        [abs(x - 0.2) for x in suggestions(History(space, records), 30)] for records in (seen, seen + busy)
+    )
+    assert median(crowded) > 1.5 * median(free)
 
 
 def test_diverged_and_failed_trials_push_away() -> None:
