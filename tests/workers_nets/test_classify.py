@@ -126,7 +126,7 @@ def test_odd_batch_sizes(size: object) -> None:
 
 
 def test_an_epoch_is_quick() -> None:
-    """At width 16 and depth 2 an epoch of digits takes well under a second (about 40 ms on an idle core)."""
+    """At width 16 and depth 2 an epoch of digits takes little processor time (about 40 ms on an idle core)."""
     torch.set_num_threads(1)
     data = datasets.load({})
     config = {**GOOD, "bits": 32}
@@ -134,8 +134,8 @@ def test_an_epoch_is_quick() -> None:
     optimizer = optimizer_of(net, config)
     seconds = []
     for epoch in range(1, 4):
-        began = time.perf_counter()
+        began = time.process_time()
         run_epoch(net, optimizer, data.train, 64, 0, epoch)
         evaluate(net, data.val)
-        seconds.append(time.perf_counter() - began)
-    assert np.min(seconds) < 0.4  # ten times an idle core's: other tests share the machine
+        seconds.append(time.process_time() - began)
+    assert np.min(seconds) < 0.4  # seconds of processor time: a crowded machine slows even that two- or threefold
