@@ -5,7 +5,7 @@ for LSQ at any width, the stretched elastic quantizers of ParetoQ (2 bits and te
 README.md in this folder has the maths; `reference` is the meaning; tests compare outputs and gradients.
 """
 
-# ruff: noqa: PLR0917  (the schema of a registered operator is positional)
+
 from __future__ import annotations
 
 from typing import Any

@@ -46,7 +46,9 @@ def test_a_broken_file_is_refused(tmp_path: Path) -> None:
     """The check can fail: an undefined service in depends_on is caught."""
     text = (ROOT / "compose.yaml").read_text()
     broken = tmp_path / "compose.yaml"
-    broken.write_text(text.replace("      redis: {condition: service_healthy}", "      reddis: {condition: service_healthy}"))
+    broken.write_text(
+        text.replace("      redis: {condition: service_healthy}", "      reddis: {condition: service_healthy}")
+    )
     done = compose("config", "-q", file=broken)
     assert done.returncode != 0
     assert "reddis" in done.stderr
@@ -59,12 +61,16 @@ def test_gpu_workers_wait_for_their_profile() -> None:
 
 
 def test_every_server_has_a_health_check_and_state_a_volume(services: dict[str, Any]) -> None:
-    """Redis keeps an append-only file, Postgres and the artifacts a volume; daemon, page and both stores say if they are well."""
+    """Redis keeps an append-only file, Postgres and the artifacts a volume; all four servers say if they are well."""
     s = services["services"]
     for name in ("redis", "postgres", "searchd", "ui"):
         assert s[name]["healthcheck"]["test"], name
-    assert ["--appendonly", "yes"] == s["redis"]["command"][1:3]
-    assert {v["source"] for n in ("redis", "postgres", "searchd") for v in s[n]["volumes"]} == {"redis", "postgres", "artifacts"}
+    assert s["redis"]["command"][1:3] == ["--appendonly", "yes"]
+    assert {v["source"] for n in ("redis", "postgres", "searchd") for v in s[n]["volumes"]} == {
+        "redis",
+        "postgres",
+        "artifacts",
+    }
     assert s["worker"]["volumes"][0]["source"] == s["searchd"]["volumes"][0]["source"] == "artifacts"
 
 
@@ -84,4 +90,6 @@ def test_the_images_hold_every_package() -> None:
     for package in ("spaces", "searchd", "workers", "kernels", "ui"):
         assert f"COPY {package} {package}" in docker
         assert f"!{package}" in ignore
-    assert not [line for line in docker.splitlines() if line.startswith("RUN --mount")], "the classic builder refuses it"
+    assert not [line for line in docker.splitlines() if line.startswith("RUN --mount")], (
+        "the classic builder refuses it"
+    )

@@ -54,10 +54,14 @@ def test_the_package_list_names_every_package() -> None:
 def test_a_wheel_elsewhere_imports_our_packages(installed: Path, tmp_path: Path) -> None:
     """From another folder, the packages that PyPI also has by name (`kernels`, `spaces`) are ours."""
     (tmp_path / "ui").mkdir()
-    (tmp_path / "ui" / "__init__.py").write_text("raise RuntimeError('a folder where the user stands must not shadow ours')")
-    code = "import kernels, searchd, spaces, ui, workers; print(*[m.__file__ for m in (kernels, searchd, spaces, ui, workers)], sep='\\n')"
+    (tmp_path / "ui" / "__init__.py").write_text(
+        "raise RuntimeError('a folder where the user stands must not shadow ours')"
+    )
+    code = f"import {', '.join(TOP)}; print(*[m.__file__ for m in ({', '.join(TOP)})], sep='\\n')"
     env = {**os.environ, "PYTHONPATH": str(installed)}
-    done = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert {Path(line).parent for line in done.stdout.split()} == {installed / name for name in TOP}
 
