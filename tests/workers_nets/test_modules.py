@@ -110,6 +110,15 @@ def test_codes_are_small_integers_that_mean_the_weights(bits: float) -> None:
     assert codes.abs().max() <= 127
 
 
+@pytest.mark.parametrize(("bits", "expected"), [(1, "mean"), (1.58, 1), (2, 1), (3, 3), (4, 7), (8, 127)])
+def test_first_scale_is_the_tables(bits: float, expected: str | int) -> None:
+    """A new weight's scale is mean |w| for binary, max |w| for the elastic grids, max |w| / Qp for LSQ (ParetoQ)."""
+    weight = Net(network({"width": 6, "depth": 1, "bits": bits}, (1, 8, 8), 4), 0).blocks[0].weight
+    size = weight.matrix.abs()
+    wanted = size.mean(1) if expected == "mean" else size.amax(1) / expected
+    torch.testing.assert_close(weight.scale(), wanted)
+
+
 def test_equal_seeds_give_equal_networks() -> None:
     """First weights depend on the seed alone, not on torch's global generator."""
     torch.manual_seed(1)
