@@ -167,10 +167,12 @@ def test_receiving_waits_for_the_first(ends: Ends) -> None:
     begun = time.monotonic()
     assert daemon.receive(block_s=0.1) == []
     assert 0.05 < time.monotonic() - begun < 5
-    threading.Timer(0.05, lambda: ends.send(report(1))).start()
+    later = threading.Timer(0.05, lambda: ends.send(report(1)))
+    later.start()
     begun = time.monotonic()
     assert len(daemon.receive(block_s=5)) == 1
     assert time.monotonic() - begun < 4  # far below the 5 s that it might have waited
+    later.join()
 
 
 def test_a_stop_reaches_the_worker_with_its_next_message(ends: Ends) -> None:
