@@ -285,3 +285,11 @@ def test_a_service_for_others_needs_a_token(tmp_path: Path) -> None:
     assert "token" in run(*args, "--host", "0.0.0.0", code=1).stderr
     assert "this machine only" in run("serve", "--local", "--host", "0.0.0.0", code=1).stderr
     assert not (tmp_path / "x.db").exists()
+
+
+def test_the_docs_name_every_command() -> None:
+    """docs/cli.md has every command of the program, and every exit code."""
+    text = (EXAMPLE.parents[1] / "docs" / "cli.md").read_text()
+    for command in main.list_commands(None):  # type: ignore[attr-defined, arg-type]
+        assert f"`{command}" in text, command
+    assert all(f"| {code} |" in text for code in (0, 1, 2, 3, 4, 130))
