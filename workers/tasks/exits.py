@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 ALWAYS_LAST = 2.0
 """A threshold that no probability reaches: every sample goes to the last exit."""
 
-QUANTILES = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97)
-"""Of the validation confidences at the exits before the last: where thresholds are put."""
+QUANTILES = (0.02, 0.05, 0.1, 0.15, 0.25, 0.4, 0.6, 0.85)
+"""Of the validation confidences at the exits before the last: where thresholds are put. Denser at the low end: sending
+the few least confident samples on is what lowers the error most for the time that it costs."""
 
 Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
