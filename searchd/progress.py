@@ -142,6 +142,8 @@ def _left(summary: dict[str, Any]) -> float | None:
 
 def _of(s: Share) -> str:
     done, total, unit = s
+    if unit == "minutes" and total:
+        return f"{words.duration(done * 60)} of {words.duration(total * 60)}"
     return f"{done:.3g} of {total:.3g} {unit}" if total else f"{done:.3g} {unit}"
 
 

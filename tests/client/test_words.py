@@ -61,6 +61,6 @@ def test_progress_is_the_budget_that_is_nearest_to_its_end() -> None:
 def test_the_line_for_a_log_says_everything() -> None:
     """Without a terminal one line has the time, how far, states, front, best and what is left."""
     assert line(summary(seconds=1.0)) == (
-        " 0:01  running: 6 of 60 trials, 0.0167 of 6 minutes  2 running, 5 paused, 1 done  40 epochs  front 3"
+        " 0:01  running: 6 of 60 trials, 0:01 of 6:00  2 running, 5 paused, 1 done  40 epochs  front 3"
         "  best val_error 4  about 1:01 left"
     )
