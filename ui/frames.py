@@ -98,20 +98,6 @@ def rungs(answer: Sequence[Answer]) -> pd.DataFrame:
     return frame
 
 
-def rung_counts(answer: Sequence[Answer]) -> pd.DataFrame:
-    """How many trials reached each rung, and how many of them went on: `bracket, step, reached, promoted`."""
-    rows = [
-        {
-            "bracket": a["bracket"],
-            "step": a["step"],
-            "reached": len(a["trials"]),
-            "promoted": sum(t.get("state") == "promoted" for t in a["trials"]),
-        }
-        for a in sorted(answer, key=lambda a: (a["bracket"], a["step"]))
-    ]
-    return _frame(rows, ["bracket", "step", "reached", "promoted"])
-
-
 def log(answer: Sequence[Answer]) -> pd.DataFrame:
     """The decision log, newest first: `seq, at (UTC), kind, trial, text`."""
     frame = _frame([{c: a.get(c) for c in LOG_COLUMNS} for a in answer], LOG_COLUMNS)

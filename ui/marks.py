@@ -65,7 +65,7 @@ def axis(figure: go.Figure, which: str, of: Metric, values: Iterable[Any], log: 
             far += f" · {word} {of.text(bound)}"
             continue
         low, high = min(low, at), max(high, at)
-        _bound(figure, which, bound, f"{word} {of.text(bound)}")
+        _bound(figure, which, bound, at, f"{word} {of.text(bound)}")
     if seen:
         pad = 0.06 * (high - low)
         settings["range"] = [low - pad, high + pad]
@@ -97,11 +97,16 @@ def _range(seen: Collection[float], log: bool) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _bound(figure: go.Figure, which: str, bound: float, text: str) -> None:
+def _bound(figure: go.Figure, which: str, bound: float, at: float, text: str) -> None:
+    """A dashed line at `bound` with its text. plotly places shapes by value and annotations by `at`, its logarithm."""
     draw = figure.add_vline if which == "x" else figure.add_hline
-    dash = {"color": theme.BOUND, "width": 1, "dash": "dash"}
-    note = {"text": text, "font": {"size": 10, "color": theme.BOUND}}
-    draw(**{which: bound}, line=dash, layer="below", annotation=note)
+    draw(**{which: bound}, line={"color": theme.BOUND, "width": 1, "dash": "dash"}, layer="above")
+    small = {"size": 10, "color": theme.BOUND}
+    if which == "x":
+        place = {"x": at, "xref": "x", "y": 1, "yref": "y domain", "xanchor": "left", "yanchor": "top"}
+    else:
+        place = {"x": 1, "xref": "x domain", "y": at, "yref": "y", "xanchor": "right", "yanchor": "bottom"}
+    figure.add_annotation(text=text, font=small, showarrow=False, **place)
 
 
 def dots(

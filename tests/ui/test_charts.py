@@ -62,6 +62,10 @@ def test_a_bound_is_a_line_where_it_is_near_and_a_word_where_it_is_far() -> None
     assert [a.text for a in near.layout.annotations] == ["at most 80 µs"]
     assert near.layout.shapes[0].x0 == 0.08
     assert near.layout.xaxis.range[1] > 0.08
+    logarithmic = charts.ladder(frames.rungs(RUNGS), replace(ERROR, at_most=10.0))
+    assert logarithmic.layout.yaxis.type == "log"
+    assert logarithmic.layout.shapes[0].y0 == 10.0
+    assert logarithmic.layout.annotations[0].y == pytest.approx(1.0), "plotly takes the logarithm here"
     far = charts.front(POINTS, LATENCY, ERROR)
     assert not far.layout.shapes
     assert "at most 1 ms" in far.layout.xaxis.title.text
