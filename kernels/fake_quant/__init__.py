@@ -97,8 +97,10 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: 
     ctx.levels = levels
 
 
-def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
+def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None, None, None]:
     x, scale = ctx.saved_tensors
+    if not ctx.needs_input_grad[1]:
+        return reference.straight_through(grad, x, scale, Levels(*ctx.levels)), None, None, None, None, None
     to_x, to_scale = _backward(grad, x, scale, *ctx.levels)
     return to_x, to_scale, None, None, None, None
 

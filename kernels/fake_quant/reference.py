@@ -100,10 +100,16 @@ def backward(grad: Tensor, x: Tensor, scale: Tensor, levels: Levels) -> tuple[Te
     u = x / expand(scale, x)
     inside = (u >= levels.low) & (u <= levels.high)
     q = grid(u, levels)
-    to_x = torch.where(inside, grad, torch.zeros_like(grad))
+    to_x = grad * inside
     each = torch.where(inside, q - u, q) * grad
     total = each.sum() if scale.dim() == 0 else each.flatten(1).sum(1)
     return to_x, total * grad_factor(x, scale, levels)
+
+
+def straight_through(grad: Tensor, x: Tensor, scale: Tensor, levels: Levels) -> Tensor:
+    """The first half of `backward`, for a scale that is not learned (activations): d/dx alone."""
+    u = x / expand(scale, x)
+    return grad * ((u >= levels.low) & (u <= levels.high))
 
 
 def grad_factor(x: Tensor, scale: Tensor, levels: Levels) -> float:

@@ -46,13 +46,28 @@ def test_operator_equals_reference(name: str, channels: int | None) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_opcheck(name: str) -> None:
+def test_a_fixed_scale_gets_no_gradient(name: str) -> None:
+    """When the scale is not learned, the input's gradient is the same and the scale has none."""
+    x, a = draw(1, None)
+    grads = []
+    for learned in (True, False):
+        leaf, scale = x.clone().requires_grad_(), a.clone().requires_grad_(learned)
+        (fake_quant(leaf, scale, ALL[name]) * x).sum().backward()
+        assert leaf.grad is not None
+        grads.append(leaf.grad)
+        assert (scale.grad is not None) == learned
+    assert torch.equal(*grads)
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("learned", [True, False])
+def test_opcheck(name: str, learned: bool) -> None:
     """Schema, fake tensor, autograd registration and dynamic shapes hold (torch.library.opcheck)."""
     x, a = draw(3, 5)
     levels = ALL[name]
     torch.library.opcheck(
         torch.ops.searchd.fake_quant.default,
-        (x.requires_grad_(), a.requires_grad_(), levels.low, levels.high, levels.steps, levels.shift),
+        (x.requires_grad_(), a.requires_grad_(learned), levels.low, levels.high, levels.steps, levels.shift),
     )
 
 
