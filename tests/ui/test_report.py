@@ -73,17 +73,22 @@ def test_the_same_study_gives_the_same_report(folder: Path, tmp_path: Path) -> N
 
 
 def test_text_from_outside_stays_text(tmp_path: Path) -> None:
-    """An error that ends a script element does not end ours."""
+    """An error or a value of a config that ends a script element does not end ours."""
     place = tmp_path / "odd"
     written = write_study(place, name="odd", trials=8)
     with written.store.transaction() as tx:
         tx.set_trial(written.id, 5, error="</script><script>alert(1)</script>")
+        known = tx.trial(written.id, 0)
+        assert known is not None
+        tx.set_trial(written.id, 0, config={**known.config, "note": "</script><b>"})
     written.close()
     with Client(root=tmp_path) as client:
         path = report.write(client, "odd", place)[0]
     text = path.read_text()
     assert "alert(1)" in text
     assert "<script>alert" not in text
+    held = text.split('id="data">', 1)[1].split("</script>", 1)[0]
+    assert "</script><b>" in json.dumps(json.loads(held)["figures"]["parallel"])
 
 
 @pytest.mark.parametrize("upto", [2, 5])
