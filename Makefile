@@ -3,6 +3,8 @@ PYTHON      ?= python3
 VENV        ?= .venv
 # What pip may not exceed. The default pins the torch build that CI uses; `make CONSTRAINTS= install` takes your own.
 CONSTRAINTS ?= constraints.txt
+# How many processes share the tests, a file each.
+JOBS        ?= 2
 PIP_FLAGS    = --disable-pip-version-check -q $(if $(strip $(CONSTRAINTS)),-c $(CONSTRAINTS))
 BIN          = $(VENV)/bin
 PY           = $(BIN)/python
@@ -38,7 +40,7 @@ demo: install
 	$(BIN)/searchd run examples/digits.yaml $(ARGS)
 
 test: install-dev
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: install-dev
 	$(BIN)/ruff check .
