@@ -69,8 +69,6 @@ class Loop:
             entries = self._transport.receive(max=BATCH, block_s=block_s)
             tick = self._ticks()
             if self._away:
-                log.info("broker and database answer again")
-                self._away = False
                 self._leases.renew_all(tick)
             self._leases.heard((message for _, message in entries), tick)
             self._record(entries)
@@ -80,6 +78,9 @@ class Loop:
             self._fill()
             self._send()
             self._acknowledge()
+            if self._away:
+                log.info("broker and database answer again")
+                self._away = False
         except Unreachable as error:
             if not self._away:
                 log.warning("%s; waiting, nothing is lost", error)

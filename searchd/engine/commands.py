@@ -23,7 +23,7 @@ def pause(turn: Turn) -> None:
 
 def resume(turn: Turn) -> None:
     if turn.row.status not in ("paused", "stopped", "faulted"):
-        hint = "; give it a larger budget with `extend`" if turn.row.status == "done" else ""
+        hint = "; give it a larger budget: `searchd resume STUDY --trials N`, or `extend`" if turn.row.status == "done" else ""
         raise Refused(
             f"study {turn.row.name!r} is {turn.row.status}: only a paused, stopped or faulted one resumes{hint}"
         )
