@@ -23,7 +23,8 @@ def pause(turn: Turn) -> None:
 
 def resume(turn: Turn) -> None:
     if turn.row.status not in ("paused", "stopped", "faulted"):
-        hint = "; give it a larger budget: `searchd resume STUDY --trials N`, or `extend`" if turn.row.status == "done" else ""
+        larger = "; give it a larger budget: `searchd resume STUDY --trials N`, or `extend` over HTTP"
+        hint = larger if turn.row.status == "done" else ""
         raise Refused(
             f"study {turn.row.name!r} is {turn.row.status}: only a paused, stopped or faulted one resumes{hint}"
         )
