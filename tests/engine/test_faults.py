@@ -156,3 +156,24 @@ def test_a_commit_that_fails_leaves_no_trace_in_memory(tmp_path: Path) -> None:
         outcomes.append(world.asked(study))
         world.close()
     assert outcomes[0] == outcomes[1]
+
+
+def test_a_database_that_is_away_is_told_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the database is away and the broker is not, one line says so, and one that both answer again."""
+    caplog.set_level("INFO", logger="searchd.daemon")
+    study = world.submit(spec())
+
+    def gone() -> None:
+        raise Unreachable("the database does not answer")
+
+    monkeypatch.setattr(world.store, "reading", gone)
+    for _ in range(4):
+        world.tick(1.0)
+        assert world.loop.round() is None
+    monkeypatch.undo()
+    assert world.run(study) == "done"
+    world.check(study)
+    said = [r.getMessage() for r in caplog.records if "answer" in r.getMessage()]
+    assert said == ["the database does not answer; waiting, nothing is lost", "broker and database answer again"]
