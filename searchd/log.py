@@ -17,7 +17,7 @@ extended     event `extended` with max_trials when the number of trials changed,
 exporting    trial, step, job, points: an export job of the front was asked for (not by the search)
 begun        job, trial, attempt, worker, device, kind, since, until
 status       status, reason; with `verifying`: then (`done` or `stopped`, what follows)
-capacity     slots: the live worker slots that may serve the study
+capacity     slots: the live worker slots that may serve the study; `woken`: a daemon came (back) and none is known yet
 budget       spent (`steps`, `hours` or null), seconds: how long the study ran while a daemon lived
 verified     trial, job, step, ok, alone, points [{point, metrics}], files, reason
 quarantined  error, message: the entry that broke the engine, as text

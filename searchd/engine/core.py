@@ -46,9 +46,14 @@ class Engine:
         self.device = str(row.spec["device"])
 
     def wake(self, now: float) -> None:
-        """Rebuild the search from the log now, rather than at the first step. Refused when the log does not replay."""
-        with self._turn(now):
-            pass
+        """Rebuild the search from the log now, rather than at the first step. Refused when the log does not replay.
+
+        Of a study that went on before, the log is told that a daemon is back: the time in between was nobody's work.
+        """
+        with self._turn(now) as turn:
+            if turn.row.started_at is not None:
+                turn.mind.slots = None
+                turn.log("capacity", {"slots": 0, "woken": True})
 
     def step(self, messages: Sequence[Up], now: float, *, slots: int = 0, devices: Sequence[str] = ()) -> Stops:
         """Record `messages`, then ask for jobs while fewer than `slots` are in flight.

@@ -22,6 +22,9 @@ log = logging.getLogger("searchd.engine")
 ATTEMPTS = 5
 """A job that was lost this often is given up, and its trial fails: what loses every worker is no bad luck."""
 
+REFUSED = "refused"
+"""What a worker says of a job that it may not do: its allow-list, its folders."""
+
 _ENDED: frozenset[JobStatus] = frozenset({"finished", "lost", "failed", "stopped", "cancelled"})
 
 
@@ -105,6 +108,8 @@ def _ended(turn: Turn, job: JobRow, message: Ended) -> None:
             _finished(turn, job, message)
         case "lost":
             lose(turn, job, message.reason or "the worker gave it up")
+        case "failed" if message.reason == REFUSED:
+            _refused(turn, job, message.error)
         case "failed":
             _fail(turn, job, message.reason or "exception", message.error)
         case "stopped":
@@ -146,8 +151,11 @@ def _stopped(turn: Turn, job: JobRow) -> None:
     turn.tx.set_trial(turn.id, job.trial, reason=job.stop_reason)
 
 
-def lose(turn: Turn, job: JobRow, reason: str) -> None:
-    """The job was lost without its fault: the same job again, attempt + 1, from the newest durable checkpoint."""
+def lose(turn: Turn, job: JobRow, reason: str, *, give_up: bool = True) -> None:
+    """The job was lost without its fault: the same job again, attempt + 1, from the newest durable checkpoint.
+
+    `give_up`: after ATTEMPTS of them the trial fails.
+    """
     if job.stop_reason is not None:
         _close(turn, job, "stopped", job.stop_reason)
         _stopped(turn, job)
@@ -158,7 +166,7 @@ def lose(turn: Turn, job: JobRow, reason: str) -> None:
         _close(turn, job, "finished", reason)
         turn.tell(Finished(job.trial, job.until), job=job.id)
         return
-    retried = job.attempt < ATTEMPTS
+    retried = job.attempt < ATTEMPTS or not give_up
     account: dict[str, Any] = {"job": job.id, "attempt": job.attempt, "reason": reason, "retried": retried,
                                "from": 0 if checkpoint is None else checkpoint.step}  # fmt: skip
     turn.tell(Lost(job.trial), kind="lost", **account)
@@ -168,6 +176,13 @@ def lose(turn: Turn, job: JobRow, reason: str) -> None:
                         begun_at=None)  # fmt: skip
     else:
         _fail(turn, job, f"lost {ATTEMPTS} times", f"the job was lost {ATTEMPTS} times, at last: {reason}", "lost")
+
+
+def _refused(turn: Turn, job: JobRow, error: str) -> None:
+    """The worker may not do the job: no fault of the trial's. Another worker may; when none does, a person must act."""
+    lose(turn, job, f"{REFUSED}: {error}", give_up=False)
+    if job.attempt >= ATTEMPTS and job.stop_reason is None:
+        turn.set_status("faulted", f"no worker takes its jobs: {error}")
 
 
 def _fail(turn: Turn, job: JobRow, reason: str, error: str, status: JobStatus = "failed") -> None:

@@ -11,7 +11,7 @@ states of a study                                states of a trial
           verifying ◄────────┘ stop                   │           ├──► stopped ◄┘       (scheduler or user)
                │                                      │           └──► failed          (its own fault)
                ├──► done, stopped                     └──► vetoed, failed, stopped     (before any training)
-  any ──► faulted (a message broke the engine three times; the reason says which)
+  any ──► faulted (a message broke the engine three times, or no worker takes its jobs; the reason says which)
 
 states of a job
   outbox ──► queued ──► running ──► finished | failed | stopped

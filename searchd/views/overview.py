@@ -9,6 +9,8 @@ from typing import Any, get_args
 from searchd.schedulers.front import hypervolume, reference_point
 from searchd.search.points import merge
 from searchd.store.base import JobRow, Reader, StudyRow, TrialRow, TrialStatus
+from searchd.views.clock import Span, overlap, spans
+from searchd.views.clock import seconds as total
 from searchd.views.fronts import best, members
 from searchd.views.plain import Goal, goals, losses, plain, the
 from searchd.views.specs import ladders, study_of
@@ -20,9 +22,9 @@ FIRST = 10
 def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
     """Everything in one flat answer; `now` in Unix seconds. Unknown numbers (nothing reported yet) are null.
 
-    `seconds`: since the first job was asked for. `busy_fraction`: run time of jobs ÷ time of the slots that the study
-    could use. `hypervolume`: of the front, up to `reference` (both in the user's own sense and units); comparable over
-    time once ten reports are in. `time_left_s`: an estimate from the budget that ends first.
+    `seconds`: while it ran, without pauses and daemons that were away. `busy_fraction`: run time of jobs ÷ time of the
+    slots that the study could use. `hypervolume`: of the front, up to `reference` (both in the user's own sense and
+    units); comparable over time once ten reports are in. `time_left_s`: an estimate from the budget that ends first.
     """
     row = the(reader, study)
     objectives = goals(row)
@@ -33,7 +35,8 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
     trials = {status: states.get(status, 0) for status in get_args(TrialStatus)}
     on_front = members(row, rows, reader.points(study))
     reference = _reference(reader, row, rows, objectives)
-    seconds = _seconds(row, now)
+    ran = spans(reader, row, now)
+    seconds = total(ran)
     budget = dict(row.spec.get("budget") or {})
     search = row.spec.get("search") or {}
     answer: dict[str, Any] = {
@@ -50,7 +53,7 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
         "front": len(on_front),
         "hypervolume": None,
         "reference": None,
-        "busy_fraction": _busy(row, jobs, reader, now),
+        "busy_fraction": _busy(row, jobs, reader, ran, now),
         "best": best(objectives, on_front),
         "objectives": [
             {"name": o.name, "goal": o.goal, "at_most": o.at_most, "at_least": o.at_least} for o in objectives
@@ -74,12 +77,6 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
         answer["reference"] = [o.loss(v) for o, v in zip(objectives, reference, strict=True)]
     result: dict[str, Any] = plain(answer)
     return result
-
-
-def _seconds(row: StudyRow, now: float) -> float:
-    if row.started_at is None:
-        return 0.0
-    return max(0.0, (now if row.ended_at is None else row.ended_at) - row.started_at)
 
 
 def _reference(
@@ -135,29 +132,25 @@ def _merged(described: Mapping[str, float], seen: Any, payload: Mapping[str, Any
     return merge(described, event if isinstance(event, Measured) else None, payload["metrics"], payload["points"])
 
 
-def _busy(row: StudyRow, jobs: Sequence[JobRow], reader: Reader, now: float) -> float | None:
-    start = row.started_at
-    if start is None:
+def _busy(row: StudyRow, jobs: Sequence[JobRow], reader: Reader, ran: list[Span], now: float) -> float | None:
+    if not ran:
         return None
-    end = now if row.ended_at is None else row.ended_at
-    spans = [(max(j.begun_at, start), min(end if j.ended_at is None else j.ended_at, end)) for j in jobs
-             if j.begun_at is not None]  # fmt: skip
-    busy = sum(max(0.0, stop - begun) for begun, stop in spans)
-    offered = _offered(row, jobs, reader, start, end)
+    busy = sum(overlap(ran, j.begun_at, now if j.ended_at is None else j.ended_at)
+               for j in jobs if j.begun_at is not None)  # fmt: skip
+    offered = _offered(row, jobs, reader, ran)
     return min(1.0, busy / offered) if offered > 0 else None
 
 
-def _offered(row: StudyRow, jobs: Sequence[JobRow], reader: Reader, start: float, end: float) -> float:
-    """Slot seconds that the study could have used between `start` and `end`, from the logged changes of capacity."""
+def _offered(row: StudyRow, jobs: Sequence[JobRow], reader: Reader, ran: list[Span]) -> float:
+    """Slot seconds that the study could have used while it ran, from the logged changes of capacity."""
     most = (row.spec.get("budget") or {}).get("parallel")
     changes = [(e.at, int(e.payload["slots"])) for e in reader.events(row.id, kinds=("capacity",))]
     if not changes:
-        changes = [(start, len({j.worker for j in jobs if j.worker}))]
-    total = 0.0
-    for (at, slots), (until, _) in zip(changes, [*changes[1:], (end, 0)], strict=True):
-        usable = slots if most is None else min(slots, most)
-        total += usable * max(0.0, min(until, end) - max(at, start))
-    return total
+        changes = [(ran[0][0], len({j.worker for j in jobs if j.worker}))]
+    offered = 0.0
+    for (at, slots), (until, _) in zip(changes, [*changes[1:], (ran[-1][1], 0)], strict=True):
+        offered += (slots if most is None else min(slots, most)) * overlap(ran, at, until)
+    return offered
 
 
 def _left(

@@ -259,3 +259,42 @@ def test_an_outage_of_the_broker_is_nobodys_silence(world: World, monkeypatch: p
     assert world.events(study, "lost") == []
     assert world.run(study) == "done"
     world.check(study)
+
+
+def test_a_job_that_one_worker_may_not_do_is_done_by_another(world: World) -> None:
+    """A refusal is the worker's affair: the same job goes out again, and no trial fails for it."""
+    study = world.submit(spec(search=FIFO, budget={"trials": 3}))
+    refusing, other = world.fleet.workers[:2]
+    refusing.refuses = "function 'm:train' is not on this worker's allow-list"
+    for _ in range(3):
+        world.tick(1.0)
+        world.round()
+        refusing.work()
+        refusing.work()
+        other.work()
+    assert world.events(study, "lost")
+    refusing.refuses = ""
+    assert world.run(study) == "done"
+    with world.store.reading() as reader:
+        assert {t.status for t in reader.trials(study)} == {"done"}
+    assert world.replay(study).equal
+
+
+def test_a_study_that_no_worker_may_serve_says_so_and_goes_on_once_one_may(world: World) -> None:
+    """After the cap the study is faulted with the workers' words, no trial has failed, and `resume` loses nothing."""
+    study = one(world)
+    worker = world.fleet.workers[0]
+    worker.refuses = "function 'm:train' is not on this worker's allow-list"
+    for _ in range(4 * ATTEMPTS):
+        world.tick(1.0)
+        world.round()
+        worker.work()
+    with world.store.reading() as reader:
+        row = reader.study(study)
+        assert (row.status, row.status_reason) == ("faulted", f"no worker takes its jobs: {worker.refuses}")
+        assert {t.status for t in reader.trials(study)} == {"running"}
+    worker.refuses = ""
+    world.loop.resume(study)
+    assert world.run(study) == "done"
+    world.check(study)
+    assert world.replay(study).equal

@@ -13,8 +13,20 @@ import pytest
 
 from searchd.errors import Refused
 from searchd.sole import sole_daemon
+from tests.support.stores import NO_POSTGRES, POSTGRES, own_database
 
 HOLDER = "import sys, time; from searchd.sole import sole_daemon\nwith sole_daemon(sys.argv[1]): print('held', flush=True); time.sleep(60)"  # noqa: E501
+
+
+def until_free(url: str) -> None:
+    deadline = time.monotonic() + 5
+    while True:
+        try:
+            with sole_daemon(url):
+                return
+        except Refused:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
 
 def test_the_second_is_refused_with_the_holders_pid(tmp_path: Path) -> None:
@@ -40,14 +52,25 @@ def test_a_killed_holder_leaves_the_database_free(tmp_path: Path) -> None:
             pass
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-    deadline = time.monotonic() + 5
-    while True:
-        try:
-            with sole_daemon(url):
-                return
-        except Refused:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+    until_free(url)
+
+
+@pytest.mark.postgres
+@pytest.mark.skipif(not POSTGRES, reason=NO_POSTGRES)
+def test_on_postgresql_too() -> None:
+    """The second is told the holder's machine and pid; the lock goes with a killed process, and another database is
+    free."""
+    with own_database() as url, own_database() as other:
+        with subprocess.Popen([sys.executable, "-c", HOLDER, url], stdout=subprocess.PIPE, cwd=os.getcwd()) as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"held\n"
+            with pytest.raises(Refused, match=rf"daemon already \(.* pid {holder.pid}\)"), sole_daemon(url):
+                pass
+            with sole_daemon(other) as held:
+                held.check()
+            holder.send_signal(signal.SIGKILL)
+            holder.wait()
+        until_free(url)
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://h/d", "://", "sqlite:////proc/no/a.db"])

@@ -161,7 +161,7 @@ def test_samples_and_points_honour_the_constraints(texts: list[str], bound: int,
     try:
         space = Space.parse(mapping, [t.format(bound) for t in texts])
     except StudyError as error:
-        assert "no config was found that satisfies" in str(error)  # noqa: PT017
+        assert "no config was found" in str(error)  # noqa: PT017
         return
     draw = rng(seed)
     for config in (space.sample(draw), space.from_unit(draw.random(space.width))):

@@ -115,13 +115,16 @@ class Worker:
         self.name = name
         self.job: JobSpec | None = None
         self.step = 0
+        self.refuses = ""
 
     def work(self) -> bool:
         """Begin a job, train one step, or end; False when there was nothing to do."""
         if self.job is None:
             return self._begin()
         broker, job = self.fleet.broker, self.job
-        if job.kind == "measure":
+        if self.refuses:
+            self._end("failed", reason="refused", error=self.refuses)
+        elif job.kind == "measure":
             exits = n_exits(job.config)
             result = {"cumulative_ms": [1.0, 2.0][-exits:], "p95_ms": [1.5, 2.5][-exits:], "device": DEVICE,
                       "kernel_bits": [32]}  # fmt: skip
