@@ -50,8 +50,9 @@ class Backend(Protocol):
 class Client:
     """Everything a person can ask of searchd. STUDY is a name, an id, or (without a URL) a folder.
 
-    `url` defaults to SEARCHD_URL, `token` to SEARCHD_TOKEN; with neither a URL nor that variable, or when `root` is
-    given, the folder `root` (SEARCHD_ROOT, else `out`) is read. Answers are plain JSON values. Raises `SearchdError`s.
+    `url` defaults to SEARCHD_URL, `token` to SEARCHD_TOKEN or the text of the file SEARCHD_TOKEN_FILE; with neither a
+    URL nor that variable, or when `root` is given, the folder `root` (SEARCHD_ROOT, else `out`) is read. Answers are
+    plain JSON values. Raises `SearchdError`s.
     """
 
     def __init__(
@@ -63,12 +64,14 @@ class Client:
         timeout_s: float = 30.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
+        from searchd.settings import load_settings
+
         if url is None and root is None:
-            url = os.environ.get("SEARCHD_URL") or None
+            url = load_settings("url").url
         self.backend: Backend
         if url is not None:
-            token = token or os.environ.get("SEARCHD_TOKEN") or None
-            self.backend = Remote(url, token, timeout_s=timeout_s, transport=transport)
+            at = load_settings("url", "token", url=url, token=token or None)
+            self.backend = Remote(str(at.url), at.secret, timeout_s=timeout_s, transport=transport)
         else:
             self.backend = Folder(root or os.environ.get("SEARCHD_ROOT") or "out")
 

@@ -1,5 +1,7 @@
 """The daemon's process: `python -P -m searchd.daemon --database URL --broker URL --artifacts DIR [...]`.
 
+`searchd serve` gives the URLs by environment: they may hold passwords, and everybody can see command lines.
+
 One process a database. It listens on loopback unless a token guards it, writes its state file (URL, pid and token)
 once it is ready, and ends within two seconds of SIGTERM or SIGINT with everything committed.
 
@@ -27,13 +29,15 @@ import uvicorn
 from searchd.desk import Desk
 from searchd.dispatch import CeleryDispatcher
 from searchd.errors import Refused, SearchdError, Unreachable
-from searchd.http.app import LOOPBACK, create_app
+from searchd.http.app import create_app
 from searchd.leases import monotonic, wall
 from searchd.loop import Loop
+from searchd.settings import Settings, load_settings
 from searchd.sole import Held, sole_daemon
 from searchd.store import open_store
 from searchd.store.base import Store
 from searchd.transport import open_transport
+from searchd.urls import shown
 from searchd.wire import LEASE_S
 
 log = logging.getLogger("searchd.daemon")
@@ -44,14 +48,20 @@ HTTP_END_S = 1.0
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until a signal, or until every study has ended with `--exit-when-done`; the exit code."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
     for noisy in ("alembic", "httpx", "kombu", "celery", "optuna", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
-        return _run(options)
+        at = load_settings("database", "broker", "token", token_file=options.token_file, database=options.database,
+                           broker=options.broker, host=options.host, port=options.port)  # fmt: skip
+        if at.database is None or at.broker is None:
+            parser.error("--database and --broker are needed, or SEARCHD_DATABASE and SEARCHD_BROKER")
+        at.may_listen()
+        return _run(options, at, at.database, at.broker)
     except Unreachable as error:
         print(f"searchd daemon: {error}", file=sys.stderr)
         return 4
@@ -62,8 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="searchd.daemon", description="The daemon of searchd.", allow_abbrev=False)
-    parser.add_argument("--database", required=True, metavar="URL", help="sqlite:///FILE or postgresql://...")
-    parser.add_argument("--broker", required=True, metavar="URL", help="redis://..., rediss://... or unix://SOCKET")
+    parser.add_argument("--database", metavar="URL", help="sqlite:///FILE or postgresql://... [SEARCHD_DATABASE]")
+    parser.add_argument("--broker", metavar="URL", help="redis://..., rediss://... or unix://SOCKET [SEARCHD_BROKER]")
     parser.add_argument("--artifacts", required=True, metavar="DIR", help="the root folder of the studies' files")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: any free one; the state file says which")
@@ -74,27 +84,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace) -> int:
-    token = _token(options.token_file)
-    if options.host not in LOOPBACK and not token:
-        raise Refused(
-            f"the daemon does not listen on {options.host} without a token: whoever reaches it could run studies; "
-            "give --token-file or SEARCHD_TOKEN, or bind 127.0.0.1"
-        )
-    ending = threading.Event()
-    with sole_daemon(options.database) as held, contextlib.ExitStack() as stack:
+def _run(options: argparse.Namespace, at: Settings, database: str, broker: str) -> int:
+    token, ending, root = at.secret, threading.Event(), _folder(Path(options.artifacts).absolute())
+    with sole_daemon(database) as held, contextlib.ExitStack() as stack:
         _signals(ending)
-        store = stack.enter_context(contextlib.closing(open_store(options.database)))
-        transport = stack.enter_context(contextlib.closing(open_transport(options.broker)))
-        dispatcher = stack.enter_context(contextlib.closing(CeleryDispatcher(options.broker)))
+        store = stack.enter_context(contextlib.closing(open_store(database)))
+        transport = stack.enter_context(contextlib.closing(open_transport(broker)))
+        dispatcher = stack.enter_context(contextlib.closing(CeleryDispatcher(broker)))
         transport.ping()
-        loop = Loop(store, transport, dispatcher, root=str(Path(options.artifacts).absolute()), lease_s=options.lease)
+        loop = Loop(store, transport, dispatcher, root=str(root), lease_s=options.lease)
         desk = Desk(loop)
         stack.callback(desk.close)
-        url = stack.enter_context(_http(store, desk, loop, token, options.host, options.port))
+        url = stack.enter_context(_http(store, desk, loop, token, at.host, at.port))
         if options.state_file is not None:
             stack.enter_context(_state(options.state_file, url, token))
-        log.info("ready at %s, pid %d, database %s", url, os.getpid(), options.database.rpartition("@")[2])
+        log.info("ready at %s, pid %d, database %s", url, os.getpid(), shown(database))
         return _drive(loop, desk, held, ending, exit_when_done=options.exit_when_done)
 
 
@@ -117,17 +121,13 @@ def _drive(loop: Loop, desk: Desk, held: Held, ending: threading.Event, *, exit_
     return int(exit_when_done and any(loop.status(study) == "faulted" for study in worked))
 
 
-def _token(path: Path | None) -> str | None:
-    """The bearer token of the file, else of SEARCHD_TOKEN, else None."""
-    if path is None:
-        return os.environ.get("SEARCHD_TOKEN") or None
+def _folder(path: Path) -> Path:
+    """The folder of artifacts, made if it was not there; only workers need to write in it."""
     try:
-        token = path.read_text(encoding="utf-8").strip()
+        path.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise Refused(f"cannot read the token file {path} ({e.strerror})") from e
-    if not token:
-        raise Refused(f"the token file {path} is empty: put the token on its first line")
-    return token
+        raise Refused(f"the folder of artifacts {path} cannot be made ({e.strerror}): another --artifacts") from e
+    return path
 
 
 def _signals(ending: threading.Event) -> None:

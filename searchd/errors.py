@@ -5,6 +5,7 @@ SearchdError
 ├── NotFound                   no such study, trial, point, file
 ├── Refused                    the daemon or the worker says no: state, token, allow-list, size
 ├── Unreachable                broker, database or daemon does not answer
+├── BadSetting                 an option or a variable of the environment that cannot be
 └── Missing                    an optional part is not installed, or a program is not on the PATH
 """
 
@@ -12,7 +13,10 @@ from __future__ import annotations
 
 from spaces.errors import Problem, SearchdError, SpaceError, StudyError
 
-__all__ = ["Missing", "NotFound", "Problem", "Refused", "SearchdError", "SpaceError", "StudyError", "Unreachable"]
+__all__ = [
+    "BadSetting", "Missing", "NotFound", "Problem", "Refused", "SearchdError", "SpaceError", "StudyError",
+    "Unreachable",
+]  # fmt: skip
 
 
 class NotFound(SearchdError):
@@ -25,6 +29,10 @@ class Refused(SearchdError):
 
 class Unreachable(SearchdError):
     """The broker, the database or the daemon does not answer."""
+
+
+class BadSetting(SearchdError):
+    """An option or a variable of the environment that cannot be; the message names it and the rule."""
 
 
 class Missing(SearchdError):

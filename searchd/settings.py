@@ -2,8 +2,8 @@
 
 | variable | meaning | default |
 | --- | --- | --- |
-| SEARCHD_DATABASE | the store: `sqlite:///out/searchd.db`, `postgresql://…` | `sqlite:///out/searchd.db` |
-| SEARCHD_BROKER | the Redis-protocol server: `redis://…`, `rediss://…`, `unix:///…` | `redis://127.0.0.1:6379/0` |
+| SEARCHD_DATABASE | the store: `sqlite:///out/searchd.db`, `postgresql://…` | none |
+| SEARCHD_BROKER | the Redis-protocol server: `redis://…`, `rediss://…`, `unix:///…` | none |
 | SEARCHD_ARTIFACTS | folder of checkpoints and exported files, shared with the workers | `out` |
 | SEARCHD_HOST, SEARCHD_PORT | where the daemon listens | `127.0.0.1`, 8700 |
 | SEARCHD_TOKEN, SEARCHD_TOKEN_FILE | the bearer token, or the file that holds it (a secret's mount) | none |
@@ -14,26 +14,26 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-from searchd.errors import Refused, SearchdError
+from searchd.errors import BadSetting, Refused, SearchdError
 from searchd.urls import redis_url, shown
 
 PREFIX = "SEARCHD_"
 
 
 class Settings(BaseModel):
-    """Frozen. `token` never shows in a repr or a log: ask for it by `secret`."""
+    """Frozen. `token` never shows in a repr or a log: ask for it by `secret`. A URL that nobody gave is None."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    database: str = Field(default="sqlite:///out/searchd.db", min_length=1)
-    broker: str = "redis://127.0.0.1:6379/0"
+    database: str | None = Field(default=None, min_length=1)
+    broker: str | None = None
     artifacts: str = Field(default="out", min_length=1)
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=8700, ge=0, le=65535)
@@ -42,9 +42,9 @@ class Settings(BaseModel):
 
     @field_validator("broker")
     @classmethod
-    def _a_broker(cls, value: str) -> str:
+    def _a_broker(cls, value: str | None) -> str | None:
         try:
-            redis_url(value)
+            redis_url(value or "")
         except SearchdError as e:
             raise ValueError(str(e)) from e
         return value
@@ -68,7 +68,7 @@ class Settings(BaseModel):
         except ValueError:
             good = False
         if not good:
-            raise ValueError(f"{value!r} is no address of a daemon: http://host:8700")
+            raise ValueError("no address of a daemon; write it like http://host:8700")
         return value.rstrip("/")
 
     @property
@@ -80,8 +80,8 @@ class Settings(BaseModel):
         """Refused when the daemon would listen beyond this machine without a token."""
         if self.token is None and not is_loopback(self.host):
             raise Refused(
-                f"listening on {self.host} lets others on the network command this daemon: set SEARCHD_TOKEN or "
-                "SEARCHD_TOKEN_FILE, or listen on 127.0.0.1"
+                f"listening on {self.host} without a token lets others on the network command this daemon: give "
+                "--token-file, SEARCHD_TOKEN_FILE or SEARCHD_TOKEN, or listen on 127.0.0.1"
             )
 
 
@@ -95,38 +95,47 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def load_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
-    """Settings from the environment; whatever is `given` and not None goes first.
+def load_settings(
+    *names: str, environ: Mapping[str, str] | None = None, token_file: str | os.PathLike[str] | None = None,
+    **given: Any,
+) -> Settings:  # fmt: skip
+    """Settings from the environment; whatever is `given` and not None goes first, a file of the token too.
 
-    Empty variables count as unset (a compose file passes those on). `token_file` may be given too. Raises
-    SearchdError that names every bad variable and never shows a token.
+    `names`: what this process needs, so that a bad variable of another part does not stop it; none: all of them.
+    Empty variables count as unset (a compose file passes those on). Raises BadSetting that names every bad variable
+    or option and never shows a token or a password.
     """
     environ = os.environ if environ is None else environ
+    told = {name: value for name, value in given.items() if value is not None}
     values: dict[str, Any] = {}
-    for name in Settings.model_fields:
+    for name in names or Settings.model_fields:
         if text := environ.get(PREFIX + name.upper(), "").strip():
             values[name] = text
-    file = given.pop("token_file", None) or environ.get(PREFIX + "TOKEN_FILE", "").strip()
-    if file and given.get("token") is None:
-        if "token" in values:
-            raise SearchdError(f"{PREFIX}TOKEN and {PREFIX}TOKEN_FILE are both set: which is the token? Unset one")
-        values["token"] = _token_in(Path(file))
-    values.update({name: value for name, value in given.items() if value is not None})
+    if "token" not in told and token_file is not None:
+        told["token"] = _token_in(Path(token_file), str(token_file))
+    elif "token" not in told and (not names or "token" in names):
+        file = environ.get(f"{PREFIX}TOKEN_FILE", "").strip()
+        if file and "token" in values:
+            raise BadSetting(f"{PREFIX}TOKEN and {PREFIX}TOKEN_FILE are both set: which is the token? Unset one")
+        if file:
+            values["token"] = _token_in(Path(file), f"{PREFIX}TOKEN_FILE {file}")
     try:
-        return Settings(**values)
+        return Settings(**{**values, **told})
     except ValidationError as e:
-        raise SearchdError("\n".join(_line(p) for p in e.errors(include_url=False, include_context=False))) from None
+        problems = e.errors(include_url=False, include_context=False)
+        raise BadSetting("\n".join(_line(p, told) for p in problems)) from None
 
 
-def _token_in(file: Path) -> str:
+def _token_in(file: Path, called: str) -> str:
     try:
-        return file.read_text().strip()
+        return file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as e:
         why = getattr(e, "strerror", None) or "it is not text"
-        raise SearchdError(f"{PREFIX}TOKEN_FILE {file} cannot be read ({why}): give a readable file") from e
+        raise BadSetting(f"{called} cannot be read ({why}): give a readable file that holds the token") from None
 
 
-def _line(problem: Any) -> str:
+def _line(problem: Any, told: Collection[str]) -> str:
+    """`SEARCHD_PORT = 'many': …` of a variable, `port = 'many': …` of what was given."""
     name = str(problem["loc"][0]) if problem["loc"] else ""
     said = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
@@ -134,4 +143,4 @@ def _line(problem: Any) -> str:
     given = problem.get("input")
     seen = shown(given) if isinstance(given, str) else given
     value = "" if name == "token" or given is None else f" = {seen!r}"
-    return f"{PREFIX}{name.upper()}{value}: {said}"
+    return f"{name if name in told else PREFIX + name.upper()}{value}: {said}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +12,17 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from searchd.errors import Refused, Unreachable
+from searchd.urls import shown
 
 _KEY = 0x5EA4CD00
 """The session-level advisory lock of PostgreSQL that a daemon holds while it lives."""
+_KEEPALIVE = ("tcp_keepalives_idle = 15", "tcp_keepalives_interval = 5", "tcp_keepalives_count = 3")
+"""The server notices within 30 s that the daemon's machine is gone, and gives the lock free; by default in hours."""
+_HOLDER = """
+SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_database d ON d.oid = l.database
+WHERE l.locktype = 'advisory' AND l.granted AND l.classid = 0 AND l.objsubid = 1
+AND l.objid::bigint = :key AND d.datname = current_database()
+"""
 
 
 class Held:
@@ -30,7 +39,10 @@ class Held:
             self._connection.execute(sa.text("SELECT 1"))
             self._connection.commit()
         except sa.exc.SQLAlchemyError as e:
-            raise Unreachable("the connection that holds the daemon's lock is gone: the daemon must end") from e
+            raise Unreachable(
+                "the database dropped the connection that holds the daemon's lock, so this daemon ends before another "
+                "one begins; start it again, nothing is lost"
+            ) from e
 
 
 @contextmanager
@@ -43,11 +55,11 @@ def sole_daemon(url: str) -> Iterator[Held]:
     try:
         parsed = sa.make_url(url) if "://" in url else sa.URL.create("sqlite", database=url)
     except (sa.exc.ArgumentError, ValueError) as e:
-        raise Refused(f"{url!r} is no database URL: use sqlite:///path/study.db or postgresql://host/name") from e
+        raise Refused(f"{shown(url)!r} is no database URL: sqlite:///path/study.db or postgresql://host/name") from e
     match parsed.get_backend_name():
         case "sqlite":
             if not parsed.database or parsed.database == ":memory:":
-                raise Refused(f"{url!r} names no file: the log of a daemon is kept; use sqlite:///path/study.db")
+                raise Refused(f"{shown(url)!r} names no file: the log of a daemon is kept; use sqlite:///path/study.db")
             with _file(Path(f"{parsed.database}.lock"), parsed.database):
                 yield Held(None)
         case "postgresql" | "postgres":
@@ -58,7 +70,7 @@ def sole_daemon(url: str) -> Iterator[Held]:
 
 
 @contextmanager
-def _file(path: Path, shown: str) -> Iterator[None]:
+def _file(path: Path, name: str) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -69,7 +81,7 @@ def _file(path: Path, shown: str) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             holder = os.read(handle, 32).decode(errors="replace").strip()
-            raise Refused(_taken(shown, f" (pid {holder})" if holder else "")) from None
+            raise Refused(_taken(name, f" (pid {holder})" if holder else "")) from None
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield
@@ -79,19 +91,23 @@ def _file(path: Path, shown: str) -> Iterator[None]:
 
 @contextmanager
 def _advisory(url: sa.URL) -> Iterator[sa.Connection]:
-    shown = url.render_as_string(hide_password=True)
-    engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
+    name = url.render_as_string(hide_password=True)
+    holder = f"{socket.gethostname()[:32]} pid {os.getpid()}"
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args={"application_name": f"searchd {holder}"})
     try:
         with engine.connect() as connection:
+            for setting in _KEEPALIVE:
+                connection.execute(sa.text(f"SET {setting}"))
             if not connection.execute(sa.text("SELECT pg_try_advisory_lock(:key)"), {"key": _KEY}).scalar_one():
-                raise Refused(_taken(shown, ""))
+                other = connection.execute(sa.text(_HOLDER), {"key": _KEY}).scalar()
+                raise Refused(_taken(name, f" ({str(other).removeprefix('searchd ')})" if other else ""))
             connection.commit()
             yield connection
     except sa.exc.OperationalError as e:
-        raise Unreachable(f"the database {shown} does not answer: {e.orig}") from e
+        raise Unreachable(f"the database {name} does not answer: {' '.join(str(e.orig).split())}") from e
     finally:
         engine.dispose()
 
 
-def _taken(shown: str, holder: str) -> str:
-    return f"the database {shown} has a daemon already{holder}: one writes, so end that one or use another database"
+def _taken(name: str, holder: str) -> str:
+    return f"the database {name} has a daemon already{holder}: one writes, so end that one or use another database"

@@ -24,23 +24,19 @@ class Source:
 
     url: str | None
     root: str
-    token: str | None = None
 
     def __str__(self) -> str:
         return self.url or str(Path(self.root).resolve())
 
 
 def source(argv: Sequence[str], environ: Mapping[str, str]) -> Source:
-    """`-- --url URL` or `-- --root FOLDER`, else SEARCHD_URL, else SEARCHD_ROOT, else `out`. Tokens by environment."""
+    """`-- --url URL` or `-- --root FOLDER`, else SEARCHD_URL, else SEARCHD_ROOT, else `out`. Tokens: the client."""
     parser = argparse.ArgumentParser("ui/app.py", allow_abbrev=False)
     parser.add_argument("--url")
     parser.add_argument("--root")
     given, _ = parser.parse_known_args(list(argv))
     url = given.url or (None if given.root else environ.get("SEARCHD_URL") or None)
-    token = environ.get("SEARCHD_TOKEN") or None
-    if token is None and (path := environ.get("SEARCHD_TOKEN_FILE")):
-        token = Path(path).read_text().strip()
-    return Source(url, given.root or environ.get("SEARCHD_ROOT") or "out", token)
+    return Source(url, given.root or environ.get("SEARCHD_ROOT") or "out")
 
 
 def here() -> Source:
@@ -52,7 +48,7 @@ def here() -> Source:
 
 @st.cache_resource(show_spinner=False)
 def _client(where: Source) -> Client:
-    return Client(where.url, where.token) if where.url else Client(root=where.root)
+    return Client(where.url) if where.url else Client(root=where.root)
 
 
 def client() -> Client:

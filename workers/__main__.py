@@ -14,13 +14,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from types import FrameType
 
 import redis.exceptions
 
-from searchd.errors import SearchdError, Unreachable
+from searchd.errors import Refused, SearchdError, Unreachable
 from workers.device import device
 from workers.tether import adopt_orphans, end_orphans
 from workers.uplink import connect
@@ -158,12 +159,24 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
+def _writable(folder: str) -> None:
+    """Refused when no job could write its files there: better now than in every trial."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise Refused(f"cannot write in the folder of artifacts {folder} ({error.strerror}): mount it, change its "
+                      "permissions, or give another --artifacts, the daemon's") from None  # fmt: skip
+
+
 def main(argv: list[str] | None = None) -> int:
     """Exit codes: 0 ended as asked, 2 bad usage, 4 the broker refuses us."""
     options = parse(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s workers %(message)s", stream=sys.stderr)
     try:
         device(options.device)
+        if options.artifacts:
+            _writable(options.artifacts)
         supervisor = Supervisor(options)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, supervisor.stop)

@@ -14,13 +14,13 @@ import click
 from rich.console import Console
 
 from searchd.client import Client
-from searchd.errors import NotFound, SearchdError, SpaceError, StudyError, Unreachable
+from searchd.errors import BadSetting, NotFound, SearchdError, SpaceError, StudyError, Unreachable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 FAILED, USAGE, NOT_FOUND, UNREACHABLE, INTERRUPTED = 1, 2, 3, 4, 130
 _CODES: tuple[tuple[type[SearchdError], int], ...] = (
-    (StudyError, USAGE), (SpaceError, USAGE), (NotFound, NOT_FOUND), (Unreachable, UNREACHABLE),
+    (StudyError, USAGE), (SpaceError, USAGE), (BadSetting, USAGE), (NotFound, NOT_FOUND), (Unreachable, UNREACHABLE),
 )  # fmt: skip
 
 
@@ -68,16 +68,16 @@ def json_option(function: F) -> F:
 def client_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """`--url`, `--token-file`, `--root`: where the studies are; the command gets a `client`."""
 
-    @click.option("--url", envvar="SEARCHD_URL", help="A daemon; without it the folder --root is read.  [SEARCHD_URL]")
-    @click.option("--token-file", type=click.Path(exists=True, dir_okay=False), envvar="SEARCHD_TOKEN_FILE",
-                  help="Holds the daemon's token (or set SEARCHD_TOKEN).")  # fmt: skip
+    @click.option("--url", help="A daemon; without it the folder --root is read.  [SEARCHD_URL]")
+    @click.option("--token-file", type=click.Path(),
+                  help="Holds the daemon's token.  [SEARCHD_TOKEN_FILE, or SEARCHD_TOKEN]")  # fmt: skip
     @click.option("--root", default=None, help="Folder of local studies.  [SEARCHD_ROOT, else out]")
     @wraps(function)
     def wrapped(*args: Any, url: str | None, token_file: str | None, root: str | None, **kwargs: Any) -> Any:
-        token = Path(token_file).read_text().strip() if token_file else os.environ.get("SEARCHD_TOKEN")
-        if root is not None:
-            url = None
-        with Client(url, token or None, root if url is None else None) as client:
+        from searchd.settings import load_settings
+
+        token = load_settings("token", token_file=token_file).secret if token_file else None
+        with Client(url if root is None else None, token, root) as client:
             return function(*args, client=client, **kwargs)
 
     return wrapped

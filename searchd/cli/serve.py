@@ -11,20 +11,20 @@ import click
 
 from searchd.cli.common import console, emit_line, json_option
 from searchd.errors import Missing, Refused
+from searchd.settings import is_loopback, load_settings
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-PORT, PAGE_PORT = 8700, 8701
+PAGE_PORT = 8701
 
 
 @click.command("serve")
 @click.option("--local", is_flag=True, help="Everything on this machine: broker, daemon, workers and the page.")
-@click.option("--database", envvar="SEARCHD_DATABASE", metavar="URL", help="[SEARCHD_DATABASE]")
-@click.option("--broker", envvar="SEARCHD_BROKER", metavar="URL", help="redis://...  [SEARCHD_BROKER]")
-@click.option("--artifacts", envvar="SEARCHD_ARTIFACTS", metavar="DIR", help="[SEARCHD_ARTIFACTS, else out]")
-@click.option("--host", envvar="SEARCHD_HOST", default="127.0.0.1", show_default=True)
-@click.option("--port", envvar="SEARCHD_PORT", default=PORT, show_default=True)
-@click.option("--token-file", envvar="SEARCHD_TOKEN_FILE", type=click.Path(exists=True, dir_okay=False),
-              help="Needed to listen elsewhere than on this machine.  [SEARCHD_TOKEN_FILE]")  # fmt: skip
+@click.option("--database", metavar="URL", help="[SEARCHD_DATABASE]")
+@click.option("--broker", metavar="URL", help="redis://...  [SEARCHD_BROKER]")
+@click.option("--artifacts", metavar="DIR", help="[SEARCHD_ARTIFACTS, else out]")
+@click.option("--host", help="[SEARCHD_HOST, else 127.0.0.1]")
+@click.option("--port", type=int, help="[SEARCHD_PORT, else 8700]")
+@click.option("--token-file", type=click.Path(),
+              help="Needed beyond this machine.  [SEARCHD_TOKEN_FILE, or SEARCHD_TOKEN]")  # fmt: skip
 @click.option("--root", default="out", show_default=True, help="With --local: the folder of everything.")
 @click.option("--slots", type=click.IntRange(0, 64), default=2, show_default=True, help="With --local: workers.")
 @click.option("--device", default="cpu", show_default=True, help="With --local: the workers' device.")
@@ -33,28 +33,29 @@ PORT, PAGE_PORT = 8700, 8701
 @click.option("--no-page", is_flag=True, help="With --local: without the page.")
 @json_option
 def serve_command(
-    local: bool, database: str | None, broker: str | None, artifacts: str | None, host: str, port: int,
+    local: bool, database: str | None, broker: str | None, artifacts: str | None, host: str | None, port: int | None,
     token_file: str | None, root: str, slots: int, device: str, allow: tuple[str, ...], page_port: int, no_page: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Run the daemon over a database and a broker given as URLs, or everything on this machine with --local."""
     if local:
-        if host not in LOOPBACK:
+        at = load_settings("host", "port", host=host, port=port)
+        if not is_loopback(at.host):
             raise Refused(
-                f"--local listens on this machine only, not on {host!r}; a service for others is `searchd serve` "
+                f"--local listens on this machine only, not on {at.host!r}; a service for others is `searchd serve` "
                 "with --database, --broker and --token-file"
             )
-        _local(root, host, port, None if no_page else page_port, slots, device, list(allow), as_json)
+        _local(root, at.host, at.port, None if no_page else page_port, slots, device, list(allow), as_json)
         return
-    missing = [flag for flag, value in (("--database", database), ("--broker", broker)) if not value]
+    at = load_settings("database", "broker", "artifacts", "host", "port", "token", token_file=token_file,
+                       database=database, broker=broker, artifacts=artifacts, host=host, port=port)  # fmt: skip
+    missing = [flag for flag, value in (("--database", at.database), ("--broker", at.broker)) if value is None]
     if missing:
         raise click.UsageError(f"{' and '.join(missing)} missing: give the URL, or use --local for this machine")
-    if host not in LOOPBACK and not token_file and not os.environ.get("SEARCHD_TOKEN"):
-        raise Refused(f"to listen on {host!r} a token is needed: --token-file FILE, or SEARCHD_TOKEN")
-    argv = [sys.executable, "-P", "-m", "searchd.daemon", "--database", str(database), "--broker", str(broker)]
-    argv += ["--artifacts", artifacts or "out", "--host", host, "--port", str(port)]
-    argv += ["--token-file", token_file] if token_file else []
-    _become(argv, as_json, {"url": f"http://{host}:{port}"})
+    at.may_listen()
+    argv = [sys.executable, "-P", "-m", "searchd.daemon", "--artifacts", at.artifacts, "--host", at.host]
+    argv += ["--port", str(at.port), *(["--token-file", token_file] if token_file else [])]
+    _become(argv, as_json, {"url": f"http://{at.host}:{at.port}"}, database=at.database, broker=at.broker)
 
 
 def _local(
@@ -80,37 +81,40 @@ def _local(
 
 
 @click.command("worker")
-@click.option("--broker", envvar="SEARCHD_BROKER", required=True, metavar="URL", help="[SEARCHD_BROKER]")
+@click.option("--broker", metavar="URL", help="redis://...  [SEARCHD_BROKER]")
 @click.option("--slots", type=click.IntRange(1, 256), default=1, show_default=True, help="Jobs at a time.")
 @click.option("--device", default="cpu", show_default=True, help="Device class: cpu, cuda, or a name of yours.")
 @click.option("--name", help="Name of this worker.  [host and pid]")
-@click.option("--artifacts", envvar="SEARCHD_ARTIFACTS", metavar="DIR",
+@click.option("--artifacts", metavar="DIR",
               help="The folder that jobs may write in.  [SEARCHD_ARTIFACTS, else where the daemon says]")  # fmt: skip
 @click.option("--allow", multiple=True, envvar="SEARCHD_ALLOW", metavar="MODULE:FUNCTION",
               help="A function that studies may name, or module.*  [SEARCHD_ALLOW, spaces between]")  # fmt: skip
 @click.option("--path", multiple=True, metavar="DIR", help="Where those modules are.")
 @json_option
 def worker_command(
-    broker: str, slots: int, device: str, name: str | None, artifacts: str | None, allow: tuple[str, ...],
+    broker: str | None, slots: int, device: str, name: str | None, artifacts: str | None, allow: tuple[str, ...],
     path: tuple[str, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Work for a daemon on this machine's device, until SIGTERM."""
     _needs("celery", "worker")
-    argv = [sys.executable, "-P", "-m", "workers", "--broker", broker, "--slots", str(slots), "--device", device]
+    at = load_settings("broker", broker=broker)
+    if at.broker is None:
+        raise click.UsageError("--broker missing: give the URL that the daemon has, or set SEARCHD_BROKER")
+    argv = [sys.executable, "-P", "-m", "workers", "--slots", str(slots), "--device", device]
     argv += ["--name", name] if name else []
     argv += ["--artifacts", artifacts] if artifacts else []
     for function in allow:
         argv += ["--allow", function]
     for folder in path:
         argv += ["--path", folder]
-    _become(argv, as_json, {"slots": slots, "device": device})
+    _become(argv, as_json, {"slots": slots, "device": device}, broker=at.broker)
 
 
 @click.command("ui")
 @click.option("--root", help="Show this folder.  [SEARCHD_ROOT, else out]")
-@click.option("--url", envvar="SEARCHD_URL", help="Show the studies of this daemon.  [SEARCHD_URL]")
-@click.option("--token-file", envvar="SEARCHD_TOKEN_FILE", type=click.Path(exists=True, dir_okay=False),
-              help="Holds the daemon's token.  [SEARCHD_TOKEN_FILE]")  # fmt: skip
+@click.option("--url", help="Show the studies of this daemon.  [SEARCHD_URL]")
+@click.option("--token-file", type=click.Path(),
+              help="Holds the daemon's token.  [SEARCHD_TOKEN_FILE, or SEARCHD_TOKEN]")  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=PAGE_PORT, show_default=True)
 @json_option
@@ -123,17 +127,22 @@ def ui_command(
     if root is not None:
         os.environ["SEARCHD_ROOT"] = str(Path(root).resolve())
         os.environ.pop("SEARCHD_URL", None)
-    elif url is not None:
-        os.environ["SEARCHD_URL"] = url
+    else:
+        url = load_settings("url", "token", url=url, token_file=token_file).url
         if token_file:
-            os.environ["SEARCHD_TOKEN"] = Path(token_file).read_text().strip()
+            os.environ["SEARCHD_TOKEN_FILE"] = token_file
+            os.environ.pop("SEARCHD_TOKEN", None)
     if not as_json:
         click.echo(f"http://{host}:{port}   Ctrl-C ends it", err=True)
-    _become(page_argv(host, port), as_json, {"url": f"http://{host}:{port}"})
+    _become(page_argv(host, port), as_json, {"url": f"http://{host}:{port}"}, url=url if root is None else None)
 
 
-def _become(argv: list[str], as_json: bool, told: dict[str, object]) -> NoReturn:
-    """Turn into another program: signals and exit code are then its own."""
+def _become(argv: list[str], as_json: bool, told: dict[str, object], **settings: str | None) -> NoReturn:
+    """Turn into another program: signals and exit code are then its own.
+
+    `settings` go down in the environment: a URL may hold a password, and everybody can see command lines.
+    """
+    os.environ.update({f"SEARCHD_{name.upper()}": value for name, value in settings.items() if value is not None})
     if as_json:
         emit_line(told | {"pid": os.getpid(), "argv": argv})
     sys.stdout.flush()

@@ -14,10 +14,10 @@ from starlette.exceptions import HTTPException
 from searchd.errors import Missing, NotFound, Refused, SearchdError, SpaceError, StudyError, Unreachable
 from searchd.http.commands import Commands
 from searchd.http.routes import Parts, health, v1
+from searchd.settings import is_loopback
 from searchd.store.base import Store
 from searchd.wire import WorkerInfo
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _STATUS: tuple[tuple[type[SearchdError], int], ...] = (
     (NotFound, 404),
     (Refused, 409),
@@ -51,7 +51,8 @@ def create_app(
             if stranger := _stranger(request):
                 return _error(401, f"a daemon without a token answers this machine only, not {stranger}")
         elif request.url.path.startswith("/v1") and not _holds(request, token):
-            return _error(401, "wrong or no token: send `Authorization: Bearer <token>` (the CLI reads SEARCHD_TOKEN)")
+            return _error(401, "wrong or no token: send `Authorization: Bearer <token>` (SDK, CLI and page read "
+                               "SEARCHD_TOKEN or SEARCHD_TOKEN_FILE)")  # fmt: skip
         return await call_next(request)
 
     app.add_exception_handler(SearchdError, _on_user_error)
@@ -77,10 +78,10 @@ def _holds(request: Request, token: str) -> bool:
 def _stranger(request: Request) -> str | None:
     """The foreign host that this request came by, or None: a page elsewhere must not reach us through a browser."""
     host = urlsplit(f"//{request.headers.get('host', '')}").hostname
-    if host not in LOOPBACK:
+    if not is_loopback(host or ""):
         return f"the host {host!r}"
     origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).hostname not in LOOPBACK:
+    if origin is not None and not is_loopback(urlsplit(origin).hostname or ""):
         return f"the origin {origin!r}"
     return None
 

@@ -25,6 +25,7 @@ from searchd.store.migrate import migrate, version_of
 from searchd.store.reader import SqlReader
 from searchd.store.schema import HEAD
 from searchd.store.writer import SqlTransaction
+from searchd.urls import shown
 
 BUSY_S = 30.0
 """How long a transaction waits for another process that is writing."""
@@ -110,11 +111,11 @@ def _parse(text: str) -> sa.URL:
     try:
         url = sa.make_url(text)
     except (sa.exc.ArgumentError, ValueError) as e:
-        raise Refused(f"{text!r} is no database URL: use sqlite:///path/study.db or postgresql://host/name") from e
+        raise Refused(f"{shown(text)!r} is no database URL: sqlite:///path/study.db or postgresql://host/name") from e
     match url.get_backend_name():
         case "sqlite":
             if not url.database or url.database == ":memory:":
-                raise Refused(f"{text!r} names no file: daemon and readers share the database; sqlite:///out/study.db")
+                raise Refused(f"{shown(text)!r} names no file: daemon and readers share the database; sqlite:///out/study.db")
             return sa.URL.create("sqlite", database=url.database)
         case "postgresql" | "postgres":
             return url.set(drivername="postgresql+psycopg")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -285,6 +286,46 @@ def test_a_service_for_others_needs_a_token(tmp_path: Path) -> None:
     assert "token" in run(*args, "--host", "0.0.0.0", code=1).stderr
     assert "this machine only" in run("serve", "--local", "--host", "0.0.0.0", code=1).stderr
     assert not (tmp_path / "x.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("environ", "args", "code", "said"),
+    [
+        ({"PORT": "many"}, ("serve",), 2, "SEARCHD_PORT = 'many'"),
+        ({"BROKER": "amqp://me:s3cret@h"}, ("serve", "--database", "x.db"), 2, "SEARCHD_BROKER = 'amqp://me:***@h'"),
+        ({"TOKEN_FILE": "/nowhere"}, ("serve",), 2, "SEARCHD_TOKEN_FILE /nowhere cannot be read"),
+        ({"BROKER": "redis://h:port"}, ("worker",), 2, "SEARCHD_BROKER"),
+        ({}, ("worker",), 2, "SEARCHD_BROKER"),
+        ({"URL": "h:1"}, ("list",), 2, "SEARCHD_URL = 'h:1'"),
+        ({"URL": "h:1"}, ("ui",), 2, "SEARCHD_URL = 'h:1'"),
+        ({"URL": "http://h:1", "TOKEN": "s3cret é"}, ("list",), 2, "SEARCHD_TOKEN: a token is ASCII"),
+    ],
+)
+def test_a_bad_variable_is_2(
+    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], args: tuple[str, ...], code: int, said: str
+) -> None:
+    """What the environment says wrongly is named, with its value but never a secret, before anything starts."""
+    for name, value in environ.items():
+        monkeypatch.setenv(f"SEARCHD_{name}", value)
+    shown = run(*args, code=code).stderr
+    assert said in shown
+    assert "s3cret" not in shown
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_a_password_is_on_no_command_line(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """What `serve` and `worker` become gets its URLs by environment, however they were given."""
+    became: list[list[str]] = []
+    monkeypatch.setattr("os.execv", lambda _, argv: became.append(argv))
+    urls = {"SEARCHD_DATABASE": "postgresql://me:s3cret@h/d", "SEARCHD_BROKER": "redis://:s3cret@h/0"}
+    for name in urls:
+        monkeypatch.setenv(name, "")
+    given = ("--broker", urls["SEARCHD_BROKER"])
+    given += ("--database", urls["SEARCHD_DATABASE"]) if command == "serve" else ()
+    assert "s3cret" not in run(command, *given, "--json").output
+    assert became
+    assert "s3cret" not in " ".join(became[0])
+    assert os.environ["SEARCHD_BROKER"] == urls["SEARCHD_BROKER"]
 
 
 def test_the_docs_name_every_command() -> None:

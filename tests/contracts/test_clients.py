@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from searchd import Client
-from searchd.errors import NotFound, SearchdError, Unreachable
+from searchd.errors import BadSetting, NotFound, SearchdError, Unreachable
 from tests.support.app import URL, Asgi, reading_app
 from tests.support.study_db import Written, write_study
 
@@ -163,11 +163,11 @@ class TestFolder:
 
 
 def test_nobody_there_is_unreachable() -> None:
-    """A URL where nothing listens, or that is none, is Unreachable with the URL in the message."""
+    """A URL where nothing listens is Unreachable, what is no URL a BadSetting; both have it in the message."""
     with Client("http://127.0.0.1:9") as client, pytest.raises(Unreachable, match=r"127\.0\.0\.1:9"):
         client.studies()
-    with Client("nonsense") as client, pytest.raises(Unreachable):
-        client.studies()
+    with pytest.raises(BadSetting, match="nonsense"):
+        Client("nonsense")
 
 
 def test_a_wrong_token_is_refused(written: Written) -> None:
@@ -177,6 +177,21 @@ def test_a_wrong_token_is_refused(written: Written) -> None:
         client.studies()
     with Client(URL, "right", transport=Asgi(app)) as client:
         assert client.studies()
+
+
+def test_the_token_comes_from_the_environment_too(
+    written: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SEARCHD_TOKEN_FILE holds the token of a client that is given none; one that cannot be sent is said, not shown."""
+    app = reading_app(written.store, token="right")
+    (tmp_path / "token").write_text("right\n")
+    monkeypatch.setenv("SEARCHD_TOKEN_FILE", str(tmp_path / "token"))
+    with Client(URL, transport=Asgi(app)) as client:
+        assert client.studies()
+    (tmp_path / "token").write_text("sécret\n")
+    with pytest.raises(BadSetting, match="ASCII") as e:
+        Client(URL)
+    assert "cret" not in str(e.value)
 
 
 def test_the_environment_names_the_place(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,14 +124,10 @@ def test_a_daemon_that_is_away_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "No answer" in _html(_run(page))
 
 
-def test_where_the_page_reads_from(tmp_path: Path) -> None:
+def test_where_the_page_reads_from() -> None:
     """An argument goes before the environment, a root that is given before a URL that is only set."""
-    token = tmp_path / "token"
-    token.write_text("secret\n")
     assert session.source([], {}) == session.Source(None, "out")
-    assert session.source([], {"SEARCHD_URL": "http://a", "SEARCHD_TOKEN_FILE": str(token)}) == session.Source(
-        "http://a", "out", "secret"
-    )
+    assert session.source([], {"SEARCHD_URL": "http://a"}) == session.Source("http://a", "out")
     assert session.source(["--root", "x"], {"SEARCHD_URL": "http://a"}) == session.Source(None, "x")
     assert session.source(["--url", "http://b", "--other"], {"SEARCHD_URL": "http://a"}).url == "http://b"
     assert session.source([], {"SEARCHD_ROOT": "y"}).root == "y"
