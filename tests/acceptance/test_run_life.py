@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from searchd import Client
 from searchd.folder import Folder
 from searchd.replay import replay
-from tests.support.runs import Run, running
+from tests.support.runs import Run, check_reports, running
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
@@ -42,22 +41,7 @@ def file(tmp_path: Path) -> Path:
 def check(out: Path) -> None:
     """What holds of every ended study, whatever happened to it on the way."""
     with Client(root=out) as client:
-        summary = client.show("life")
-        assert summary["status"] == "done", summary
-        assert summary["trials"]["total"] == 10
-        assert summary["trials"]["failed"] == 0, [t for t in client.trials("life") if t["status"] == "failed"]
-        assert summary["jobs"] == {"queued": 0, "running": 0}
-        steps = 0
-        for row in client.trials("life"):
-            trial = client.trial("life", row["trial"])
-            reported = [r["step"] for r in trial["reports"]]
-            assert reported == list(range(1, row["step"] + 1)), "every step once, none missing"
-            steps += row["step"]
-        assert summary["steps_done"] == summary["reports"] == steps
-        told = Counter((e["payload"]["trial"], e["payload"]["step"]) for e in client.log("life")
-                       if e["kind"] == "told" and e["payload"]["event"] == "reported")  # fmt: skip
-        assert set(told.values()) == {1}, "no report is counted twice"
-        assert all("test_accuracy" in p["metrics"] for p in client.front("life"))
+        check_reports(client, "life", trials=10)
     folder = Folder(out)
     with folder.opened("life") as (reader, identity):
         report = replay(reader, identity)

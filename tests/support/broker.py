@@ -2,7 +2,8 @@
 
 `Broker` is a context manager; the session fixture `broker` (tests/conftest.py) hands out one that runs, and
 `own_broker` a fresh one that a test may kill and restart. The server listens on a unix socket in a short
-temporary folder (a socket's path has about 100 bytes) and dies with the process that started it.
+temporary folder (a socket's path has about 100 bytes), with a password on a TCP port of loopback too, and dies with
+the process that started it.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 import ctypes
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
+from urllib.parse import quote
 
 import redis
 
@@ -34,15 +37,26 @@ def server_program() -> str:
     return str(get_binary_path())
 
 
+def free_port() -> int:
+    """A TCP port of loopback that nobody listened on a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
 def _die_with_parent() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 class Broker:
-    """A server on a unix socket with append-only persistence: `kill()` then `start()` is a crash and a restart."""
+    """A server on a unix socket with append-only persistence: `kill()` then `start()` is a crash and a restart.
 
-    def __init__(self) -> None:
+    With a `password`, which it then wants from everybody, `url` is that of a TCP port.
+    """
+
+    def __init__(self, password: str = "") -> None:
+        self.password = password
+        self.port = free_port() if password else 0
         self.folder = Path(tempfile.mkdtemp(prefix="sdb-", dir="/tmp"))
         self.socket = self.folder / "s"
         self.process: subprocess.Popen[bytes] | None = None
@@ -50,15 +64,17 @@ class Broker:
     @property
     def url(self) -> str:
         """For redis-py and for searchd's settings."""
+        if self.password:
+            return f"redis://:{quote(self.password, safe='')}@127.0.0.1:{self.port}/0"
         return f"unix://{self.socket}"
 
     @property
     def celery_url(self) -> str:
         """The same server as Celery spells it."""
-        return f"redis+socket://{self.socket}?virtual_host=0"
+        return self.url if self.password else f"redis+socket://{self.socket}?virtual_host=0"
 
     def client(self) -> redis.Redis:
-        return redis.Redis(unix_socket_path=str(self.socket), decode_responses=True)
+        return redis.Redis(unix_socket_path=str(self.socket), password=self.password or None, decode_responses=True)
 
     def flush(self) -> None:
         """Forget every key."""
@@ -67,10 +83,12 @@ class Broker:
 
     def start(self) -> Broker:
         argv = [
-            server_program(), "--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700",
+            server_program(), "--port", str(self.port), "--bind", "127.0.0.1",
+            "--unixsocket", str(self.socket), "--unixsocketperm", "700",
             "--dir", str(self.folder), "--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction",
             "--daemonize", "no", "--loglevel", "warning", "--logfile", str(self.folder / "log"),
         ]  # fmt: skip
+        argv += ["--requirepass", self.password] if self.password else []
         self.process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             preexec_fn=_die_with_parent, start_new_session=True,  # noqa: PLW1509 - tests start it from the main thread

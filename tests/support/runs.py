@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,25 @@ class Run:
         for process in self.family():
             with contextlib.suppress(psutil.Error):
                 process.kill()
+
+
+def check_reports(client: Client, study: str, trials: int) -> None:
+    """What holds of every ended study, whatever happened to it: nothing is lost and nothing counted twice."""
+    summary = client.show(study)
+    assert summary["status"] == "done", summary
+    assert summary["trials"]["total"] == trials
+    assert summary["trials"]["failed"] == 0, [t for t in client.trials(study) if t["status"] == "failed"]
+    assert summary["jobs"] == {"queued": 0, "running": 0}
+    steps = 0
+    for row in client.trials(study):
+        reported = [r["step"] for r in client.trial(study, row["trial"])["reports"]]
+        assert reported == list(range(1, row["step"] + 1)), "every step once, none missing"
+        steps += row["step"]
+    assert summary["steps_done"] == summary["reports"] == steps
+    told = Counter((e["payload"]["trial"], e["payload"]["step"]) for e in client.log(study)
+                   if e["kind"] == "told" and e["payload"]["event"] == "reported")  # fmt: skip
+    assert set(told.values()) == {1}, "no report is counted twice"
+    assert all("test_accuracy" in p["metrics"] for p in client.front(study))
 
 
 @contextlib.contextmanager

@@ -14,13 +14,14 @@ import pytest
 from searchd.store.base import CheckpointRow, JobRow, PointRow, ReportRow, StudyRow, TrialRow
 
 POSTGRES = os.environ.get("SEARCHD_TEST_POSTGRES", "")
+NO_POSTGRES = "SEARCHD_TEST_POSTGRES gives no URL (.ci/postgres.sh starts one)"
 BACKENDS = [
     "sqlite",
     pytest.param(
         "postgresql",
         marks=[
             pytest.mark.postgres,
-            pytest.mark.skipif(not POSTGRES, reason="SEARCHD_TEST_POSTGRES gives no URL (.ci/postgres.sh starts one)"),
+            pytest.mark.skipif(not POSTGRES, reason=NO_POSTGRES),
         ],
     ),
 ]
@@ -41,6 +42,21 @@ def store_url(backend: str, folder: Path) -> Iterator[str]:
             yield f"{POSTGRES}{'&' if '?' in POSTGRES else '?'}options=-csearch_path%3D{schema}"
         finally:
             connection.execute(f"DROP SCHEMA {schema} CASCADE")
+
+
+@contextmanager
+def own_database() -> Iterator[str]:
+    """The URL of an empty database in the PostgreSQL of the environment: a daemon's lock is one a database."""
+    import psycopg
+    import sqlalchemy as sa
+
+    name = f"t_{uuid4().hex[:12]}"
+    with psycopg.connect(POSTGRES, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        try:
+            yield sa.make_url(POSTGRES).set(database=name).render_as_string(hide_password=False)
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def study_row(study: str = "digits-1", **changes: Any) -> StudyRow:
