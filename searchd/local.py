@@ -14,7 +14,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,8 @@ class Outcome:
     interrupted: bool = False
     report: str = ""
     """Why there is no report.html, or nothing."""
+    failures: tuple[tuple[int, str], ...] = ()
+    """How many trials failed of what, the most frequent first."""
 
 
 def run_local(
@@ -303,10 +306,21 @@ def _report(folder: Path) -> str:
     return f"no report: {last} (`{' '.join(argv[1:])}` tries again)"
 
 
+def failures(trials: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, str], ...]:
+    """Of those that failed, how many of what, the most frequent first: the reason and the last line of the error."""
+    found: Counter[str] = Counter()
+    for trial in trials:
+        if trial["status"] == "failed":
+            lines = str(trial["error"] or "").strip().splitlines()
+            found[": ".join(filter(None, (trial["reason"], lines[-1].strip() if lines else "")))] += 1
+    return tuple((count, why) for why, count in found.most_common())
+
+
 def _outcome(reader: Folder, study: Study, folder: Path, *, interrupted: bool, report: str) -> Outcome:
     name = str(folder)
     try:
-        return Outcome(folder, reader.read(name, ""), reader.read(name, "front"), interrupted, report)
+        why = failures(reader.read(name, "trials"))
+        return Outcome(folder, reader.read(name, ""), reader.read(name, "front"), interrupted, report, why)
     except SearchdError:
         empty = {"name": study.name, "status": "queued", "steps_done": 0, "trials": {}, "reason": ""}
         return Outcome(folder, empty, [], interrupted, report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -20,6 +21,8 @@ BACKOFF_S = 0.2
 MAX_BACKOFF_S = 5.0
 MAX_EARLY_DEATHS = 5
 TAIL_LINES = 12
+ECHO_S = 0.5
+"""Two signals closer than this are one wish to end."""
 HOPELESS = 2
 """The exit code by which our own programs say that a restart will not help: the last line of the log says why."""
 
@@ -135,6 +138,13 @@ class Signals:
 
     count: int = 0
     number: int = 0
+    last: float = -math.inf
+
+    def hear(self, number: int, now: float) -> None:
+        """One press may arrive twice, from the terminal or `timeout` and again from `make`: that is once."""
+        if now - self.last >= ECHO_S:
+            self.count += 1
+        self.number, self.last = number, now
 
     def check(self) -> None:
         if self.count:
@@ -150,8 +160,7 @@ def listening() -> Iterator[Signals]:
     heard = Signals()
 
     def hear(number: int, _: object) -> None:
-        heard.count += 1
-        heard.number = number
+        heard.hear(number, time.monotonic())
 
     numbers = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])
     old = {n: signal.signal(n, hear) for n in numbers}

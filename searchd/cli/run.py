@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +13,8 @@ from rich.text import Text
 from searchd import words
 from searchd.cli.common import FAILED, INTERRUPTED, console, emit, json_option
 from searchd.progress import Progress, front_table
+
+SHOWN_FAILURES = 3
 
 
 @click.command("run")
@@ -51,11 +55,11 @@ def _show(out: Console, outcome: Any, file: str) -> None:
     out.print(Text.assemble((f"{summary['name']} ", "bold"), f"{summary['status']}: {trials.get('total', 0)} trials, "
               f"{words.number(summary['steps_done'])} {summary.get('unit', 'step')}s in "
               f"{words.duration(summary['seconds'])}, {len(front)} points on the front"))  # fmt: skip
-    if summary["status"] == "faulted" or not front:
+    if summary["status"] == "faulted" or not (front or outcome.failures):
         out.print(Text(summary.get("reason") or f"no trial finished; `searchd trials {summary['name']}` says why",
                        style="red"))  # fmt: skip
-    if trials.get("failed"):
-        out.print(Text(f"{trials['failed']} trials failed: searchd trials {folder} --status failed", style="yellow"))
+    if outcome.failures:
+        _show_failures(out, outcome.failures, folder, style="yellow" if front else "red")
     if front:
         out.print()
         out.print(front_table(front, [o["name"] for o in summary["objectives"]]))
@@ -64,5 +68,14 @@ def _show(out: Console, outcome: Any, file: str) -> None:
         out.print(Text(outcome.report, style="yellow"))
     else:
         out.print(f"{folder}/report.html   {folder}/front.csv   {folder}/front.png")
-    out.print(Text(f"next: searchd ui   searchd show {folder.name}   searchd export {folder.name} TRIAL --to DIR",
-                   style="dim"))  # fmt: skip
+    export = f"   searchd export {folder.name} TRIAL --to DIR" if front else ""
+    out.print(Text(f"next: searchd ui   searchd show {folder.name}{export}", style="dim"))
+
+
+def _show_failures(out: Console, failures: Sequence[tuple[int, str]], folder: Path, style: str) -> None:
+    """What went wrong, the most frequent first, and where the rest is."""
+    for count, why in failures[:SHOWN_FAILURES]:
+        out.print(Text(f"{count} {'trial' if count == 1 else 'trials'} failed: {why[:300]}", style=style))
+    if rest := sum(count for count, _ in failures[SHOWN_FAILURES:]):
+        out.print(Text(f"{rest} more failed of other things", style=style))
+    out.print(Text(f"all of it: searchd trials {folder} --status failed, searchd trials {folder} N", style=style))

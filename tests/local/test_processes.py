@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from searchd.errors import SearchdError
-from searchd.processes import Family, Interrupted, Member, listening
+from searchd.processes import ECHO_S, Family, Interrupted, Member, Signals, listening
 
 SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
 
@@ -143,6 +143,17 @@ def test_signals_are_counted_not_fatal() -> None:
         assert not heard.twice()
         with pytest.raises(Interrupted):
             heard.check()
+        time.sleep(ECHO_S)
         os.kill(os.getpid(), signal.SIGINT)
         wait_for(heard.twice)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_one_wish_to_end_that_arrives_twice_is_one() -> None:
+    """`make` passes on the SIGTERM that its group got already: that must not cut the clean end short."""
+    heard = Signals()
+    heard.hear(signal.SIGTERM, 10.0)
+    heard.hear(signal.SIGTERM, 10.0 + ECHO_S / 2)
+    assert heard.count == 1
+    heard.hear(signal.SIGINT, 12.0)
+    assert heard.twice()
