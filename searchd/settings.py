@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -107,23 +107,26 @@ def load_settings(
     """
     environ = os.environ if environ is None else environ
     told = {name: value for name, value in given.items() if value is not None}
+    called = {name: name for name in told}
     values: dict[str, Any] = {}
     for name in names or Settings.model_fields:
         if text := environ.get(PREFIX + name.upper(), "").strip():
             values[name] = text
     if "token" not in told and token_file is not None:
-        told["token"] = _token_in(Path(token_file), str(token_file))
+        called["token"] = str(token_file)
+        told["token"] = _token_in(Path(token_file), called["token"])
     elif "token" not in told and (not names or "token" in names):
         file = environ.get(f"{PREFIX}TOKEN_FILE", "").strip()
         if file and "token" in values:
             raise BadSetting(f"{PREFIX}TOKEN and {PREFIX}TOKEN_FILE are both set: which is the token? Unset one")
         if file:
-            values["token"] = _token_in(Path(file), f"{PREFIX}TOKEN_FILE {file}")
+            called["token"] = f"{PREFIX}TOKEN_FILE {file}"
+            values["token"] = _token_in(Path(file), called["token"])
     try:
         return Settings(**{**values, **told})
     except ValidationError as e:
         problems = e.errors(include_url=False, include_context=False)
-        raise BadSetting("\n".join(_line(p, told) for p in problems)) from None
+        raise BadSetting("\n".join(_line(p, called) for p in problems)) from None
 
 
 def _token_in(file: Path, called: str) -> str:
@@ -134,7 +137,7 @@ def _token_in(file: Path, called: str) -> str:
         raise BadSetting(f"{called} cannot be read ({why}): give a readable file that holds the token") from None
 
 
-def _line(problem: Any, told: Collection[str]) -> str:
+def _line(problem: Any, called: Mapping[str, str]) -> str:
     """`SEARCHD_PORT = 'many': …` of a variable, `port = 'many': …` of what was given."""
     name = str(problem["loc"][0]) if problem["loc"] else ""
     said = str(problem["msg"]).removeprefix("Value error, ")
@@ -143,4 +146,4 @@ def _line(problem: Any, told: Collection[str]) -> str:
     given = problem.get("input")
     seen = shown(given) if isinstance(given, str) else given
     value = "" if name == "token" or given is None else f" = {seen!r}"
-    return f"{name if name in told else PREFIX + name.upper()}{value}: {said}"
+    return f"{called.get(name, PREFIX + name.upper())}{value}: {said}"
