@@ -18,11 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import kernels
+import spaces
 from searchd.wire import CheckpointRef, JobSpec
 from workers import job
 from workers.pipes import Gone, Pipes
 from workers.tether import die_with
 from workers.trial import Request
+
+PINNED = (kernels, spaces)
+"""Imported before a user's folder is on the path, whose `kernels/` would else be found first: the finder of an
+editable install comes after every folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +114,7 @@ def main(argv: list[str]) -> int:
     faulthandler.enable()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     options = ChildOptions.of(json.loads(argv[3]))
-    sys.path.extend(p for p in options.path if p not in sys.path)  # last: a user's folder shadows none of ours
+    sys.path.extend(p for p in options.path if p not in sys.path)  # last, and see PINNED: none of ours is shadowed
     link = SlotLink(Pipes(source, sink))
     artifacts = None if options.artifacts is None else Path(options.artifacts)
     try:
