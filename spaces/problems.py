@@ -86,6 +86,11 @@ def _words(detail: Any, path: Path, form: type[BaseModel]) -> str:
             return f"{_short(value)} is not a mapping: write keys and values{listed}"
         case "list_type" | "tuple_type":
             return f"{_short(value)} is not a list: write [a, b]"
+        case "string_pattern_mismatch" if path == ("study",):
+            return (
+                f"{_short(value)} is no name for a study: use 1 to 64 lower-case letters, digits, _ and -, a letter "
+                "or digit first"
+            )
         case "too_short" | "too_long":
             ctx = detail["ctx"]
             wanted = ctx.get("min_length", ctx.get("max_length"))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FILE = click.argument("file", type=click.Path(dir_okay=False))
 
 
-def _load(file: str) -> Study:
+def load_study(file: str) -> Study:
     """The study in a file whose search can be built too; StudyError with every problem."""
     from searchd.search.algorithms import check_options, make_scheduler, make_searcher
     from spaces.load import read_file
@@ -43,7 +43,7 @@ def _load(file: str) -> Study:
 def validate_command(file: str, as_json: bool) -> None:
     """Read a study file and name every mistake with its line."""
     try:
-        study = _load(file)
+        study = load_study(file)
     except SearchdError as error:
         if not as_json:
             raise
@@ -63,7 +63,7 @@ def plan_command(file: str, as_json: bool) -> None:
     """What a study will cost: brackets, trials per rung, steps, sub-spaces, doubtful spots. Nothing is run."""
     from searchd.plan import plan
 
-    answer = plan(_load(file))
+    answer = plan(load_study(file))
     if as_json:
         emit(answer)
     else:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from searchd import words
 from searchd.cli.common import FAILED, INTERRUPTED, console, emit, json_option
+from searchd.cli.files import load_study
 from searchd.progress import Progress, front_table
 
 SHOWN_FAILURES = 3
@@ -31,6 +32,7 @@ def run_command(file: str, out: str, slots: int | None, fresh: bool, quiet: bool
     """
     from searchd.local import Outcome, run_local
 
+    load_study(file)  # what `validate` refuses is refused here with the same words, before anything starts
     screen = console(stderr=as_json)
     with Progress(screen, quiet=quiet) as progress:
         outcome: Outcome = run_local(file, out=out, slots=slots, fresh=fresh, progress=progress)

@@ -168,6 +168,7 @@ BAD: dict[str, tuple[str, str]] = {
     "an unknown task": (GOOD.replace("task: {classify: {data: digits}}", "task: clasify"), "classify"),
     "no YAML": ("study: [", "1"),
     "nothing": ("", ""),
+    "a wrong option": (GOOD.replace("eta: 3,", "eta: 3, options: {promotion: delay},"), "did you mean 'delayed'?"),
     "10 MB": ("study: x\n" + "# " + "x" * 10_000_000, "1,048,576"),
 }
 

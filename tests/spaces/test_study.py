@@ -121,7 +121,7 @@ def broken(old: str, new: str) -> StudyError:
         ("width * depth <= 60", "widht <= 60", r"digits.yaml:13: constraints\[0\]: 'widht'.*did you mean 'width'"),
         ('["width * depth <= 60"]', "width <= 60", r"digits.yaml:13: constraints: 'width <= 60' is not a list"),
         # the rest
-        ("study: digits", "study: Digits!", r"digits.yaml:1: study: 'Digits!'"),
+        ("study: digits", "study: Digits!", r"digits.yaml:1: study: 'Digits!' is no name for a study: use 1 to 64 low"),
         ("study: digits\n", "", r"the key 'study' is missing"),
         ("at_most: 5", "at_most: 5, at_least: 9", r"digits.yaml:16: .*at_least = 9 is above at_most = 5"),
         ("at_most: 5", "at_most: fast", r"objectives.latency_ms.at_most: 'fast'"),
