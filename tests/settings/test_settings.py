@@ -67,7 +67,7 @@ def test_a_token_is_never_shown(tmp_path: Path) -> None:
                 load_settings(environ=environ)
             assert "s3cr" not in str(e.value)
     file.write_text("\n")
-    with pytest.raises(SearchdError, match=r"SEARCHD_TOKEN_FILE .*token: a token is ASCII without spaces and not empty"):
+    with pytest.raises(SearchdError, match=r"SEARCHD_TOKEN_FILE .*token: a token is ASCII.* and not empty"):
         load_settings(environ={"SEARCHD_TOKEN_FILE": str(file)})
 
 
