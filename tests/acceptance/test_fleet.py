@@ -121,20 +121,18 @@ def test_a_fleet_survives_its_daemon(place: Place, tmp_path: Path, monkeypatch: 
     twice, its decisions replay, a second daemon is refused, and no password is on a command line."""
     daemon = place.ready()
     worker = place.start(place.worker, "worker", "--name", "bench")
+    code, said = place.refusal(place.daemon | {"SEARCHD_PORT": "0"}, "serve")
+    assert code == 2
+    assert f"pid {daemon.pid})" in said
     with Client(place.url, "wrong") as stranger, pytest.raises(Refused, match="token"):
         stranger.studies()
     with Client(place.url, TOKEN) as client:
         study = client.submit(Study.parse(STUDY))
         until(lambda: client.show(study)["steps_done"] >= 4, "a few steps are done")
-
-        code, said = place.refusal(place.daemon | {"SEARCHD_PORT": "0"}, "serve")
-        assert code == 2
-        assert f"pid {daemon.pid})" in said
+        assert client.show(study)["status"] == "running", "it is killed in the middle"
         for process in (daemon, worker):
             family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
             assert not [line for p in family for line in p.cmdline() if "p%40ss" in line or TOKEN in line]
-
-        assert client.show(study)["status"] == "running"
         daemon.kill()
         daemon.wait()
         daemon = place.ready()
