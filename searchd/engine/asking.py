@@ -11,6 +11,9 @@ from searchd.log import answer_payload
 from searchd.search.events import Exhausted, Job, Wait
 from searchd.store.base import JobRow
 
+HOPELESS = 20
+"""So many trials that failed, and no report ever: the task is broken, and every further trial would be wasted."""
+
 
 def ask(turn: Turn, slots: int, devices: Sequence[str]) -> None:
     """Fill the free slots. Afterwards nothing in flight and nothing to ask means that the search is over.
@@ -24,8 +27,9 @@ def ask(turn: Turn, slots: int, devices: Sequence[str]) -> None:
     parallel = turn.study.budget.parallel
     capacity = slots if parallel is None else min(slots, parallel)
     over = _spent(turn)
+    hopeless = _hopeless(turn)
     waits = False
-    while over is None and not turn.mind.settled and len(turn.in_flight()) < capacity:
+    while over is None and hopeless is None and not turn.mind.settled and len(turn.in_flight()) < capacity:
         answer = turn.search.ask()
         payload = {**answer_payload(answer), "trials": turn.new_trials()}
         turn.sync()
@@ -42,7 +46,9 @@ def ask(turn: Turn, slots: int, devices: Sequence[str]) -> None:
         over = over or _spent(turn)
     if turn.in_flight():
         return
-    if over is not None:
+    if hopeless is not None:
+        turn.set_status("faulted", hopeless)
+    elif over is not None:
         turn.end_search("done", over)
     elif waits:
         turn.set_status("faulted", "the search waits and no job is running: a bug, please report it with the log")
@@ -105,3 +111,20 @@ def _spent(turn: Turn) -> str | None:
         if done + coming >= budget.steps:
             return f"the budget of {budget.steps} steps is spent"
     return None
+
+
+def _hopeless(turn: Turn) -> str | None:
+    """Why asking on is of no use, or None: nothing was ever reported, and one trial after the other failed.
+
+    Those that had failed when somebody resumed the study do not count: the task may be mended."""
+    if any(state in ("paused", "done") for state in turn.mind.states.values()):  # soon found where all is well
+        return None
+    failed = turn.failed()
+    if len(failed) - turn.mind.forgiven < HOPELESS or turn.tx.counts(turn.id)["reports"]:
+        return None
+    last = turn.tx.trial(turn.id, failed[-1])
+    words = [] if last is None else [last.reason, *(last.error or "").strip().splitlines()[-1:]]
+    return (
+        f"{len(failed)} trials failed and none has reported anything; the last: "
+        f"{': '.join(w.strip() for w in words if w)}; mend that, then resume"
+    )

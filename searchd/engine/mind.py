@@ -20,7 +20,8 @@ class Mind:
     Thrown away after an exception and rebuilt from the log. `seen`: trials that the log knows. `states`: the state of
     each as written to its row. `dispatched`: jobs asked for, by (trial, kind), for their ids. `verified`: (trial, step)
     whose export ended. `seconds`: how long the study ran while a daemon lived. `slots`: as last logged. `then` and
-    `reason`: what follows `verifying`. `settled`: the search had no job to give, and nothing happened since.
+    `reason`: what follows `verifying`. `forgiven`: trials that had failed when the study last went on. `settled`: the
+    search had no job to give, and nothing happened since.
     """
 
     study: Study
@@ -33,6 +34,7 @@ class Mind:
     slots: int | None = None
     then: StudyStatus = "done"
     reason: str = ""
+    forgiven: int = 0
     settled: bool = False
 
 
@@ -75,3 +77,5 @@ def _note(mind: Mind, event: EventRow) -> None:
             if payload["status"] == "verifying":
                 mind.then = payload["then"]
                 mind.reason = payload["reason"]
+            elif payload["status"] == "running":
+                mind.forgiven = sum(trial.state == "failed" for trial in mind.search.trials.values())

@@ -85,6 +85,10 @@ class Turn:
                     changes["reason"] = known.reason
                 self.tx.set_trial(self.id, trial, **changes)
 
+    def failed(self) -> list[int]:
+        """The trials that failed, in order."""
+        return [n for n, trial in self.search.trials.items() if trial.state == "failed"]
+
     def in_flight(self, trial: int | None = None) -> list[JobRow]:
         """The jobs of the study (of one trial) that have not ended."""
         jobs = self.tx.jobs(self.id, IN_FLIGHT)
@@ -114,6 +118,7 @@ class Turn:
         changes: dict[str, Any] = {"status": status, "status_reason": reason}
         if status == "running":
             changes["ended_at"] = None
+            self.mind.forgiven = len(self.failed())
             if self.row.started_at is None:
                 changes["started_at"] = self.now
         if status in ("done", "stopped"):

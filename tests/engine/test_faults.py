@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from searchd.engine.asking import HOPELESS
 from searchd.errors import Unreachable
 from searchd.search.search import Search
 from searchd.wire import Report
@@ -177,3 +178,45 @@ def test_a_database_that_is_away_is_told_once(
     world.check(study)
     said = [r.getMessage() for r in caplog.records if "answer" in r.getMessage()]
     assert said == ["the database does not answer; waiting, nothing is lost", "broker and database answer again"]
+
+
+def test_a_task_that_fails_every_trial_is_not_asked_for_ever(world: World) -> None:
+    """Twenty failures and no report: the study is faulted with the last error; mended and resumed, it goes on."""
+    study = world.submit(spec(budget={"hours": 10.0}))
+
+    def all_fail(rounds: int) -> None:
+        for _ in range(rounds):
+            world.tick(1.0)
+            world.round()
+            for worker in world.fleet.workers:
+                if worker.job is None:
+                    worker.work()
+                if worker.job is not None:
+                    worker._end("failed", reason="exception", error="Traceback\nValueError: my bug")
+
+    all_fail(100)
+    assert world.loop.status(study) == "faulted"
+    with world.store.reading() as reader:
+        first = len(reader.trials(study))
+        assert (
+            "none has reported anything; the last: exception: ValueError: my bug" in reader.study(study).status_reason
+        )
+    assert HOPELESS <= first <= HOPELESS + len(world.fleet.workers)
+
+    world.loop.resume(study)
+    all_fail(5)
+    world.restart()
+    assert world.loop.status(study) == "running"  # what failed before does not count, also after a restart
+    all_fail(100)
+    assert world.loop.status(study) == "faulted"
+
+    world.loop.resume(study)
+    for _ in range(200):
+        world.tick(1.0)
+        world.round()
+        for worker in world.fleet.workers:
+            worker.work()
+    assert world.loop.status(study) == "running"
+    with world.store.reading() as reader:
+        assert reader.reports(study)
+    assert world.replay(study).equal
