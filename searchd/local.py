@@ -25,6 +25,7 @@ from searchd.errors import NotFound, Refused, SearchdError, Unreachable
 from searchd.folder import STATE, STUDY_DB, Folder, daemon_state, live_daemon
 from searchd.processes import Family, Interrupted, Member, Signals, listening
 from searchd.progress import Progress
+from spaces.lint import lint_study
 from spaces.study import Study
 
 ENDED = frozenset({"done", "stopped", "faulted"})
@@ -130,6 +131,8 @@ class _Run:
             with daemon_of(self.folder) as remote:
                 remote.submit(self.study.dump(), ".")
             self.progress.say(f"{self.study.name}: {self.slots} workers, files in {self.folder}/")
+            for finding in lint_study(self.study):
+                self.progress.say(f"look: {finding}")
             return
         summary, spec = known[0], self.reader.read(str(self.folder), "spec")
         wanted = self.study.dump()

@@ -53,6 +53,10 @@ def validate_command(file: str, as_json: bool) -> None:
     if as_json:
         emit(answer)
     else:
+        from spaces.lint import lint_study
+
+        for finding in lint_study(study):
+            click.echo(f"look: {finding}")
         click.echo(f"{file}: fine. Study {study.name!r}, {answer['parameters']} parameters; next: searchd plan {file}")
 
 

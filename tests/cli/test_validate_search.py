@@ -42,3 +42,14 @@ def test_validate_in_json_carries_the_problem(tmp_path: Path) -> None:
     answer = CliRunner().invoke(main, ["validate", str(file), "--json"])
     assert answer.exit_code == 2
     assert json.loads(answer.stdout)["problems"][0]["line"] == 4
+
+
+def test_validate_names_a_parameter_that_nobody_reads(tmp_path: Path) -> None:
+    """A misspelt parameter is allowed, yet the built-in task would train with its default: it is said at once."""
+    file = tmp_path / "study.yaml"
+    file.write_text(
+        "study: x\nspace: {widht: {int: [8, 32]}}\nobjectives: {val_error: minimize}\nbudget: {trials: 9}\n"
+    )
+    answer = CliRunner().invoke(main, ["validate", str(file)])
+    assert answer.exit_code == 0
+    assert "look: space.widht: the classify task does not read it: did you mean 'width'?" in answer.stdout
