@@ -32,6 +32,6 @@ def clean_broker(broker: Broker) -> Broker:
 
 @pytest.fixture
 def own_broker() -> Iterator[Broker]:
-    """A server of the test's own, to be killed and restarted."""
-    with Broker() as started:
+    """A server of the test's own, to be killed and restarted; what it answered it has on the disk."""
+    with Broker(durable=True) as started:
         yield started

@@ -51,11 +51,13 @@ def _die_with_parent() -> None:
 class Broker:
     """A server on a unix socket with append-only persistence: `kill()` then `start()` is a crash and a restart.
 
-    With a `password`, which it then wants from everybody, `url` is that of a TCP port.
+    With a `password`, which it then wants from everybody, `url` is that of a TCP port. `durable`: every write is on
+    the disk before it is answered, so that `kill()` loses none; else the last second's may be lost, as in production.
     """
 
-    def __init__(self, password: str = "") -> None:
+    def __init__(self, password: str = "", *, durable: bool = False) -> None:
         self.password = password
+        self.fsync = "always" if durable else "everysec"
         self.port = free_port() if password else 0
         self.folder = Path(tempfile.mkdtemp(prefix="sdb-", dir="/tmp"))
         self.socket = self.folder / "s"
@@ -85,7 +87,8 @@ class Broker:
         argv = [
             server_program(), "--port", str(self.port), "--bind", "127.0.0.1",
             "--unixsocket", str(self.socket), "--unixsocketperm", "700",
-            "--dir", str(self.folder), "--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction",
+            "--dir", str(self.folder), "--appendonly", "yes", "--appendfsync", self.fsync, "--save", "",
+            "--maxmemory-policy", "noeviction",
             "--daemonize", "no", "--loglevel", "warning", "--logfile", str(self.folder / "log"),
         ]  # fmt: skip
         argv += ["--requirepass", self.password] if self.password else []
