@@ -11,9 +11,10 @@ from typing import Any
 
 from numpy.random import Generator, Philox
 
+from searchd.errors import Missing
 from searchd.schedulers.rungs import BracketPlan, Round, Rounding, bracket_table, bracket_weights, ladder
+from searchd.search.algorithms import check_options, make_scheduler, make_searcher
 from searchd.search.points import LATENCIES, broken_bound
-from searchd.search.search import Search
 from spaces.describe import describe
 from spaces.errors import SpaceError
 from spaces.lint import lint_study
@@ -28,9 +29,14 @@ def plan(study: Study) -> dict[str, Any]:
     [{"rungs": [{"trials", "step"}]}], `exact`, `scheduler`, `searcher`, `size` (None: endless), `acceptance` (share of
     draws that the constraints allow), `subspaces`, `lint`, `notes`. Counts are None where the budget sets no end.
     SearchdError for a search that cannot be built."""
-    Search(study)
     spec, limit = study.search, study.budget.trials
     notes: list[str] = []
+    check_options(spec)
+    make_scheduler(spec, limit)
+    try:
+        make_searcher(spec, study.seed)
+    except Missing as missing:  # planned here, run elsewhere
+        notes.append(f"not to be run by this installation: {missing}")
     exact = spec.scheduler in ("hyperband", "fifo")
     brackets = _brackets(study, notes)
     trials = sum(b.trials for b in brackets) if limit is not None or spec.scheduler == "hyperband" else None

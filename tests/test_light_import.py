@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 HEAVY = ("torch", "optuna", "celery", "sqlalchemy", "redis", "fastapi", "pandas", "streamlit", "sklearn", "onnxruntime")
 
@@ -33,3 +34,16 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 
     assert set(dir(searchd)) == {"Client", "SearchdError", "Study", "__version__"}
     assert not hasattr(searchd, "Cilent")
+
+
+def test_validate_and_plan_work_on_the_base_install() -> None:
+    """Without the extras a study can be read and planned; what it could not run is said in the plan."""
+    hide = f"import sys; [sys.modules.__setitem__(name, None) for name in {(*HEAVY, 'scipy')!r}]; "
+    call = "from searchd.cli import main; main(sys.argv[1:])"
+    example = str(Path(__file__).parents[1] / "examples" / "digits.yaml")
+    for command, said in (("validate", "fine"), ("plan", "needs optuna")):
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", hide + call, command, example], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert said in done.stdout
