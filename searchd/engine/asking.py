@@ -49,7 +49,7 @@ def ask(turn: Turn, slots: int, devices: Sequence[str]) -> None:
     if hopeless is not None:
         turn.set_status("faulted", hopeless)
     elif over is not None:
-        turn.end_search("done", over)
+        turn.end_search("done", "; ".join(filter(None, (over, _failures(turn, 1)))))
     elif waits:
         turn.set_status("faulted", "the search waits and no job is running: a bug, please report it with the log")
 
@@ -117,14 +117,20 @@ def _hopeless(turn: Turn) -> str | None:
     """Why asking on is of no use, or None: nothing was ever reported, and one trial after the other failed.
 
     Those that had failed when somebody resumed the study do not count: the task may be mended."""
+    said = _failures(turn, turn.mind.forgiven + HOPELESS)
+    return said and f"{said}; mend that, then resume"
+
+
+def _failures(turn: Turn, least: int) -> str | None:
+    """How many trials failed and of what, when at least `least` did and nothing was ever reported; else None."""
     if any(state in ("paused", "done") for state in turn.mind.states.values()):  # soon found where all is well
         return None
     failed = turn.failed()
-    if len(failed) - turn.mind.forgiven < HOPELESS or turn.tx.counts(turn.id)["reports"]:
+    if len(failed) < least or turn.tx.counts(turn.id)["reports"]:
         return None
     last = turn.tx.trial(turn.id, failed[-1])
     words = [] if last is None else [last.reason, *(last.error or "").strip().splitlines()[-1:]]
     return (
         f"{len(failed)} trials failed and none has reported anything; the last: "
-        f"{': '.join(w.strip() for w in words if w)}; mend that, then resume"
+        f"{': '.join(w.strip() for w in words if w)}"
     )

@@ -220,3 +220,22 @@ def test_a_task_that_fails_every_trial_is_not_asked_for_ever(world: World) -> No
     with world.store.reading() as reader:
         assert reader.reports(study)
     assert world.replay(study).equal
+
+
+def test_a_search_in_which_everything_failed_says_of_what(world: World) -> None:
+    """Fewer trials than make a study hopeless, all failed: the reason of its end is not that the search is complete."""
+    study = world.submit(spec(budget={"trials": 3}))
+    for _ in range(60):
+        world.tick(1.0)
+        world.round()
+        for worker in world.fleet.workers:
+            if worker.job is not None and worker.job.kind == "train":
+                worker._end("failed", reason="exception", error="Traceback\nValueError: my bug")
+            else:
+                worker.work()
+    with world.store.reading() as reader:
+        row = reader.study(study)
+    assert row.status == "done"
+    assert row.status_reason.endswith(
+        "3 trials failed and none has reported anything; the last: exception: ValueError: my bug"
+    )
