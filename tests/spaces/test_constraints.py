@@ -118,10 +118,10 @@ def test_mixed_types_say_which_expression() -> None:
 @pytest.mark.parametrize("text", ["9**9**9**9 > width", "width ** 4000000 ** 2 > 0", "tag * 10 ** 9 == 'x'"])
 def test_no_expression_takes_long(text: str) -> None:
     """Towers of powers and long strings end at once."""
-    start = time.perf_counter()
+    start = time.process_time()
     with suppress(SpaceError):
         parse(text).violation(SCOPE)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 @settings(max_examples=150, deadline=None)

@@ -96,7 +96,7 @@ def test_alias_bombs_and_large_files_end_at_once(tmp_path: Path) -> None:
     )
     large = tmp_path / "large.yaml"
     large.write_bytes(b"a: 1\n" * 2_000_000)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(StudyError, match="alias"):
         load.read_text(bomb)
     with pytest.raises(StudyError, match=r"large.yaml: 10,000,000 bytes, more than the 1,048,576 that a study"):
@@ -104,7 +104,7 @@ def test_alias_bombs_and_large_files_end_at_once(tmp_path: Path) -> None:
     for text in ("[" * 500_000, "{a: " * 200_000, "- " * 500_000, "? " * 300_000):
         with pytest.raises(StudyError):
             load.read_text(text)
-    assert time.perf_counter() - start < 5.0  # under a second alone; five for a busy machine
+    assert time.process_time() - start < 5.0  # CPU seconds; under one alone
 
 
 def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
