@@ -21,6 +21,8 @@ FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update",
 ]  # fmt: skip
+WAIT_MS = 30_000
+"""A look takes two seconds; a laden machine may take many more."""
 
 
 @contextmanager
@@ -101,6 +103,39 @@ def click_mark(page: Any, chart: str, trace: str, index: int = 0) -> list[int]:
     page.mouse.move(found["x"], found["y"])
     page.mouse.click(found["x"], found["y"])
     return [int(v) for v in found["told"]]
+
+
+def pick(page: Any, key: str, trace: str, index: int = 0) -> tuple[int, int]:
+    """Click a mark until the panel shows it: a chart may be drawn anew just under the pointer. Its trial and point."""
+    from playwright.sync_api import TimeoutError as PlaywrightTimeout
+
+    for attempt in range(4):
+        trial, point = click_mark(page, f".st-key-{key}", trace, index)
+        title = f"Trial {trial}" + (f" · point {point}" if point >= 0 else "")
+        try:
+            page.wait_for_function(
+                "title => { const t = document.querySelector('.st-key-panel')?.innerText ?? '';"
+                " return t.startsWith(title + '\\n') && t.includes('JOBS'); }",
+                arg=title,
+                timeout=WAIT_MS / 3,
+            )
+        except PlaywrightTimeout:
+            if attempt == 3:
+                raise
+            continue
+        return trial, point
+    raise AssertionError("unreachable")
+
+
+def drawn(page: Any, key: str) -> None:
+    """Wait until the chart of that key shows its points."""
+    page.wait_for_selector(f".st-key-{key} .js-plotly-plot path.point", timeout=WAIT_MS)
+    page.wait_for_timeout(300)
+
+
+def words(text: str) -> list[str]:
+    """The lines and cells of a text, without the empty ones."""
+    return [line.strip() for part in text.split("\n") for line in part.split("\t") if line.strip()]
 
 
 def near(picture: Path, colour: str, within: int = 24) -> int:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import TimeoutError
 
 from searchd.client import Client
-from tests.support.browser import CHROMIUM, chromium, click_mark, near, page_server
+from tests.support.browser import CHROMIUM, WAIT_MS, chromium, click_mark, drawn, near, page_server, pick, words
 from tests.support.study_db import write_study
 from ui import report, theme
 from ui.wording import config_rows
@@ -20,10 +18,6 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH: apt-get install chromium"),
 ]
-
-WAIT_MS = 30_000
-"""A look takes two seconds; a laden machine may take many more."""
-
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -39,49 +33,20 @@ def url(root: Path) -> Iterator[str]:
         yield address
 
 
-def _pick(page: Any, key: str, trace: str, index: int = 0) -> tuple[int, int]:
-    """Click a mark until the panel shows it: a chart may be drawn anew just under the pointer. Its trial and point."""
-    for attempt in range(4):
-        trial, point = click_mark(page, f".st-key-{key}", trace, index)
-        title = f"Trial {trial}" + (f" · point {point}" if point >= 0 else "")
-        try:
-            page.wait_for_function(
-                "title => { const t = document.querySelector('.st-key-panel')?.innerText ?? '';"
-                " return t.startsWith(title + '\\n') && t.includes('JOBS'); }",
-                arg=title,
-                timeout=WAIT_MS / 3,
-            )
-        except TimeoutError:
-            if attempt == 3:
-                raise
-            continue
-        return trial, point
-    raise AssertionError("unreachable")
-
-
-def _drawn(page: Any, key: str) -> None:
-    page.wait_for_selector(f".st-key-{key} .js-plotly-plot path.point", timeout=WAIT_MS)
-    page.wait_for_timeout(300)
-
-
-def _words(text: str) -> list[str]:
-    return [line.strip() for part in text.split("\n") for line in part.split("\t") if line.strip()]
-
-
 def test_a_click_on_a_front_point_shows_its_config(url: str, root: Path, tmp_path: Path) -> None:
     """From the list to a study to a click on a front point: the panel shows that trial's config, metrics and files."""
     with chromium() as (page, asked):
         page.goto(url)
         page.get_by_role("link", name="digits").click(timeout=WAIT_MS)
-        _drawn(page, "front")
-        trial, _ = _pick(page, "front", "front", 2)
-        shown = _words(page.locator(".st-key-panel").inner_text())
+        drawn(page, "front")
+        trial, _ = pick(page, "front", "front", 2)
+        shown = words(page.locator(".st-key-panel").inner_text())
         told = Client(root=root).trial("digits", trial)
         for _, name, value in config_rows(told["config"]):
             assert shown[shown.index(name) + 1] == value, f"{name} of trial {trial}"
         assert "model.onnx" in shown
         assert f"trial={trial}" in page.url
-        _drawn(page, "spark")
+        drawn(page, "spark")
         picture = tmp_path / "front.png"
         page.screenshot(path=picture)
         assert page.locator('[data-testid="stException"]').count() == 0
@@ -96,7 +61,7 @@ def test_every_view_of_a_study_draws(url: str) -> None:
     """Each tab shows its chart or table, opened straight from an address, and none shows an error."""
     with chromium() as (page, asked):
         page.goto(f"{url}/study?study=digits&trial=4")
-        _drawn(page, "front")
+        drawn(page, "front")
         assert "Trial 4" in page.locator(".st-key-panel").inner_text()
         for tab, sign in (
             ("Learning curves", ".st-key-curves path.point"), ("Rungs", ".st-key-ladder0 path.point"),
@@ -106,8 +71,8 @@ def test_every_view_of_a_study_draws(url: str) -> None:
             page.get_by_role("tab", name=tab).click()
             page.wait_for_selector(sign, timeout=WAIT_MS, state="attached")
         page.get_by_role("tab", name="Rungs").click()
-        _drawn(page, "ladder0")
-        assert _pick(page, "ladder0", "paused")[1] == -1
+        drawn(page, "ladder0")
+        assert pick(page, "ladder0", "paused")[1] == -1
         assert page.locator('[data-testid="stException"]').count() == 0
     assert not asked
 
@@ -116,17 +81,17 @@ def test_chosen_axes_outlive_another_tab(url: str) -> None:
     """An axis that was chosen is still chosen after a look at another tab, and a click still tells the point."""
     with chromium() as (page, _):
         page.goto(f"{url}/study?study=digits")
-        _drawn(page, "front")
+        drawn(page, "front")
         page.get_by_label("Across").click()
         page.get_by_role("option", name="bytes", exact=True).click()
         title = ".st-key-front .xtitle"
         page.wait_for_function("s => document.querySelector(s)?.textContent.startsWith('bytes')", arg=title)
         page.get_by_role("tab", name="Rungs").click()
-        _drawn(page, "ladder0")
+        drawn(page, "ladder0")
         page.get_by_role("tab", name="Front").click()
-        _drawn(page, "front")
+        drawn(page, "front")
         assert page.locator(title).text_content().startswith("bytes")
-        assert _pick(page, "front", "front")[1] >= 0
+        assert pick(page, "front", "front")[1] >= 0
 
 
 def test_a_running_study_moves_without_a_reload(tmp_path: Path) -> None:
@@ -138,8 +103,8 @@ def test_a_running_study_moves_without_a_reload(tmp_path: Path) -> None:
         page.get_by_text("No trial yet").wait_for(timeout=WAIT_MS)
         page.evaluate("window.sameDocument = true")
         study.play(90)
-        _drawn(page, "front")
-        trial, point = _pick(page, "front", "front")
+        drawn(page, "front")
+        trial, point = pick(page, "front", "front")
         before = page.locator(".sd-kpi").first.inner_text()
         study.play(20)
         page.wait_for_function(
@@ -165,7 +130,7 @@ def test_the_report_works_offline(root: Path, tmp_path: Path) -> None:
         page.wait_for_selector("#front path.point")
         trial, point = click_mark(page, "#front", "front", 3)
         page.get_by_role("heading", name=f"Trial {trial} · point {point}").wait_for()
-        shown = _words(page.locator("#detail").inner_text())
+        shown = words(page.locator("#detail").inner_text())
         for _, name, value in config_rows(client.trial("digits", trial)["config"]):
             assert shown[shown.index(name) + 1] == value
         page.select_option("#axis-x", "bytes")
