@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, assert_never
 
@@ -40,6 +40,7 @@ from searchd.schedulers import events as told
 from searchd.schedulers.events import Resume, Scheduler, Start, TrialId
 from searchd.search import points as merging
 from searchd.search.algorithms import check_options, make_scheduler, make_searcher
+from searchd.search.book import Book
 from searchd.search.events import (
     Deepened,
     Event,
@@ -99,7 +100,8 @@ class Search:
         self.searcher = make_searcher(study.search, self.seed) if searcher is None else searcher
         self.scheduler = make_scheduler(study.search, study.budget.trials) if scheduler is None else scheduler
         self.note = ""
-        self._records: dict[TrialId, Record] = {}
+        self._book = Book(study.space, len(study.objectives))
+        self._records: Mapping[TrialId, Record] = self._book.records
         self._points: dict[TrialId, tuple[int, list[dict[str, Any]]]] = {}
         self._digests: set[str] = set()
         self._injected: deque[TrialId] = deque()
@@ -108,7 +110,6 @@ class Search:
         self._measuring: dict[str, TrialId] = {}
         self._ready: deque[TrialId] = deque()
         self._drawn: _Drawn | None = None
-        self._version = 0
         wanted = {o.name for o in study.objectives}
         self._measures = study.task.kind == "classify" and bool(wanted & set(merging.LATENCIES))
 
@@ -163,7 +164,7 @@ class Search:
                 return self._start(answer)
             case Resume(trial, since, until, reason, bracket):
                 self.scheduler.ask()
-                self._change(trial, state="running", step=since, until=until, bracket=bracket, reason=reason)
+                self._book.change(trial, state="running", step=since, until=until, bracket=bracket, reason=reason)
                 return Job(trial, self._records[trial].config, since, until, bracket=bracket, reason=reason)
             case Wait() | Exhausted():
                 return answer
@@ -183,11 +184,11 @@ class Search:
             return Wait()
         self.scheduler.ask()
         self._started += 1
-        self._records[trial] = Record(
-            trial, config, "waiting", 0, answer.until, answer.bracket, answer.reason, signature
-        )
+        book = self._book
+        book.put(Record(
+            trial, config, "waiting", 0, answer.until, answer.bracket, answer.reason, signature, born=book.tally
+        ))  # fmt: skip
         self._digests.add(config.digest)
-        self._version += 1
         if brought is not None:
             self._injected.popleft()
             self._drop_stopped()
@@ -198,7 +199,7 @@ class Search:
         return Job(trial, config, 0, 0, kind="measure", signature=signature, bracket=answer.bracket, reason=reason)
 
     def _train(self, trial: TrialId, reason: str) -> Job:
-        self._change(trial, state="running")
+        self._book.change(trial, state="running")
         record = self._records[trial]
         return Job(trial, record.config, 0, record.until, bracket=record.bracket, reason=record.reason or reason)
 
@@ -226,7 +227,7 @@ class Search:
             case Measured():
                 return self._note_measurement(event)
             case Extended():
-                self._version += 1
+                self._book.version += 1
                 return self.scheduler.tell(event)
             case Deepened():
                 self._deepen(event)
@@ -251,10 +252,10 @@ class Search:
             return (Stop(trial, reason),)
         losses = tuple(merging.losses(self.study.objectives, point) for point in merged)
         self._points[trial] = (step, merged)
-        self._change(trial, losses=MappingProxyType({**record.losses, step: losses}))
+        self._book.enter(trial, step, losses)
         stops = self.scheduler.tell(told.Reported(trial, step, losses))
         for stop in stops:
-            self._change(stop.trial, state="stopped", reason=stop.reason)
+            self._book.change(stop.trial, state="stopped", reason=stop.reason)
         return stops
 
     def _finished(self, trial: TrialId, step: int) -> None:
@@ -262,7 +263,7 @@ class Search:
         if record is None or record.state != "running" or step != record.until:
             return
         self.scheduler.tell(told.Finished(trial, step))
-        self._change(trial, state="done" if step >= self._top(record) else "paused", step=step)
+        self._book.change(trial, state="done" if step >= self._top(record) else "paused", step=step)
 
     def _end(self, trial: TrialId, state: str, reason: str) -> None:
         record = self._records.get(trial)
@@ -272,10 +273,10 @@ class Search:
             self._ready.remove(trial)
         self._measuring = {signature: owner for signature, owner in self._measuring.items() if owner != trial}
         if state == "failed":
-            self._change(trial, state="failed", reason=reason)
+            self._book.fail(trial, reason)
             self.scheduler.tell(told.Failed(trial))
         else:
-            self._change(trial, state="stopped", reason=reason)
+            self._book.change(trial, state="stopped", reason=reason)
             self.scheduler.tell(told.Stopped(trial))
         self._drop_stopped()
 
@@ -295,16 +296,16 @@ class Search:
         self.study.space.check(config)
         self._describe(config)
         trial = self._started + len(self._injected)
-        self._records[trial] = Record(trial, config, "waiting", reason="injected", signature=self._signature(config))
+        signature = self._signature(config)
+        self._book.put(Record(trial, config, "waiting", reason="injected", signature=signature, born=-1))
         self._digests.add(config.digest)
         self._injected.append(trial)
-        self._version += 1
         self.scheduler.tell(told.Injected(trial))
 
     def _note_measurement(self, event: Measured) -> tuple[Stop, ...]:
         if not self._is_measured(event.signature):
             self._measured[event.signature] = event
-        self._version += 1
+        self._book.version += 1
         owner = self._measuring.pop(event.signature, None)
         if owner is not None and event.error is None:
             self._ready.append(owner)
@@ -319,12 +320,12 @@ class Search:
             raise SearchdError(f"{error}: choose R · eta, R · eta², …") from None
         for record in list(self._records.values()):
             if record.state == "done" and record.step < self._top(record):
-                self._change(record.trial, state="paused")
+                self._book.change(record.trial, state="paused")
 
     # ------------------------------------------------------------ inside
     def _draw(self, trial: TrialId) -> Config | None:
-        if self._drawn is None or (self._drawn.trial, self._drawn.version) != (trial, self._version):
-            self._drawn = _Drawn(trial, self._version, self._suggest(trial, generator(self.seed, trial)))
+        if self._drawn is None or (self._drawn.trial, self._drawn.version) != (trial, self._book.version):
+            self._drawn = _Drawn(trial, self._book.version, self._suggest(trial, generator(self.seed, trial)))
         return self._drawn.config
 
     def _suggest(self, trial: TrialId, rng: Generator) -> Config | None:
@@ -385,11 +386,8 @@ class Search:
         return ladders[min(record.bracket, len(ladders) - 1)][-1]
 
     def _history(self, rejected: tuple[Config, ...]) -> History:
+        version, ladders = self._book.version, self.scheduler.ladders()
         return History(
-            self.study.space, tuple(self._records.values()), len(self.study.objectives), self.scheduler.ladders(),
-            rejected, self._describe,
+            self.study.space, tuple(self._records.values()), len(self.study.objectives), ladders,
+            rejected, self._describe, lambda: self._book.table(version, ladders),
         )  # fmt: skip
-
-    def _change(self, trial: TrialId, **changes: Any) -> None:
-        self._records[trial] = replace(self._records[trial], **changes)
-        self._version += 1

@@ -4,49 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.random import Generator, Philox
 
 from searchd.schedulers.events import Losses, TrialId
+from searchd.searchers.record import Record, State
+from searchd.searchers.table import Table
 from spaces.config import Config
 from spaces.describe import Description
 from spaces.space import Space
 
-State = Literal["waiting", "running", "paused", "done", "stopped", "failed"]
-NO_LOSSES: Mapping[int, tuple[Losses, ...]] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One trial as far as it got.
-
-    `state`: `waiting` for its first training job (brought by the user, or being measured), `running`, `paused` at a
-    rung, `done` at the top of its ladder, `stopped`, `failed`. `step`: where its last job finished. `until`: where
-    its last job goes or went. `losses`: what each rung step brought, one entry an operating point.
-    `signature`: what its latency is measured by, None where nothing is measured.
-    """
-
-    trial: TrialId
-    config: Config
-    state: State
-    step: int = 0
-    until: int = 0
-    bracket: int = 0
-    reason: str = ""
-    signature: str | None = None
-    losses: Mapping[int, tuple[Losses, ...]] = field(default_factory=lambda: NO_LOSSES)
-
-    @property
-    def pending(self) -> int | None:
-        """The rung step that is still to come of this trial's job; None when it runs none."""
-        due = self.state in ("waiting", "running") and self.until not in self.losses
-        return self.until if due and self.until else None
-
+__all__ = ["History", "Record", "Searcher", "State", "generator"]
 
 def _no_description(_: Config) -> Description | None:
+    return None
+
+
+def _no_table() -> Table | None:
     return None
 
 
@@ -55,7 +31,7 @@ class History:
     """What a searcher may know. `records` by trial id; `objectives`: how many; `ladders`: the rungs of each bracket.
 
     `rejected`: what was suggested for this trial already and refused (it breaks a bound on an exact metric, or is
-    there already).
+    there already). `live`: the table that is kept while the search goes on, None once it went on from here.
     """
 
     space: Space
@@ -64,6 +40,18 @@ class History:
     ladders: tuple[tuple[int, ...], ...] = ()
     rejected: tuple[Config, ...] = ()
     describer: Callable[[Config], Description | None] = _no_description
+    live: Callable[[], Table | None] = _no_table
+    _built: list[Table] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    @property
+    def table(self) -> Table:
+        """The history in columns: the one that the search keeps, or else one built from the records."""
+        if not self._built:
+            kept = self.live()
+            if kept is not None:
+                return kept
+            self._built.append(Table.of(self.space, self.objectives, self.ladders, self.records))
+        return self._built[0]
 
     def describe(self, configs: Iterable[Config]) -> list[Mapping[str, float] | None]:
         """The exact metrics of configs (params, macs, bytes, …) where the task is pure arithmetic; else None each."""
@@ -73,7 +61,7 @@ class History:
     def at(self, step: int) -> dict[TrialId, tuple[Losses, ...]]:
         """What each trial brought at a rung step. One that failed on its way there is in, without any point."""
         entries = {r.trial: r.losses[step] for r in self.records if step in r.losses}
-        entries.update((r.trial, ()) for r in self.records if r.state == "failed" and r.until == step > r.step)
+        entries.update((r.trial, ()) for r in self.records if r.fell == step)
         return entries
 
     def steps(self) -> list[int]:

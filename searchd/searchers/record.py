@@ -1,0 +1,60 @@
+"""One trial as a searcher knows it, and the order in which things became known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from searchd.schedulers.events import Losses, TrialId
+from spaces.config import Config
+
+State = Literal["waiting", "running", "paused", "done", "stopped", "failed"]
+NO_LOSSES: Mapping[int, tuple[Losses, ...]] = MappingProxyType({})
+NO_TALLIES: Mapping[int, int] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One trial as far as it got.
+
+    `state`: `waiting` for its first training job (brought by the user, or being measured), `running`, `paused` at a
+    rung, `done` at the top of its ladder, `stopped`, `failed`. `step`: where its last job finished. `until`: where
+    its last job goes or went. `losses`: what each rung step brought, one entry an operating point.
+    `signature`: what its latency is measured by, None where nothing is measured.
+
+    The order in which things became known is kept by a tally, from 0: every report that entered a rung has the next
+    number, and so has every failure of a trial on its way to a rung. `heard`: rung step → number of the report
+    there, or of the failure on the way there. `born`: how many numbers were given when the trial was started, -1
+    before. So what trial `t` could know of trial `o` at a step is there exactly if `o.heard[step] < t.born`,
+    whatever came later: a model may be held over several suggestions and still be recomputed after a restart.
+    A record made by hand without tallies counts as known from the start.
+    """
+
+    trial: TrialId
+    config: Config
+    state: State
+    step: int = 0
+    until: int = 0
+    bracket: int = 0
+    reason: str = ""
+    signature: str | None = None
+    losses: Mapping[int, tuple[Losses, ...]] = field(default_factory=lambda: NO_LOSSES)
+    born: int = 0
+    heard: Mapping[int, int] = field(default_factory=lambda: NO_TALLIES)
+
+    @property
+    def pending(self) -> int | None:
+        """The rung step that is still to come of this trial's job; None when it runs none."""
+        due = self.state in ("waiting", "running") and self.until not in self.losses
+        return self.until if due and self.until else None
+
+    @property
+    def fell(self) -> int | None:
+        """The rung step that the trial failed on its way to; None when it did not fail, or failed at rest.
+
+        A report is not taken back: a trial that failed after it reported at its `until` keeps its losses there.
+        """
+        due = self.state == "failed" and self.until > self.step and self.until not in self.losses
+        return self.until if due else None
