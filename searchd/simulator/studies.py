@@ -1,0 +1,39 @@
+"""A study with another pair of algorithms: what `simulate` and its command compare."""
+
+from __future__ import annotations
+
+from searchd.errors import SearchdError
+from searchd.search.algorithms import SCHEDULERS, SEARCHERS, check_options
+from spaces.study import Study
+from spaces.suggest import did_you_mean
+
+
+def with_pair(study: Study, *, scheduler: str | None = None, searcher: str | None = None) -> Study:
+    """The study under another scheduler or searcher, by name. Options and brackets that the new pair does not take
+    are left out; SearchdError for a name that there is not."""
+    if scheduler is None and searcher is None:
+        return study
+    for what, name, table in (("scheduler", scheduler, SCHEDULERS), ("searcher", searcher, SEARCHERS)):
+        if name is not None and name not in table:
+            raise SearchdError(f"there is no {what} {name!r}: {did_you_mean(name, table)}")
+    search = study.search
+    row = SCHEDULERS[scheduler or search.scheduler]
+    takes = {*row.options, *SEARCHERS[searcher or search.searcher].options}
+    changed = search.model_copy(
+        update={
+            "scheduler": scheduler or search.scheduler,
+            "searcher": searcher or search.searcher,
+            "brackets": search.brackets if row.brackets else None,
+            "options": {name: value for name, value in search.options.items() if name in takes},
+        }
+    )
+    check_options(changed)
+    return study.model_copy(update={"search": changed})
+
+
+def ends(study: Study) -> bool:
+    """Whether a run of the study comes to an end by itself."""
+    budget = study.budget
+    return study.search.scheduler == "hyperband" or not (
+        budget.trials is None and budget.hours is None and budget.steps is None
+    )
