@@ -11,7 +11,10 @@ from uuid import uuid4
 
 import pytest
 
-from searchd.store.base import CheckpointRow, JobRow, PointRow, ReportRow, StudyRow, TrialRow
+from searchd.store.base import CheckpointRow, JobRow, PointRow, ReportRow, Store, StudyRow, TrialRow
+
+S = "digits-1"
+"""The study that rows belong to when nothing else is said."""
 
 POSTGRES = os.environ.get("SEARCHD_TEST_POSTGRES", "")
 NO_POSTGRES = "SEARCHD_TEST_POSTGRES gives no URL (.ci/postgres.sh starts one)"
@@ -109,3 +112,11 @@ def checkpoint_row(step: int = 3, trial: int = 0, study: str = "digits-1", **cha
         "sha256": "ab" * 32, "bytes": 4096, "at": 1005.0,
     }  # fmt: skip
     return CheckpointRow(**{**values, **changes})
+
+
+def begin(store: Store, trials: int = 1) -> None:
+    """A study with so many trials."""
+    with store.transaction() as t:
+        t.add_study(study_row())
+        for n in range(trials):
+            t.put_trial(trial_row(n))

@@ -49,6 +49,13 @@ def study(base: Mapping[str, Any] = FUNCTION, /, **changes: Any) -> Study:
     return Study.parse(said)
 
 
+def ask(search: Search) -> Job:
+    """The next job; there must be one."""
+    answer = search.ask()
+    assert isinstance(answer, Job), answer
+    return answer
+
+
 def toy_loss(config: Mapping[str, Any], step: int) -> float:
     """Least at x = 0.3, lr = 0.01, under sgd; falls with the step."""
     away = (config["x"] - 0.3) ** 2 + 0.1 * (log10(config["lr"]) + 2) ** 2 + (config["optimizer"] != "sgd") * 0.3
