@@ -1,0 +1,185 @@
+"""A Gaussian process in NumPy: Matérn-5/2 with one length scale a parameter, known noise a row, unknown noise for all.
+
+The mean is zero and the targets are expected to be about standardised. Hyperparameters are the mode of their posterior
+under log-normal priors, climbed by sign-gradient steps (Rprop): a few steps from the last fit suffice when a few rows
+came, and each step costs one inversion. Deterministic: no draws, no restarts.
+
+Sources: Rasmussen and Williams (2006), Gaussian Processes for Machine Learning, 2.2, 5.4.1 (equation 5.9: the
+gradient); Riedmiller and Braun (1993), Rprop; priors wide around half the typical distance between configs, which
+grows with the root of their dimension (Hvarfner, Hellsten, Nardi, 2024, ICML).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+LENGTH = (0.05, 20.0)
+SIGNAL = (math.exp(-3), math.exp(3))
+NOISE = (1e-4, 1.0)
+"""Bounds of the length scales, of the variance of the signal, and of the noise that all rows share."""
+NUGGET = 1e-6
+"""Added to the diagonal: keeps it positive definite with equal rows."""
+LEAST_VARIANCE = 1e-8
+
+_FIRST_STEP, _STEPS, _FASTER, _SLOWER = 0.15, (0.01, 0.4), 1.3, 0.5
+_LENGTH_SD, _SIGNAL_SD, _NOISE_MEAN, _NOISE_SD = 0.8, 1.0, math.log(0.02), 1.5
+"""Standard deviations of the priors over the logarithms, and the mean of the noise's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hyper:
+    """Logarithms of the hyperparameters, and where the climb stands.
+
+    `theta` [g + 2]: length scales [g], variance of the signal, noise. `typical`: the log of the prior's length scale.
+    `pace`, `slope` [g + 2]: the step sizes and the last gradient of the climb; no slope before the first step.
+    """
+
+    theta: Floats
+    typical: float
+    pace: Floats
+    slope: Floats | None = None
+
+    @property
+    def lengths(self) -> Floats:
+        """The length scale of each parameter [g]."""
+        return np.asarray(np.exp(self.theta[:-2]))
+
+    @property
+    def signal(self) -> float:
+        """The variance of the signal."""
+        return math.exp(self.theta[-2])
+
+    @property
+    def noise(self) -> float:
+        """The variance of the noise that all rows share."""
+        return math.exp(self.theta[-1])
+
+
+def start(groups: int, active: float | None = None) -> Hyper:
+    """Where the first climb begins: at the modes of the priors. `active`: how many of the `groups` parameters an
+    average config has switched on."""
+    typical = math.log(0.5 * math.sqrt(max(groups if active is None else active, 1.0) / 3))
+    theta = np.array([typical] * groups + [0.0, _NOISE_MEAN])
+    return Hyper(theta, typical, np.full(groups + 2, _FIRST_STEP))
+
+
+def kernel(a: Floats, b: Floats, hyper: Hyper, groups: NDArray[np.intp]) -> Floats:
+    """Covariances of the signal between rows `a` [n, d] and `b` [m, d]: [n, m]. `groups` [d]: parameter of a column."""
+    shrink = np.exp(-hyper.theta[groups])
+    root = _roots(a * shrink, b * shrink)
+    return np.asarray(hyper.signal * (1 + root + root * root / 3) * np.exp(-root))
+
+
+def climb(hyper: Hyper, x: Floats, y: Floats, noise: Floats, groups: NDArray[np.intp], steps: int) -> Hyper:
+    """`steps` sign-gradient steps up the log posterior of the hyperparameters, given rows `x` [n, d], targets `y` [n]
+    and the known noise of each row `noise` [n] (variances)."""
+    for _ in range(steps):
+        slope = gradient(hyper, x, y, noise, groups)
+        pace = hyper.pace
+        if hyper.slope is not None:
+            pace = np.clip(pace * np.where(slope * hyper.slope > 0, _FASTER, _SLOWER), *_STEPS)
+        theta = hyper.theta + np.sign(slope) * pace
+        theta[:-2] = np.clip(theta[:-2], *np.log(LENGTH))
+        theta[-2] = np.clip(theta[-2], *np.log(SIGNAL))
+        theta[-1] = np.clip(theta[-1], *np.log(NOISE))
+        hyper = replace(hyper, theta=theta, pace=pace, slope=slope)
+    return hyper
+
+
+def log_posterior(hyper: Hyper, x: Floats, y: Floats, noise: Floats, groups: NDArray[np.intp]) -> float:
+    """What `climb` climbs: log evidence and log prior, up to a constant."""
+    k = kernel(x, x, hyper, groups)
+    k[np.diag_indices(len(x))] += noise + hyper.noise + NUGGET
+    lower = np.linalg.cholesky(k)
+    white = np.linalg.solve(lower, y)
+    evidence = -0.5 * float(white @ white) - float(np.log(np.diag(lower)).sum())
+    off = hyper.theta - _prior_means(hyper)
+    return evidence - 0.5 * float((off**2 / _prior_variances(hyper)).sum())
+
+
+def gradient(hyper: Hyper, x: Floats, y: Floats, noise: Floats, groups: NDArray[np.intp]) -> Floats:
+    """The gradient of `log_posterior` by the hyperparameters' logarithms: [g + 2]."""
+    n = len(x)
+    shrunk = x * np.exp(-hyper.theta[groups])
+    root = _roots(shrunk, shrunk)
+    decay = hyper.signal * np.exp(-root)
+    signal = (1 + root + root * root / 3) * decay
+    k = signal.copy()
+    k[np.diag_indices(n)] += noise + hyper.noise + NUGGET
+    inverse = np.linalg.inv(k)
+    alpha = inverse @ y
+    weight = np.outer(alpha, alpha) - inverse  # d evidence = 1/2 tr(weight dK)
+    pull = weight * (5 / 3 * (1 + root) * decay)  # dK / d log length of a column = pull-part × (difference / length)²
+    by_column = (shrunk * shrunk * pull.sum(axis=1)[:, None]).sum(axis=0) - ((pull @ shrunk) * shrunk).sum(axis=0)
+    slope = np.empty(len(hyper.theta))
+    slope[:-2] = np.bincount(groups, by_column, minlength=len(slope) - 2)
+    slope[-2] = 0.5 * (weight * signal).sum()
+    slope[-1] = 0.5 * np.trace(weight) * hyper.noise
+    return slope - (hyper.theta - _prior_means(hyper)) / _prior_variances(hyper)
+
+
+class Posterior:
+    """What the process says after rows `x` [n, d] with targets `y` [n] and known noise [n].
+
+    `pending` [p, d]: rows that are being tried: they take away uncertainty around them, and the mean stays as it is.
+    """
+
+    def __init__(
+        self, hyper: Hyper, x: Floats, y: Floats, noise: Floats, groups: NDArray[np.intp], pending: Floats | None = None
+    ) -> None:
+        self.hyper = hyper
+        self._n = len(x)
+        self._groups = groups
+        rows = x if pending is None or not len(pending) else np.vstack([x, pending])
+        self._shrink = np.exp(-hyper.theta[groups])
+        self._rows = rows * self._shrink
+        k = self._covariance(self._rows)
+        known = np.zeros(len(rows))
+        known[: self._n] = noise
+        k[np.diag_indices(len(rows))] += known + hyper.noise + NUGGET
+        self._whiten = np.linalg.inv(np.linalg.cholesky(k))
+        first = self._whiten[: self._n, : self._n]
+        self._alpha = first.T @ (first @ y)
+
+    def covariances(self, a: Floats) -> Floats:
+        """Of rows [m, d] with everything known or pending: [m, n + p]. What `mean` and `sd` take."""
+        return self._covariance(a * self._shrink)
+
+    def mean(self, covariances: Floats) -> Floats:
+        """Posterior means [m]."""
+        return np.asarray(covariances[:, : self._n] @ self._alpha)
+
+    def sd(self, covariances: Floats) -> Floats:
+        """Posterior standard deviations of the signal, without noise: [m]."""
+        white = covariances @ self._whiten.T
+        left: Floats = self.hyper.signal - np.einsum("ij,ij->i", white, white)
+        return np.sqrt(np.maximum(left, LEAST_VARIANCE))
+
+    def _covariance(self, shrunk: Floats) -> Floats:
+        root = _roots(shrunk, self._rows)
+        return np.asarray(self.hyper.signal * (1 + root + root * root / 3) * np.exp(-root))
+
+
+def _roots(a: Floats, b: Floats) -> Floats:
+    """sqrt(5) times the distances between rows: [n, m]."""
+    square = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1)[None] - 2 * (a @ b.T)
+    root: Floats = np.sqrt(5 * np.maximum(square, 0.0))
+    return root
+
+
+def _prior_means(hyper: Hyper) -> Floats:
+    means = np.full(len(hyper.theta), hyper.typical)
+    means[-2:] = (0.0, _NOISE_MEAN)
+    return means
+
+
+def _prior_variances(hyper: Hyper) -> Floats:
+    variances = np.full(len(hyper.theta), _LENGTH_SD**2)
+    variances[-2:] = (_SIGNAL_SD**2, _NOISE_SD**2)
+    return variances
