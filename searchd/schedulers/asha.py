@@ -66,6 +66,7 @@ class Asha:
             )
         self._eta = eta
         self._roster = Roster(max_trials)
+        self._next: Answer | None = None  # what `peek` found, while nothing happens
         self._brackets = brackets
         self._delayed = promotion == "delayed"
         self._shared = layout == "shared"
@@ -75,6 +76,11 @@ class Asha:
 
     def peek(self) -> Answer:
         """What `ask` would answer; changes nothing."""
+        if self._next is None:
+            self._next = self._look()
+        return self._next
+
+    def _look(self) -> Answer:
         roster = self._roster
         if roster.injected:
             return self._new("injected")
@@ -92,6 +98,7 @@ class Asha:
 
     def ask(self) -> Answer:
         answer = self.peek()
+        self._next = None
         match answer:
             case Start(_, until, _, bracket):
                 self._round.take()
@@ -102,6 +109,7 @@ class Asha:
         return answer
 
     def tell(self, event: Event) -> tuple[Stop, ...]:
+        self._next = None
         roster = self._roster
         match event:
             case Reported(trial, step, points):

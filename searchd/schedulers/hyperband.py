@@ -84,6 +84,7 @@ class Hyperband:
         self._count = brackets
         self._table = table[:brackets]
         self._roster = Roster(max_trials)
+        self._next: Answer | None = None  # what `peek` found, while nothing happens
         self._brackets: list[_Bracket] = []
         self._active: list[int] = []  # brackets that may still answer something
         self._todo = list(range(len(self._table)))  # what this iteration has not opened yet
@@ -91,6 +92,11 @@ class Hyperband:
 
     def peek(self) -> Answer:
         """What `ask` would answer; changes nothing."""
+        if self._next is None:
+            self._next = self._look()
+        return self._next
+
+    def _look(self) -> Answer:
         roster = self._roster
         if not roster.injected:
             for number in self._active:
@@ -109,6 +115,7 @@ class Hyperband:
 
     def ask(self) -> Answer:
         answer = self.peek()
+        self._next = None
         match answer:
             case Start(_, until):
                 number = self._open()
@@ -123,6 +130,7 @@ class Hyperband:
         return answer
 
     def tell(self, event: Event) -> tuple[Stop, ...]:
+        self._next = None
         roster = self._roster
         match event:
             case Reported(trial, step, points):

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from searchd.schedulers.events import Losses, TrialId
-from searchd.searchers.record import Record
+from searchd.searchers.record import Record, changed
 from searchd.searchers.table import Table
 from spaces.space import Space
 
 
 class Book:
-    """`records` by trial id, in the order of the ids. `version` counts every change. `tally`: see `Record`.
+    """`records` by trial id, in the order of the ids, and `rows`, the same as a list (ids have no gaps): row i is
+    trial i. `version` counts every change. `tally`: see `Record`.
 
     The table is brought up to now when somebody reads it: who never does pays one set entry a change.
     """
 
-    __slots__ = ("_stale", "_table", "records", "tally", "version")
+    __slots__ = ("_stale", "_table", "records", "rows", "tally", "version")
 
     def __init__(self, space: Space, objectives: int) -> None:
         self.records: dict[TrialId, Record] = {}
+        self.rows: list[Record] = []
         self.version = 0
         self.tally = 0
         self._stale: set[TrialId] = set()
@@ -30,22 +31,24 @@ class Book:
 
     def put(self, record: Record) -> None:
         """A trial is new, or is this from now on."""
-        self.records[record.trial] = record
-        self._stale.add(record.trial)
+        trial = record.trial
+        self.records[trial] = record
+        if trial == len(self.rows):
+            self.rows.append(record)
+        else:
+            self.rows[trial] = record
+        self._stale.add(trial)
         self.version += 1
 
     def change(self, trial: TrialId, **changes: Any) -> None:
         """Some fields of a record are these from now on."""
-        self.put(replace(self.records[trial], **changes))
+        self.put(changed(self.records[trial], **changes))
 
-    def enter(self, trial: TrialId, step: int, losses: tuple[Losses, ...]) -> None:
+    def enter(self, trial: TrialId, step: int, points: tuple[Losses, ...]) -> None:
         """A trial's report entered a rung; it takes the next number."""
-        record = self.records[trial]
-        self.change(
-            trial,
-            losses=MappingProxyType({**record.losses, step: losses}),
-            heard=self._next(record, step),
-        )
+        old = self.records[trial]
+        losses = MappingProxyType({**old.losses, step: points})
+        self.put(changed(old, losses=losses, heard=self._next(old, step)))
 
     def fail(self, trial: TrialId, reason: str) -> None:
         """A trial failed; on its way to a rung it takes the next number there."""

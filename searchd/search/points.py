@@ -24,8 +24,8 @@ def merge(
     points: Sequence[Mapping[str, Any]],
 ) -> list[dict[str, Any]]:  # fmt: skip
     """One mapping an operating point, at least one. What was reported wins over what was computed."""
-    base = {**described, **metrics}
-    merged = [{**base, **point} for point in points] or [base]
+    base = {**described, **metrics} if described else {**metrics}
+    merged = [{**base, **point} for point in points] if points else [base]
     if measured is not None and measured.error is None:
         for point in merged:
             for name, costs in zip(LATENCIES, (measured.cumulative_ms, measured.p95_ms), strict=True):
@@ -91,6 +91,8 @@ def broken_bound(objectives: Iterable[Objective], metrics: Mapping[str, float]) 
 
 
 def _number(value: Any) -> float | None:
+    if type(value) is float:
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value)

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, assert_never
 
@@ -122,7 +122,7 @@ class Search:
     @property
     def history(self) -> History:
         """What the searcher sees."""
-        return self._history(())
+        return replace(self._history(()), records=tuple(self._book.rows))
 
     def is_rung(self, trial: TrialId, step: int) -> bool:
         """Whether a report of `trial` at `step` takes part in a decision; others need not be told."""
@@ -157,7 +157,7 @@ class Search:
     def ask(self) -> SearchAnswer:
         """The next job, or Wait (nothing now), or Exhausted (nothing ever, unless extended, deepened or injected)."""
         if self._ready:
-            return self._train(self._ready.popleft(), "measured")
+            return self._train(self._ready.popleft())
         answer = self.scheduler.peek()
         match answer:
             case Start():
@@ -179,29 +179,29 @@ class Search:
             running = any(r.state in ("running", "waiting") for r in self._records.values())
             return Wait() if running else Exhausted()
         signature = self._signature(config)
-        known = signature is None or self._is_measured(signature)
         if signature in self._measuring:
             return Wait()
         self.scheduler.ask()
         self._started += 1
-        book = self._book
-        book.put(Record(
-            trial, config, "waiting", 0, answer.until, answer.bracket, answer.reason, signature, born=book.tally
+        waits = signature is not None and not self._is_measured(signature)
+        self._book.put(Record(
+            trial, config, "waiting" if waits else "running", 0, answer.until, answer.bracket, answer.reason, signature,
+            born=self._book.tally,
         ))  # fmt: skip
         self._digests.add(config.digest)
         if brought is not None:
             self._injected.popleft()
             self._drop_stopped()
-        if known or signature is None:
-            return self._train(trial, answer.reason)
+        if not waits or signature is None:
+            return Job(trial, config, 0, answer.until, bracket=answer.bracket, reason=answer.reason)
         self._measuring[signature] = trial
         reason = "its shape was not measured yet"
         return Job(trial, config, 0, 0, kind="measure", signature=signature, bracket=answer.bracket, reason=reason)
 
-    def _train(self, trial: TrialId, reason: str) -> Job:
+    def _train(self, trial: TrialId) -> Job:
         self._book.change(trial, state="running")
         record = self._records[trial]
-        return Job(trial, record.config, 0, record.until, bracket=record.bracket, reason=record.reason or reason)
+        return Job(trial, record.config, 0, record.until, bracket=record.bracket, reason=record.reason or "measured")
 
     # ------------------------------------------------------------ what happened
     def tell(self, event: Event) -> tuple[Stop, ...]:
@@ -244,8 +244,8 @@ class Search:
         if step in record.losses or not record.step < step <= record.until:
             return ()
         merged = self.merged(trial, step, metrics, points)
-        lacking = sorted({name for point in merged for name in merging.missing(self.study.objectives, point)})
-        if lacking:
+        if any(merging.missing(self.study.objectives, point) for point in merged):
+            lacking = sorted({name for point in merged for name in merging.missing(self.study.objectives, point)})
             seen = ", ".join(sorted(merged[0])) or "nothing"
             reason = f"the report at step {step} has no number for {', '.join(lacking)}; it has {seen}"
             self._end(trial, "failed", reason)
@@ -388,6 +388,6 @@ class Search:
     def _history(self, rejected: tuple[Config, ...]) -> History:
         version, ladders = self._book.version, self.scheduler.ladders()
         return History(
-            self.study.space, tuple(self._records.values()), len(self.study.objectives), ladders,
-            rejected, self._describe, lambda: self._book.table(version, ladders),
+            self.study.space, self._book.rows, len(self.study.objectives), ladders, rejected, self._describe,
+            lambda: self._book.table(version, ladders),
         )  # fmt: skip

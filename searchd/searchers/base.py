@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -30,12 +30,15 @@ def _no_table() -> Table | None:
 class History:
     """What a searcher may know. `records` by trial id; `objectives`: how many; `ladders`: the rungs of each bracket.
 
+    What `suggest` gets is the search's own list, not a copy: it stands while the call lasts (`Search.history` is a
+    copy).
+
     `rejected`: what was suggested for this trial already and refused (it breaks a bound on an exact metric, or is
     there already). `live`: the table that is kept while the search goes on, None once it went on from here.
     """
 
     space: Space
-    records: tuple[Record, ...] = ()
+    records: Sequence[Record] = ()
     objectives: int = 1
     ladders: tuple[tuple[int, ...], ...] = ()
     rejected: tuple[Config, ...] = ()

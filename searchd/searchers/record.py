@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from searchd.schedulers.events import Losses, TrialId
 from spaces.config import Config
@@ -58,3 +58,16 @@ class Record:
         """
         due = self.state == "failed" and self.until > self.step and self.until not in self.losses
         return self.until if due else None
+
+
+_SLOTS = tuple((f.name, getattr(Record, f.name).__get__, getattr(Record, f.name).__set__) for f in fields(Record))
+
+
+def changed(record: Record, **changes: Any) -> Record:
+    """`dataclasses.replace` in half its time: a search changes two records a job. KeyError for an unknown field."""
+    new = object.__new__(Record)
+    for name, get, put in _SLOTS:
+        put(new, changes.pop(name) if name in changes else get(record))
+    if changes:
+        raise KeyError(next(iter(changes)))
+    return new
