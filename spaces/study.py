@@ -23,7 +23,7 @@ from spaces.space import Space
 from spaces.suggest import did_you_mean
 from spaces.task import Task, read_task
 
-SCHEDULERS: tuple[str, ...] = ("fifo", "asha", "stopping", "hyperband", "async-hyperband")
+SCHEDULERS: tuple[str, ...] = ("fifo", "asha", "pasha", "stopping", "hyperband", "async-hyperband")
 SEARCHERS: tuple[str, ...] = ("random", "sobol", "tpe")
 CLASSIFY_METRICS: tuple[str, ...] = (
     "val_error", "val_loss", "train_loss", "latency_ms", "latency_p95_ms", "params", "macs", "bops", "bytes",

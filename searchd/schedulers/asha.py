@@ -36,6 +36,7 @@ from searchd.schedulers.events import (
     Stopped,
     TrialId,
 )
+from searchd.schedulers.orders import Order
 from searchd.schedulers.roster import Roster
 from searchd.schedulers.rungs import Round, bracket_weights, deepened, ladder
 from searchd.schedulers.standings import Standings
@@ -57,6 +58,7 @@ class Asha:
         brackets: int | None = 1,
         promotion: Promotion = "asha",
         layout: Layout = "shared",
+        order: Order = "eps-net",
     ) -> None:
         self._steps = ladder(r, R, eta)
         if brackets is not None and not 1 <= brackets <= len(self._steps):
@@ -70,6 +72,7 @@ class Asha:
         self._brackets = brackets
         self._delayed = promotion == "delayed"
         self._shared = layout == "shared"
+        self._order: Order = order
         self._round = Round(bracket_weights(self._steps, brackets))
         self._rungs: dict[tuple[int, int], Standings] = {}
         self._open_rungs()
@@ -163,7 +166,7 @@ class Asha:
         systems = range(1) if self._shared else range(self._count())
         for system in systems:
             for step in self._steps[system:]:
-                self._rungs.setdefault((system, step), Standings(step))
+                self._rungs.setdefault((system, step), Standings(step, self._order))
         above = dict(zip(self._steps, self._steps[1:], strict=False))
         below_top = [(key, above[key[1]]) for key in self._rungs if key[1] in above]
         self._scan = sorted(below_top, key=lambda entry: (-entry[0][1], entry[0][0]))

@@ -6,20 +6,21 @@ iteration of the table without `max_trials`; with it, iterations repeat until th
 bracket that the limit cuts short promotes by the number it has, and at least one a rung, so that it reaches R.
 A diverged or failed trial never goes up, even if the next rung then holds fewer than its quota.
 
-Deepening is Iterative Deepening Hyperband in its efficient form: every bracket gets one more rung on top and
-more configs below, who was promoted stays promoted, and the free places go to the best of the rest.
+Deepening is Iterative Deepening Hyperband (`deepening`): every bracket gets one more rung on top for each power of
+eta and more configs below, and a new bracket starts at the new R.
 
 A user's config takes the next place in a bracket; when no bracket has one left, it runs straight to R in a
 bracket of its own.
 
-Sources: Li et al. (2018), JMLR, algorithm 1; Brandt, Wever, Bengs, Hüllermeier (2023), e-IDHB.
+Sources: Li et al. (2018), JMLR, algorithm 1; Brandt, Wever, Bengs, Hüllermeier (2023), IDHB.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import assert_never
 
+from searchd.schedulers.deepening import Bracket, Deepening
 from searchd.schedulers.events import (
     Answer,
     Deepened,
@@ -36,31 +37,9 @@ from searchd.schedulers.events import (
     Stopped,
     TrialId,
 )
+from searchd.schedulers.orders import Order
 from searchd.schedulers.roster import Roster
 from searchd.schedulers.rungs import BracketPlan, Rounding, bracket_table, deepened
-from searchd.schedulers.standings import Standings
-
-
-@dataclass(slots=True)
-class _Rung:
-    """`entered`: trials sent towards it; `decided`: those of them that finished, failed or were stopped."""
-
-    standings: Standings
-    entered: int = 0
-    decided: int = 0
-
-
-@dataclass(slots=True)
-class _Bracket:
-    """`index` in the table, -1 for a user's config that runs alone; `size`: trials planned."""
-
-    index: int
-    size: int
-    rungs: list[_Rung] = field(default_factory=list)
-
-    def deepen(self, plan: BracketPlan) -> None:
-        self.size = plan.trials
-        self.rungs += [_Rung(Standings(step)) for step in plan.steps[len(self.rungs) :]]
 
 
 class Hyperband:
@@ -75,8 +54,12 @@ class Hyperband:
         max_trials: int | None = None,
         brackets: int | None = None,
         rounding: Rounding = "paper",
+        deepening: Deepening = "efficient",
+        order: Order = "eps-net",
     ) -> None:
         self._r, self._R, self._eta = r, R, eta
+        self._deepening: Deepening = deepening
+        self._order: Order = order
         self._rounding: Rounding = rounding
         table = bracket_table(r, R, eta, rounding)
         if brackets is not None and not 1 <= brackets <= len(table):
@@ -85,7 +68,7 @@ class Hyperband:
         self._table = table[:brackets]
         self._roster = Roster(max_trials)
         self._next: Answer | None = None  # what `peek` found, while nothing happens
-        self._brackets: list[_Bracket] = []
+        self._brackets: list[Bracket] = []
         self._active: list[int] = []  # brackets that may still answer something
         self._todo = list(range(len(self._table)))  # what this iteration has not opened yet
         self._iterations = 1
@@ -120,13 +103,14 @@ class Hyperband:
             case Start(_, until):
                 number = self._open()
                 self._roster.start(number, until)
-                self._brackets[number].rungs[0].entered += 1
+                self._brackets[number].start(answer.trial)
+                if not self._roster.room:
+                    self._fill()
             case Resume(trial, since, until):
-                rungs = self._brackets[self._roster.seats[trial].bracket].rungs
-                i = next(i for i, rung in enumerate(rungs) if rung.standings.step == since)
-                rungs[i].standings.take(trial)
-                rungs[i + 1].entered += 1
+                bracket = self._bracket(trial)
+                bracket.resume(trial, since)
                 self._roster.resume(trial, until)
+                bracket.place(self._quota(bracket), self._roster.is_running)
         return answer
 
     def tell(self, event: Event) -> tuple[Stop, ...]:
@@ -135,29 +119,23 @@ class Hyperband:
         match event:
             case Reported(trial, step, points):
                 if roster.is_running(trial) and step == roster.seats[trial].until:
-                    self._rung(trial, step).standings.enter(trial, points)
+                    self._bracket(trial).report(trial, step, points)
             case Finished(trial, step):
                 if roster.finish(trial, step):
-                    rung = self._rung(trial, step)
-                    rung.decided += 1
-                    rung.standings.enter(trial, ())  # no report at its rung counts as diverged
-                    rung.standings.offer(trial)
-                    self._settle()
+                    self._bracket(trial).finish(trial, step)
+                    self._settle(trial)
             case Lost():
                 roster.lost += 1
             case Failed(trial) | Stopped(trial):
                 seat = roster.dismiss(trial)
                 if seat:
-                    rung = self._rung(trial, seat.until)
-                    rung.decided += seat.state == "running"
-                    rung.standings.enter(trial, ())
-                    rung.standings.sink(trial)
-                    self._settle()
+                    self._bracket(trial).dismiss(trial, seat)
+                    self._settle(trial)
             case Injected(trial):
                 roster.inject(trial)
             case Extended(limit):
                 roster.limit = limit
-                self._active = list(range(len(self._brackets)))
+                self._wake()
             case Deepened(R):
                 self._deepen(R)
             case _:
@@ -167,47 +145,55 @@ class Hyperband:
     def is_rung(self, trial: TrialId, step: int) -> bool:
         if not 0 <= trial < self._roster.next:
             return False
-        bracket = self._brackets[self._roster.seats[trial].bracket]
-        return any(rung.standings.step == step for rung in bracket.rungs)
+        return any(rung.standings.step == step for rung in self._bracket(trial).rungs)
 
     def ladders(self) -> tuple[tuple[int, ...], ...]:
         return tuple(plan.steps for plan in self._table)
 
     # ------------------------------------------------------------ halving
-    def _quota(self, bracket: _Bracket, i: int) -> int:
+    def _quota(self, bracket: Bracket) -> Callable[[int], int]:
         """How many trials rung i holds: of the planned size, or of what the limit left."""
-        size = bracket.size if self._roster.room else min(bracket.size, bracket.rungs[0].entered)
-        return max(1, size // self._eta**i) if size else 0
+        size = bracket.size if self._roster.room else min(bracket.size, len(bracket.rungs[0].listed))
+        return lambda i: max(1, size // self._eta**i) if size else 0
 
-    def _promotion(self, bracket: _Bracket) -> Resume | None:
-        for i, (rung, above) in enumerate(zip(bracket.rungs, bracket.rungs[1:], strict=False)):
-            if rung.decided < rung.entered or (i == 0 and rung.entered < self._quota(bracket, 0)):
-                return None
-            best = rung.standings.best()
-            if best and above.entered < self._quota(bracket, i + 1):
-                trial, rank = best
-                step, until = rung.standings.step, above.standings.step
-                index = bracket.index % len(self._table)
-                reason = f"promoted: rank {rank + 1} of {len(rung.standings)} at rung {step} of bracket {index}"
-                return Resume(trial, step, until, reason, index)
-        return None
+    def _promotion(self, bracket: Bracket) -> Resume | None:
+        found = bracket.promotion(self._quota(bracket))
+        if found is None:
+            return None
+        trial, rank, i = found
+        standings, until = bracket.rungs[i].standings, bracket.rungs[i + 1].standings.step
+        index = bracket.index % len(self._table)
+        reason = f"promoted: rank {rank + 1} of {len(standings)} at rung {standings.step} of bracket {index}"
+        return Resume(trial, standings.step, until, reason, index)
 
-    def _settle(self) -> None:
-        """Forgets the brackets, from the oldest on, that can answer nothing more."""
-        while self._active and self._is_over(self._brackets[self._active[0]]):
+    def _bracket(self, trial: TrialId) -> Bracket:
+        return self._brackets[self._roster.seats[trial].bracket]
+
+    def _settle(self, trial: TrialId) -> None:
+        """A job or a life ended: lists that need no job are filled, brackets that are over forgotten, oldest first."""
+        bracket = self._bracket(trial)
+        bracket.place(self._quota(bracket), self._roster.is_running)
+        while self._active:
+            first = self._brackets[self._active[0]]
+            if not first.is_over(self._quota(first)):
+                break
             self._active.pop(0)
 
-    def _is_over(self, bracket: _Bracket) -> bool:
-        first = bracket.rungs[0]
-        waits = any(rung.decided < rung.entered for rung in bracket.rungs)
-        return first.entered == bracket.size and not waits and self._promotion(bracket) is None
+    def _wake(self) -> None:
+        """What was over may go on: the limit or R has changed."""
+        self._active = list(range(len(self._brackets)))
+        self._fill()
+
+    def _fill(self) -> None:
+        for bracket in self._brackets:
+            bracket.place(self._quota(bracket), self._roster.is_running)
 
     # ------------------------------------------------------------ places
     def _place(self) -> tuple[int | None, int] | None:
         """Where the next trial goes: bracket number (None: still to be opened) and its index in the table."""
         for number in self._active:
             bracket = self._brackets[number]
-            if bracket.rungs[0].entered < bracket.size:
+            if len(bracket.rungs[0].listed) < bracket.size:
                 return number, bracket.index
         if self._todo:
             return None, self._todo[0]
@@ -219,21 +205,18 @@ class Hyperband:
         if place is not None and place[0] is not None:
             return place[0]
         if place is None:
-            plan, bracket = BracketPlan(0, ((1, self._R),)), _Bracket(-1, 1)
+            plan, bracket = BracketPlan(0, ((1, self._R),)), Bracket(-1, 1, self._deepening, self._order)
         else:
             if not self._todo:
                 self._todo = list(range(len(self._table)))
                 self._iterations += 1
             index = self._todo.pop(0)
-            plan, bracket = self._table[index], _Bracket(index, self._table[index].trials)
-        bracket.deepen(plan)
+            plan = self._table[index]
+            bracket = Bracket(index, plan.trials, self._deepening, self._order)
+        bracket.add_rungs(plan.steps)
         self._brackets.append(bracket)
         self._active.append(len(self._brackets) - 1)
         return len(self._brackets) - 1
-
-    def _rung(self, trial: TrialId, step: int) -> _Rung:
-        bracket = self._brackets[self._roster.seats[trial].bracket]
-        return next(rung for rung in bracket.rungs if rung.standings.step == step)
 
     def _deepen(self, R: int) -> None:
         added = deepened(self._R, R, self._eta)
@@ -243,9 +226,6 @@ class Hyperband:
         self._R = R
         self._table = bracket_table(self._r, R, self._eta, self._rounding)[: self._count]
         for bracket in self._brackets:
-            if bracket.index >= 0:
-                bracket.deepen(self._table[bracket.index])
-            else:
-                bracket.rungs += [_Rung(Standings(step)) for step in added]
+            bracket.deepen(added, 1 if bracket.index < 0 else self._table[bracket.index].trials)
         self._todo += list(range(before, len(self._table))) * self._iterations
-        self._active = list(range(len(self._brackets)))
+        self._wake()

@@ -4,7 +4,8 @@
    those of least violation; what its own points dominate is left out.
 2. Feasible trials first, then by violation. Diverged trials (any NaN or infinity) come last.
 3. One objective sorts. Several rank by non-dominated layers, inside a layer by an ε-net: the farthest from
-   those already chosen is next. For distances, objectives are normalised to [0, 1] over the rung.
+   those already chosen is next. For distances, objectives are normalised to [0, 1] over the rung. Other orders of
+   several objectives are in `orders`; rules 1, 2 and 4 hold for all.
 4. Ties go to the lower trial id.
 
 Sources: Schmucker, Donini, Zafar, Salinas, Archambeau (2021), multi-objective ASHA, ε-net strategy. Order
@@ -13,17 +14,21 @@ Sources: Schmucker, Donini, Zafar, Salinas, Archambeau (2021), multi-objective A
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isfinite
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from searchd.schedulers.events import Losses, TrialId
-from searchd.schedulers.front import non_dominated
+from searchd.schedulers.front import layers, non_dominated
+from searchd.schedulers.orders import INSIDE, Order, epsilon_net, mean_ranks
 
 FEASIBLE, VIOLATING, DIVERGED, OUT = 0, 1, 2, 3
 """The four classes of an entry, best first. `OUT`: failed or stopped, never promoted."""
+
+Inside = Callable[[NDArray[np.float64]], Iterator[int]]
+"""Row numbers of one layer [n, m], the best first."""
 
 Standing = tuple[int, float, tuple[tuple[float, ...], ...]]
 """Class, violation, and the points that speak for a trial (none when diverged)."""
@@ -55,7 +60,7 @@ def standing(points: Sequence[Losses]) -> Standing:
     return (kind, least, tuple(best))
 
 
-def ranking(entries: Mapping[TrialId, Standing]) -> Iterator[TrialId]:
+def ranking(entries: Mapping[TrialId, Standing], order: Order = "eps-net") -> Iterator[TrialId]:
     """Trials of a rung, the best first; lazily, so that the head costs one layer and not all of them."""
     groups: dict[tuple[int, float], list[TrialId]] = {}
     for trial in sorted(entries):
@@ -66,25 +71,10 @@ def ranking(entries: Mapping[TrialId, Standing]) -> Iterator[TrialId]:
         members = groups[key]
         if key[0] >= DIVERGED or len(members) == 1:
             yield from members
+        elif order == "scalarisation":
+            yield from _by_weights(members, entries, *scale)
         else:
-            yield from _by_layers(members, entries, *scale)
-
-
-def epsilon_net(points: ArrayLike) -> Iterator[int]:
-    """Row numbers of `points` [n, m] in ε-net order: the least in the first objective, then the farthest each time.
-
-    Euclidean distances as they are: normalise first. Ties go to the lower row.
-    """
-    rows = np.asarray(points, dtype=np.float64)
-    if not len(rows):
-        return
-    chosen = int(np.lexsort(rows.T[::-1])[0])
-    gap = np.full(len(rows), np.inf)
-    for _ in range(len(rows)):
-        yield chosen
-        gap = np.minimum(gap, ((rows - rows[chosen]) ** 2).sum(axis=1))
-        gap[chosen] = -1.0
-        chosen = int(np.argmax(gap))
+            yield from _by_layers(members, entries, *scale, INSIDE[order])
 
 
 def best_points(entries: Mapping[TrialId, Sequence[Losses]]) -> dict[TrialId, Losses | None]:
@@ -101,19 +91,39 @@ def best_points(entries: Mapping[TrialId, Sequence[Losses]]) -> dict[TrialId, Lo
     return {trial: found[trial] for trial in entries}
 
 
-def _by_layers(
+def _by_weights(
     members: list[TrialId], entries: Mapping[TrialId, Standing], low: NDArray[np.float64], span: NDArray[np.float64]
 ) -> Iterator[TrialId]:
+    """By the mean rank over the fixed weights; equals by layers (rounding must not put a dominated one first)."""
+    raw = np.array([p for t in members for p in entries[t][2]])
+    owners = np.array([i for i, t in enumerate(members) for _ in entries[t][2]])
+    found = mean_ranks((raw / 2 - low) / span, owners, len(members))
+    for rank in np.unique(found):
+        equals = np.flatnonzero(found == rank)
+        if len(equals) > 1:
+            rows = np.flatnonzero(np.isin(owners, equals))
+            first: dict[int, None] = {}
+            for layer in layers(raw[rows]):
+                first.update(dict.fromkeys(sorted(owners[rows[layer]].tolist())))
+            equals = np.array(list(first))
+        yield from (members[i] for i in equals.tolist())
+
+
+def _by_layers(
+    members: list[TrialId], entries: Mapping[TrialId, Standing], low: NDArray[np.float64], span: NDArray[np.float64],
+    inside: Inside = epsilon_net,
+) -> Iterator[TrialId]:  # fmt: skip
     seen: set[TrialId] = set()
-    for trial, _ in _points_by_layers(members, entries, low, span):
+    for trial, _ in _points_by_layers(members, entries, low, span, inside):
         if trial not in seen:
             seen.add(trial)
             yield trial
 
 
 def _points_by_layers(
-    members: list[TrialId], entries: Mapping[TrialId, Standing], low: NDArray[np.float64], span: NDArray[np.float64]
-) -> Iterator[tuple[TrialId, tuple[float, ...]]]:
+    members: list[TrialId], entries: Mapping[TrialId, Standing], low: NDArray[np.float64], span: NDArray[np.float64],
+    inside: Inside = epsilon_net,
+) -> Iterator[tuple[TrialId, tuple[float, ...]]]:  # fmt: skip
     owners = np.array([t for t in members for _ in entries[t][2]])
     values = [p for t in members for p in entries[t][2]]
     raw = np.array(values)
@@ -122,7 +132,7 @@ def _points_by_layers(
     while len(left):
         front = non_dominated(raw[left])
         layer = left[front]
-        for i in epsilon_net(rows[layer]):
+        for i in inside(rows[layer]):
             yield int(owners[layer[i]]), values[layer[i]]
         left = left[~front]
 

@@ -11,17 +11,22 @@ from collections.abc import Iterator, Sequence
 
 from searchd.schedulers.events import Losses, TrialId
 from searchd.schedulers.order import DIVERGED, OUT, Standing, ranking, standing
+from searchd.schedulers.orders import Order
 
 Key = tuple[int, float, float, TrialId]
 
 
 class Standings:
-    """The entries of the rung at `step`. A trial enters once, may be offered for promotion, and is taken once."""
+    """The entries of the rung at `step`. A trial enters once, may be offered for promotion, and is taken once.
 
-    __slots__ = ("_entries", "_keys", "_offered", "_order", "_rank", "_several", "step", "taken")
+    `order`: what ranks several objectives.
+    """
 
-    def __init__(self, step: int) -> None:
+    __slots__ = ("_by", "_entries", "_keys", "_offered", "_order", "_rank", "_several", "step", "taken")
+
+    def __init__(self, step: int, order: Order = "eps-net") -> None:
         self.step = step
+        self._by: Order = order
         self.taken: set[TrialId] = set()
         self._entries: dict[TrialId, Standing] = {}
         self._offered: set[TrialId] = set()
@@ -62,6 +67,12 @@ class Standings:
         """The trial leaves for the next rung."""
         self._withdraw(trial)
         self.taken.add(trial)
+
+    def reopen(self) -> None:
+        """Promotions out of this rung are decided anew: nobody is taken, nobody offered."""
+        self.taken.clear()
+        self._offered.clear()
+        self._order.clear()
 
     def sink(self, trial: TrialId) -> None:
         """The trial failed or was stopped: it ranks last here, unless it had left upwards before."""
@@ -126,7 +137,7 @@ class Standings:
     def _read(self) -> Iterator[TrialId]:
         """The ranking from where the last reader left off; what is read is remembered until the rung changes."""
         known = len(self._rank)
-        for rank, trial in enumerate(ranking(self._entries)):
+        for rank, trial in enumerate(ranking(self._entries, self._by)):
             if rank >= known:
                 self._rank[trial] = rank
                 yield trial

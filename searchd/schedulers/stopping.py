@@ -31,6 +31,7 @@ from searchd.schedulers.events import (
     Stopped,
     TrialId,
 )
+from searchd.schedulers.orders import Order
 from searchd.schedulers.roster import Roster
 from searchd.schedulers.rungs import deepened, ladder
 from searchd.schedulers.standings import Standings
@@ -41,12 +42,22 @@ Rule = Literal["floor", "quantile"]
 class Stopping:
     """One ladder. After a deepening a trial that finished at the old R goes on when it passes the rule there."""
 
-    def __init__(self, r: int, R: int, eta: int = 3, *, max_trials: int | None = None, rule: Rule = "floor") -> None:
+    def __init__(
+        self,
+        r: int,
+        R: int,
+        eta: int = 3,
+        *,
+        max_trials: int | None = None,
+        rule: Rule = "floor",
+        order: Order = "eps-net",
+    ) -> None:
         self._steps = ladder(r, R, eta)
         self._eta = eta
         self._rule: Rule = rule
+        self._order: Order = order
         self._roster = Roster(max_trials)
-        self._rungs = {step: Standings(step) for step in self._steps}
+        self._rungs = {step: Standings(step, self._order) for step in self._steps}
         self._deepened: list[int] = []  # old tops, where finished trials may wait
 
     def peek(self) -> Answer:
@@ -103,7 +114,7 @@ class Stopping:
                 added = deepened(self._steps[-1], R, self._eta)
                 self._deepened += [self._steps[-1], *added[:-1]] if added else []
                 self._steps += added
-                self._rungs.update((step, Standings(step)) for step in added)
+                self._rungs.update((step, Standings(step, self._order)) for step in added)
             case _:
                 assert_never(event)
         return ()

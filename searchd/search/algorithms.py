@@ -11,6 +11,8 @@ from searchd.schedulers.asha import Asha
 from searchd.schedulers.events import Scheduler
 from searchd.schedulers.fifo import Fifo
 from searchd.schedulers.hyperband import Hyperband
+from searchd.schedulers.orders import ORDERS
+from searchd.schedulers.pasha import Pasha
 from searchd.schedulers.stopping import Stopping
 from searchd.searchers.base import Searcher
 from searchd.searchers.optuna import TpeSearcher
@@ -47,6 +49,10 @@ def _asha(spec: SearchSpec, limit: int | None, options: Mapping[str, Any]) -> Sc
     return Asha(spec.r, spec.R, spec.eta, max_trials=limit, **options)
 
 
+def _pasha(spec: SearchSpec, limit: int | None, options: Mapping[str, Any]) -> Scheduler:
+    return Pasha(spec.r, spec.R, spec.eta, max_trials=limit, **options)
+
+
 def _stopping(spec: SearchSpec, limit: int | None, options: Mapping[str, Any]) -> Scheduler:
     return Stopping(spec.r, spec.R, spec.eta, max_trials=limit, **options)
 
@@ -59,13 +65,18 @@ def _async_hyperband(spec: SearchSpec, limit: int | None, options: Mapping[str, 
     return Asha(spec.r, spec.R, spec.eta, max_trials=limit, brackets=spec.brackets, **options)
 
 
-_PROMOTION: Mapping[str, Allowed] = {"promotion": ("asha", "delayed")}
+_ORDER: Mapping[str, Allowed] = {"order": ORDERS}
+_PROMOTION: Mapping[str, Allowed] = {"promotion": ("asha", "delayed"), **_ORDER}
+_HYPERBAND: Mapping[str, Allowed] = {
+    "rounding": ("paper", "bohb"), "deepening": ("efficient", "preserving", "discarding"), **_ORDER,
+}  # fmt: skip
 
 SCHEDULERS: Mapping[str, _SchedulerRow] = {
     "fifo": _SchedulerRow(_fifo),
     "asha": _SchedulerRow(_asha, _PROMOTION),
-    "stopping": _SchedulerRow(_stopping, {"rule": ("floor", "quantile")}),
-    "hyperband": _SchedulerRow(_hyperband, {"rounding": ("paper", "bohb")}, brackets=True),
+    "pasha": _SchedulerRow(_pasha, {"ranking": ("soft", "exact"), **_ORDER}),
+    "stopping": _SchedulerRow(_stopping, {"rule": ("floor", "quantile"), **_ORDER}),
+    "hyperband": _SchedulerRow(_hyperband, _HYPERBAND, brackets=True),
     "async-hyperband": _SchedulerRow(_async_hyperband, {**_PROMOTION, "layout": ("shared", "bracket")}, brackets=True),
 }
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from searchd.schedulers.events import Losses
 from searchd.schedulers.front import hypervolume, layers, non_dominated
 from searchd.schedulers.order import best_points, finite, ranking, standing
+from searchd.schedulers.orders import ORDERS, Order
 from searchd.schedulers.standings import Standings
 
 calm = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
@@ -77,12 +78,13 @@ def test_hypervolume_grows(points: list[tuple[float, ...]], extra: tuple[float, 
         assert after == pytest.approx(before)
 
 
+@pytest.mark.parametrize("by", ORDERS)
 @calm
 @given(any_rung)
-def test_the_order_of_a_rung(rung: list[tuple[Losses, ...]]) -> None:
+def test_the_order_of_a_rung(by: Order, rung: list[tuple[Losses, ...]]) -> None:
     """All trials once; feasible before violating before diverged; less violation first; no one before its better."""
     entries = {trial: standing(points) for trial, points in enumerate(rung)}
-    order = list(ranking(entries))
+    order = list(ranking(entries, by))
     assert sorted(order) == list(range(len(rung)))
     keys = [entries[t][:2] for t in order]
     assert keys == sorted(keys)
@@ -98,33 +100,36 @@ def test_the_order_of_a_rung(rung: list[tuple[Losses, ...]]) -> None:
             assert not beaten or place[a] < place[b], "who is dominated in all its points comes later"
 
 
+@pytest.mark.parametrize("by", ORDERS)
 @calm
 @given(rungs(1))
-def test_one_objective_sorts(rung: list[tuple[Losses, ...]]) -> None:
+def test_one_objective_sorts(by: Order, rung: list[tuple[Losses, ...]]) -> None:
     """With one objective the order is by (class, violation, best loss, id)."""
     entries = {trial: standing(points) for trial, points in enumerate(rung)}
     expected = sorted(entries, key=lambda t: (*entries[t][:2], entries[t][2], t))
-    assert list(ranking(entries)) == expected
+    assert list(ranking(entries, by)) == expected
 
 
+@pytest.mark.parametrize("by", ORDERS)
 @calm
 @given(any_rung, st.sampled_from([2.0**-20, 0.5, 2.0, 2.0**20]))
-def test_scales_do_not_matter(rung: list[tuple[Losses, ...]], scale: float) -> None:
+def test_scales_do_not_matter(by: Order, rung: list[tuple[Losses, ...]], scale: float) -> None:
     """Scaling one objective by a power of two (exact in floats) changes no order: distances are normalised."""
     assume(not any(0 < abs(v) < 1e-300 for points in rung for p in points for v in p.values))
     scaled = [tuple(Losses((p.values[0] * scale, *p.values[1:]), p.violation) for p in points) for points in rung]
     a, b = ({t: standing(points) for t, points in enumerate(r)} for r in (rung, scaled))
-    assert list(ranking(a)) == list(ranking(b))
+    assert list(ranking(a, by)) == list(ranking(b, by))
 
 
+@pytest.mark.parametrize("by", ORDERS)
 @calm
 @given(any_rung, st.randoms(use_true_random=False))
-def test_standings_agree_with_the_ranking(rung: list[tuple[Losses, ...]], random: object) -> None:
+def test_standings_agree_with_the_ranking(by: Order, rung: list[tuple[Losses, ...]], random: object) -> None:
     """Whatever is asked in between: ranks are those of the whole ranking, `best` is the best of those offered."""
     from random import Random
 
     assert isinstance(random, Random)
-    standings = Standings(1)
+    standings = Standings(1, by)
     offered: set[int] = set()
     out: set[int] = set()
     for trial, points in enumerate(rung):
@@ -143,7 +148,7 @@ def test_standings_agree_with_the_ranking(rung: list[tuple[Losses, ...]], random
                 standings.sink(gone)
                 out.add(gone)
         entries = {t: (3, 0.0, ()) if t in out else standing(p) for t, p in enumerate(rung[: trial + 1])}
-        place = {t: i for i, t in enumerate(ranking(entries))}
+        place = {t: i for i, t in enumerate(ranking(entries, by))}
         best = standings.best()
         assert best == (min(((t, place[t]) for t in offered), key=lambda e: e[1]) if offered else None)
         asked = random.choice(sorted(place))

@@ -29,6 +29,7 @@ from searchd.schedulers.events import (
 )
 from searchd.schedulers.fifo import Fifo
 from searchd.schedulers.hyperband import Hyperband
+from searchd.schedulers.pasha import Pasha
 from searchd.schedulers.stopping import Stopping
 
 Make = Callable[[int, int, int, int | None], Scheduler]
@@ -43,6 +44,12 @@ SCHEDULERS: dict[str, Make] = {
     "stopping": lambda r, R, eta, n: Stopping(r, R, eta, max_trials=n),
     "stopping-quantile": lambda r, R, eta, n: Stopping(r, R, eta, max_trials=n, rule="quantile"),
     "hyperband": lambda r, R, eta, n: Hyperband(r, R, eta, max_trials=n),
+    "hyperband-discarding": lambda r, R, eta, n: Hyperband(r, R, eta, max_trials=n, deepening="discarding"),
+    "hyperband-preserving": lambda r, R, eta, n: Hyperband(r, R, eta, max_trials=n, deepening="preserving"),
+    "pasha": lambda r, R, eta, n: Pasha(r, R, eta, max_trials=n),
+    "asha-hypervolume": lambda r, R, eta, n: Asha(r, R, eta, max_trials=n, order="hypervolume"),
+    "stopping-scalarisation": lambda r, R, eta, n: Stopping(r, R, eta, max_trials=n, order="scalarisation"),
+    "hyperband-crowding": lambda r, R, eta, n: Hyperband(r, R, eta, max_trials=n, order="crowding"),
     "hyperband-bohb": lambda r, R, eta, n: Hyperband(r, R, eta, max_trials=n, rounding="bohb"),
 }
 
