@@ -24,7 +24,10 @@ from spaces.suggest import did_you_mean
 from spaces.task import Task, read_task
 
 SCHEDULERS: tuple[str, ...] = ("fifo", "asha", "pasha", "stopping", "hyperband", "async-hyperband")
-SEARCHERS: tuple[str, ...] = ("random", "sobol", "tpe")
+SEARCHERS: tuple[str, ...] = (
+    "random", "sobol", "tpe",
+    "evolution", "mo-evolution", "mcts",
+)  # fmt: skip
 CLASSIFY_METRICS: tuple[str, ...] = (
     "val_error", "val_loss", "train_loss", "latency_ms", "latency_p95_ms", "params", "macs", "bops", "bytes",
 )  # fmt: skip

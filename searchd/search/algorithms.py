@@ -15,6 +15,8 @@ from searchd.schedulers.orders import ORDERS
 from searchd.schedulers.pasha import Pasha
 from searchd.schedulers.stopping import Stopping
 from searchd.searchers.base import Searcher
+from searchd.searchers.evolution import EvolutionSearcher, MoEvolutionSearcher
+from searchd.searchers.mcts import MctsSearcher
 from searchd.searchers.optuna import TpeSearcher
 from searchd.searchers.random import RandomSearcher
 from searchd.searchers.sobol import SobolSearcher
@@ -22,8 +24,8 @@ from spaces.study import SearchSpec
 from spaces.suggest import did_you_mean
 
 T = TypeVar("T")
-Allowed = tuple[str, ...] | int
-"""What an option may be: one of these words, or a whole number from this one up."""
+Allowed = tuple[str, ...] | int | float
+"""What an option may be: one of these words, a whole number from this one up, or (a float) any number from it up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,11 @@ SEARCHERS: Mapping[str, _SearcherRow] = {
     "random": _SearcherRow(lambda _, __: RandomSearcher()),
     "sobol": _SearcherRow(lambda seed, _: SobolSearcher(seed)),
     "tpe": _SearcherRow(lambda _, options: TpeSearcher(**options), {"startup": 1, "candidates": 1}),
+    "evolution": _SearcherRow(
+        lambda _, options: EvolutionSearcher(**options), {"population": 2, "tournament": 1, "startup": 1}
+    ),
+    "mo-evolution": _SearcherRow(lambda _, options: MoEvolutionSearcher(**options), {"population": 2, "startup": 1}),
+    "mcts": _SearcherRow(lambda _, options: MctsSearcher(**options), {"c": 0.0, "resolution": 1, "startup": 1}),
 }
 
 
@@ -124,6 +131,9 @@ def _options(spec: SearchSpec, allowed: Mapping[str, Allowed]) -> dict[str, Any]
         if isinstance(rule, int):
             if isinstance(value, bool) or not isinstance(value, int) or value < rule:
                 raise SearchdError(f"search.options.{name} needs a whole number from {rule} up, but is {value!r}")
+        elif isinstance(rule, float):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not rule <= value < float("inf"):
+                raise SearchdError(f"search.options.{name} needs a number from {rule:g} up, but is {value!r}")
         elif value not in rule:
             raise SearchdError(f"search.options.{name} = {value!r}: {did_you_mean(str(value), rule)}")
     return chosen
