@@ -3,6 +3,8 @@ environments that hold them.
 
 A peer is told NaN as the problem's worst loss: most of them take none.
 """
+# ruff: noqa: ARG002, ARG005
+# mypy: disable-error-code="import-not-found, no-untyped-call, misc"
 
 from __future__ import annotations
 
@@ -72,11 +74,15 @@ class Optuna:
         self.prunes = pruner != "none"
         # the Hyperband pruner draws a trial's bracket from the study's name
         self.study = optuna.create_study(
-            study_name=f"{problem.name}-{seed}", directions=["minimize"] * problem.objectives, sampler=samplers[sampler](), pruner=pruners[pruner]()
+            study_name=f"{problem.name}-{seed}",
+            directions=["minimize"] * problem.objectives,
+            sampler=samplers[sampler](),
+            pruner=pruners[pruner](),
         )
 
     def ask(self) -> Asked:
-        trial, values = self.study.ask(), {}
+        trial = self.study.ask()
+        values: dict[str, Any] = {}
         for p in self.problem.space:
             if p.when is not None and values.get(p.when[0]) != p.when[1]:
                 continue
@@ -120,7 +126,7 @@ class SyneTune:
 
         self.problem, self.trial, self.now, self.count = problem, Trial, datetime.datetime.now(), 0
         random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
+        np.random.seed(seed)
         space = {}
         for p in problem.space:
             if p.kind == "choice":
@@ -196,7 +202,8 @@ class Smac:
         from smac import HyperparameterOptimizationFacade, MultiFidelityFacade, Scenario
         from smac.runhistory.dataclasses import TrialValue
 
-        self.problem, self.value, self.at = problem, TrialValue, {}
+        self.problem, self.value = problem, TrialValue
+        self.at: dict[Any, int] = {}
         self.multi = kind == "mf"
         facade: Any = MultiFidelityFacade if self.multi else HyperparameterOptimizationFacade
         budgets = {"min_budget": 1, "max_budget": problem.steps} if self.multi else {}
@@ -230,7 +237,8 @@ class Dehb:
         from loguru import logger
 
         logger.remove()
-        self.problem, self.at = problem, {}
+        self.problem = problem
+        self.at: dict[Any, int] = {}
         self.dehb = DEHB(
             f=lambda *a, **k: None, cs=config_space(problem, seed, conditions=False), min_fidelity=1,
             max_fidelity=problem.steps, eta=3, n_workers=1, seed=seed, output_path=tempfile.mkdtemp(), save_freq="end",

@@ -108,10 +108,7 @@ def _best(problem: Problem) -> float:
         for param in problem.space:
             if rng.random() < 0.5:
                 place = param.unit(parent[param.name]) + rng.normal() * 10 ** rng.uniform(-3, -0.7)
-                place = min(max(place, 0.0), 1.0)
-                value = param.low * (param.high / param.low) ** place if param.log else param.low + place * (
-                    param.high - param.low)
-                child[param.name] = round(value) if param.kind == "int" else value
+                child[param.name] = param.at(min(max(place, 0.0), 1.0))
         found.append((answer(problem, problem.curve(child)), child))
     return min(found, key=lambda pair: pair[0])[0]
 

@@ -35,6 +35,11 @@ class Param:
             return float(np.log(value / self.low) / np.log(self.high / self.low))
         return float((value - self.low) / (self.high - self.low))
 
+    def at(self, place: float) -> Any:
+        """The number at a place in [0, 1]."""
+        value = self.low * (self.high / self.low) ** place if self.log else self.low + place * (self.high - self.low)
+        return round(value) if self.kind == "int" else value
+
     def sample(self, rng: Generator) -> Any:
         """Uniform in the range, or in its logarithm; whole numbers by rounding, as the peers' protocol has it."""
         if self.kind == "choice":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class Hartmann:
     P = 1e-4 * np.array([[1312, 1696, 5569, 124, 8283, 5886], [2329, 4135, 8307, 3736, 1004, 9991],
                          [2348, 1451, 3522, 2883, 3047, 6650], [4047, 8828, 8732, 5743, 1091, 381]])  # fmt: skip
     ALPHA = np.array([1.0, 1.2, 3.0, 3.2])
-    KINDS = {"good": (0.5, 0.1), "mid": (1.5, 1.0), "bad": (2.5, 2.0)}
+    KINDS: ClassVar = {"good": (0.5, 0.1), "mid": (1.5, 1.0), "bad": (2.5, 2.0)}
     """Bias and noise of the low fidelities."""
 
     incumbent: Literal["any", "full"] = "full"
@@ -30,7 +30,7 @@ class Hartmann:
     steps = 100
     worst = 10.0
     full_runs = 25.0
-    space = tuple(Param(f"x{i}", "float") for i in range(6))
+    space: tuple[Param, ...] = tuple(Param(f"x{i}", "float") for i in range(6))
 
     def __init__(self, kind: str) -> None:
         self.bias, self.noise = self.KINDS[kind]
@@ -65,7 +65,7 @@ class NoisyValley:
     steps = 81
     worst = 1.5
     full_runs = 25.0
-    space = (
+    space: tuple[Param, ...] = (
         Param("rate", "float", 1e-5, 1.0, log=True),
         Param("momentum", "float", 0.5, 0.99),
         Param("decay", "float", 1e-6, 1e-1, log=True),
@@ -99,8 +99,8 @@ class Conditional:
     gets far. The optimum is FLOORS["net.adam"] at BEST, by construction.
     """
 
-    FLOORS = {"linear": 0.30, "trees": 0.10, "net.sgd": 0.07, "net.adam": 0.03}
-    BEST = {
+    FLOORS: ClassVar = {"linear": 0.30, "trees": 0.10, "net.sgd": 0.07, "net.adam": 0.03}
+    BEST: ClassVar = {
         "model.linear.l2": 0.4,
         "model.trees.rounds": 0.7, "model.trees.depth": 0.4, "model.trees.rate": 0.55, "model.trees.rows": 0.8,
         "model.net.width": 0.75, "model.net.depth": 0.5, "model.net.dropout": 0.2,
@@ -108,7 +108,7 @@ class Conditional:
         "model.net.optimizer.adam.lr": 0.45, "model.net.optimizer.adam.beta2": 0.65,
         "model.net.optimizer.adam.decay": 0.3,
     }  # fmt: skip
-    STEEP = {"linear": 1.0, "trees": 1.2, "net.sgd": 2.0, "net.adam": 2.5}
+    STEEP: ClassVar = {"linear": 1.0, "trees": 1.2, "net.sgd": 2.0, "net.adam": 2.5}
 
     name = "conditional"
     incumbent: Literal["any", "full"] = "full"
@@ -116,7 +116,7 @@ class Conditional:
     steps = 27
     worst = 1.5
     full_runs = 25.0
-    space = (
+    space: tuple[Param, ...] = (
         Param("model", "choice", options=("linear", "trees", "net")),
         Param("model.linear.l2", "float", 1e-6, 1.0, log=True, when=("model", "linear")),
         Param("model.trees.rounds", "float", 10, 1000, log=True, when=("model", "trees")),

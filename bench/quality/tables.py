@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class LcBench:
     steps = 52
     worst = 100.0
     full_runs = 25.0
-    space = (
+    space: tuple[Param, ...] = (
         Param("batch_size", "int", 16, 512, log=True),
         Param("learning_rate", "float", 1e-4, 1e-1, log=True),
         Param("momentum", "float", 0.1, 0.99),
@@ -94,7 +94,7 @@ class TaskSet:
     blow up end; NaN stays. Source: Metz, Maheswaranathan, Sun, Freeman, Poole, Sohl-Dickstein (2020), arXiv.
     """
 
-    TASKS = {
+    TASKS: ClassVar = {
         "lstm-avg": "patch128_LSTM128_avg_bs64", "lstm-embed": "patch128_LSTM128_embed128_bs64",
         "gru": "patch32_GRU64_avg_bs128", "irnn": "patch32_IRNN64_relu_last_bs128",
         "lstm": "patch32_LSTM128_bs128", "vrnn": "patch32_VRNN64_relu_avg_bs128",
@@ -103,7 +103,7 @@ class TaskSet:
     objectives = 1
     steps = 51
     full_runs = 25.0
-    space = (
+    space: tuple[Param, ...] = (
         Param("learning_rate", "float", 1e-8, 10.0, log=True),
         Param("one_minus_beta1", "float", 1e-4, 1.0, log=True),
         Param("one_minus_beta2", "float", 1e-6, 1.0, log=True),
@@ -149,7 +149,7 @@ class Nas201:
     steps = 1
     worst = 1.0
     full_runs = 50.0
-    space = tuple(Param(f"op{i}", "choice", options=OPERATIONS) for i in range(6))
+    space: tuple[Param, ...] = tuple(Param(f"op{i}", "choice", options=OPERATIONS) for i in range(6))
 
     def __init__(self, spec: str) -> None:
         dataset, device = spec.split("/")

@@ -1,0 +1,180 @@
+"""From runs to tables: results/runs.csv (a row a run), table.csv (a row a problem and method), ranks.csv.
+
+    python -m bench.quality.summarise out/quality.jsonl …
+
+Average ranks are over problems, by the median regret; two methods whose ranks differ by less than the critical
+difference are not told apart. Source: Demšar (2006), JMLR: Friedman's test, Nemenyi's difference.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import friedmanchisquare, rankdata, studentized_range
+
+from bench.quality.problems import DEVICES, OTHERS, PUBLIC, known
+from bench.quality.run import rows
+from bench.quality.score import GRID, anytime, regret, speed_up
+
+RESULTS = Path(__file__).with_name("results")
+EVERY = 2
+"""runs.csv keeps every second point of the anytime curve."""
+SETS = {"public": PUBLIC, "others": OTHERS, "all": (*PUBLIC, *OTHERS)}
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A run: `curve` [GRID / EVERY], regret over time, or 1 - HV / HV* with two objectives."""
+
+    problem: str
+    method: str
+    seed: int
+    curve: tuple[float, ...]
+    speed_up: float
+    cpu_s: float
+    trials: int
+    full: int
+    cut: bool
+
+    def at(self, share: float) -> float:
+        """The regret when that share of the budget was spent."""
+        return self.curve[round(share * len(self.curve)) - 1]
+
+
+def score(found: Iterable[Mapping[str, Any]]) -> list[Scored]:
+    """Runs of one number of workers, scored, the last of equal ones; speed-ups are over the last median of `random`."""
+    once = {(r["problem"], r["method"], r["seed"]): r for r in found}
+    runs = [once[key] for key in sorted(once)]
+    targets: dict[str, float] = {}
+    for problem in {r["problem"] for r in runs}:
+        ends = [r["path"][-1][1] for r in runs if (r["problem"], r["method"]) == (problem, "random") and r["path"]]
+        if ends:
+            targets[problem] = float(np.median(ends))
+    return [_scored(r, targets.get(r["problem"])) for r in runs]
+
+
+def _scored(run: Mapping[str, Any], target: float | None) -> Scored:
+    facts, two = known(run["problem"]), run["problem"].startswith("nb201")
+    path = [(float(at), float(value)) for at, value in run["path"]]
+    values = anytime(path, run["budget"], 0.0 if two else float("inf"))[EVERY - 1 :: EVERY]
+    sign = -1.0 if two else 1.0
+    speed = float("nan") if target is None else speed_up([(t, sign * v) for t, v in path], sign * target, run["budget"])
+    return Scored(
+        run["problem"], run["method"], run["seed"],
+        tuple(1.0 if v == float("inf") else regret(v, facts.best, facts.typical) for v in values),
+        speed, run["cpu"], run["trials"], run["full"], run["cut"],
+    )  # fmt: skip
+
+
+def critical_difference(methods: int, problems: int) -> float:
+    """Nemenyi's, at 5 %: q / √2 · √(k (k + 1) / (6 N))."""
+    q = float(studentized_range.ppf(0.95, methods, 1e6)) / np.sqrt(2)
+    return float(q * np.sqrt(methods * (methods + 1) / (6 * problems)))
+
+
+def ranks(medians: np.ndarray) -> tuple[np.ndarray, float]:
+    """Average rank of each method (1 is best) from median regrets [problems, methods], ties shared; Friedman's p."""
+    by_problem = np.array([rankdata(row) for row in medians])
+    same = medians.shape[1] < 3 or len(medians) < 2
+    p = float("nan") if same else float(friedmanchisquare(*medians.T).pvalue)
+    return by_problem.mean(axis=0), p
+
+
+def table(scored: Sequence[Scored]) -> list[dict[str, Any]]:
+    """A row a problem and method: median regret with quartiles at 25, 50 and 100 % of the budget, and what it cost."""
+    lines = []
+    for problem, method in sorted({(s.problem, s.method) for s in scored}):
+        runs = [s for s in scored if (s.problem, s.method) == (problem, method)]
+        line: dict[str, Any] = {"problem": problem, "method": method, "runs": len(runs)}
+        for share in (0.25, 0.5, 1.0):
+            quartiles = np.percentile([s.at(share) for s in runs], (50, 25, 75))
+            for name, value in zip(("", "_q1", "_q3"), quartiles, strict=True):
+                line[f"regret_{share * 100:.0f}{name}"] = f"{value:.4f}"
+        line["speed_up"] = f"{np.median([s.speed_up for s in runs]):.2f}"
+        line["hits"] = sum(s.speed_up >= 1 for s in runs)
+        line["cpu_s"] = f"{np.median([s.cpu_s for s in runs]):.3f}"
+        line["cpu_s_most"] = f"{max(s.cpu_s for s in runs):.3f}"
+        line["trials"] = round(np.median([s.trials for s in runs]))
+        line["full"] = round(np.median([s.full for s in runs]))
+        line["cut"] = sum(s.cut for s in runs)
+        lines.append(line)
+    return sorted(lines, key=lambda x: (x["problem"], float(x["regret_100"])))
+
+
+def rank_table(scored: Sequence[Scored]) -> list[dict[str, Any]]:
+    """Average ranks on each set of problems, of the methods that ran on all of its problems that were run."""
+    lines: list[dict[str, Any]] = []
+    have = {(s.problem, s.method) for s in scored}
+    for name, members in {**SETS, "devices": DEVICES}.items():
+        problems = [p for p in members if (p, "random") in have]
+        methods = sorted({m for _, m in have if problems and all((p, m) in have for p in problems)})
+        if len(methods) < 2:
+            continue
+        for share in (0.25, 0.5, 1.0):
+            medians = np.array([[_median(scored, p, m, share) for m in methods] for p in problems])
+            averages, p_value = ranks(medians)
+            for method, average in sorted(zip(methods, averages, strict=True), key=lambda pair: pair[1]):
+                lines.append({
+                    "set": name, "at": f"{share * 100:.0f}", "method": method, "rank": f"{average:.2f}",
+                    "problems": len(problems), "methods": len(methods), "friedman_p": f"{p_value:.2g}",
+                    "critical_difference": f"{critical_difference(len(methods), len(problems)):.2f}",
+                })  # fmt: skip
+    return lines
+
+
+def _median(scored: Sequence[Scored], problem: str, method: str, share: float) -> float:
+    return float(np.median([s.at(share) for s in scored if (s.problem, s.method) == (problem, method)]))
+
+
+def write(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+    """A CSV file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        out = csv.DictWriter(file, lines[0].keys(), lineterminator="\n")
+        out.writeheader()
+        out.writerows(lines)
+
+
+def as_row(scored: Scored) -> dict[str, Any]:
+    """A line of runs.csv."""
+    head = {
+        "problem": scored.problem, "method": scored.method, "seed": scored.seed, "cpu_s": f"{scored.cpu_s:.3f}",
+        "trials": scored.trials, "full": scored.full, "cut": int(scored.cut), "speed_up": f"{scored.speed_up:.3g}",
+    }  # fmt: skip
+    points = range(EVERY, GRID + 1, EVERY)
+    return head | {f"r{100 * k // GRID}": f"{v:.3g}" for k, v in zip(points, scored.curve, strict=True)}
+
+
+def read(path: Path) -> list[Scored]:
+    """runs.csv back, three digits of it."""
+    with path.open() as file:
+        return [
+            Scored(r["problem"], r["method"], int(r["seed"]), tuple(float(v) for k, v in r.items() if k[1:].isdigit()),
+                   float(r["speed_up"]), float(r["cpu_s"]), int(r["trials"]), int(r["full"]), r["cut"] == "1")
+            for r in csv.DictReader(file)
+        ]  # fmt: skip
+
+
+def main(paths: list[str]) -> None:
+    found = [row for path in paths for row in rows(Path(path)) if row["workers"] == 4]
+    scored = score(found)
+    write(RESULTS / "runs.csv", [as_row(s) for s in scored])
+    lines = table(scored)
+    write(RESULTS / "table.csv", lines)
+    write(RESULTS / "ranks.csv", rank_table(scored))
+    for line in lines:
+        print(f"{line['problem']:26} {line['method']:24} n={line['runs']:<3} "
+              f"{line['regret_25']} {line['regret_50']} {line['regret_100']}  "
+              f"{line['speed_up']:>6}x {line['hits']}/{line['runs']} cpu {line['cpu_s']} {line['trials']}")  # fmt: skip
+    for line in rank_table(scored):
+        print(line["set"], line["at"], line["method"], line["rank"], "CD", line["critical_difference"])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
