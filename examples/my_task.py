@@ -1,7 +1,8 @@
 """A training function of one's own: a small classifier of tumours (569 cases, 30 measurements each), in torch.
 
-Run it with `searchd run examples/my_task.yaml`. The function gets a Trial: `trial.config` is the configuration,
+Run it with `searchd run examples/my_task.yaml`. `train` gets a Trial: `trial.config` is the configuration,
 `trial.steps()` the steps to train, `report` and `save` what came of each. It never decides how long a trial runs.
+`describe` says before that how large the model is: one that breaks the study's bound is never trained.
 """
 
 from __future__ import annotations
@@ -23,15 +24,22 @@ def data() -> tuple[torch.Tensor, ...]:
     return x[143:], y[143:], x[:143], y[:143]
 
 
-def train(trial: Trial) -> None:
-    x, y, x_val, y_val = data()
+def build(trial: Trial) -> nn.Module:
     width, depth = trial.config["width"], trial.config["depth"]
     layers: list[nn.Module] = []
     for size in [30] + [width] * (depth - 1):
         layers += [nn.Linear(size, width), nn.ReLU(), nn.Dropout(trial.config["dropout"])]
-    model = nn.Sequential(*layers, nn.Linear(width, 2))
+    return nn.Sequential(*layers, nn.Linear(width, 2))
+
+
+def describe(trial: Trial) -> dict[str, int]:
+    return {"parameters": sum(p.numel() for p in build(trial).parameters())}
+
+
+def train(trial: Trial) -> None:
+    x, y, x_val, y_val = data()
+    model = build(trial)
     optimizer = torch.optim.AdamW(model.parameters(), lr=trial.config["lr"])
-    parameters = sum(p.numel() for p in model.parameters())
 
     trial.load(model, optimizer)
     for _ in trial.steps():
@@ -44,5 +52,5 @@ def train(trial: Trial) -> None:
         model.eval()
         with torch.no_grad():
             val_error = 100 * (model(x_val).argmax(1) != y_val).float().mean()
-        trial.report(val_error=val_error, train_loss=loss, parameters=parameters)
+        trial.report(val_error=val_error, train_loss=loss)
         trial.save(model, optimizer)

@@ -195,7 +195,7 @@ def allowed(study: Study) -> list[str]:
     """What the workers of this run may do beside the built-in task: running the file here is the permission."""
     match study.task.kind:
         case "function":
-            return [study.task.name]
+            return [study.task.name, *study.task.describe]
         case "command":
             return ["command"]
         case _:

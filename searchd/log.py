@@ -10,7 +10,8 @@ asked        answer (`job`, `wait` or `exhausted`), trials: the trials that this
              {trial, config, state}; and for a job: trial, kind, since, until, bracket, signature, reason, job (its id),
              cached (a measure job that needs no worker: its result is known). `wait` and `exhausted` are logged only
              when `trials` is not empty: otherwise they changed nothing
-told         event (`reported`, `finished`, `failed`, `stopped`, `measured`), its fields, stops [{trial, reason}]
+told         event (`reported`, `finished`, `failed`, `stopped`, `measured`, `described`, `vetoed`), its fields, stops
+             [{trial, reason}]
 lost         event `lost`, trial, stops; job, attempt (the one that was lost), reason, retried
 injected     event `injected`, trial, config, stops
 extended     event `extended` with max_trials when the number of trials changed, stops; budget: the whole new budget
@@ -30,6 +31,7 @@ from typing import Any, Literal, assert_never
 
 from searchd.search.events import (
     Deepened,
+    Described,
     Event,
     Exhausted,
     Extended,
@@ -43,6 +45,7 @@ from searchd.search.events import (
     SearchAnswer,
     Stop,
     Stopped,
+    Vetoed,
     Wait,
 )
 from spaces.config import Config
@@ -79,6 +82,10 @@ def event_payload(event: Event) -> Payload:
                     "p95_ms": list(event.p95_ms), "device": event.device, "alone": event.alone,
                     "kernel_bits": list(event.kernel_bits), "error": event.error,
                     "extra": dict(event.extra)}  # fmt: skip
+        case Described():
+            return {"event": "described", "trial": event.trial, "metrics": dict(event.metrics)}
+        case Vetoed():
+            return {"event": "vetoed", "trial": event.trial, "reason": event.reason}
         case Deepened():
             return {"event": "deepened", "R": event.R}
         case Extended():
@@ -106,6 +113,10 @@ def event_of(payload: Mapping[str, Any]) -> Event:
         case "measured":
             return Measured(p["signature"], tuple(p["cumulative_ms"]), tuple(p["p95_ms"]), p["device"], p["alone"],
                             tuple(p["kernel_bits"]), p["error"], p["extra"])  # fmt: skip
+        case "described":
+            return Described(p["trial"], p["metrics"])
+        case "vetoed":
+            return Vetoed(p["trial"], p["reason"])
         case "deepened":
             return Deepened(p["R"])
         case "extended":

@@ -59,7 +59,7 @@ class JobSpec(Frozen):
     study: str
     trial: int
     attempt: int
-    kind: Literal["train", "measure", "export"]
+    kind: Literal["train", "measure", "export", "describe"]
     since: int = 0
     until: int = 0
     config: dict[str, Any]
@@ -121,7 +121,7 @@ Outcome = Literal["finished", "lost", "failed", "stopped"]
 
 class Ended(_Up):
     """One of the four ends of a job. `reason` is a short word for a person (`oom`, `exception`, `diverged`,
-    `time limit`, `worker shut down`), `error` the captured traceback. `result`: what a measure or export job found."""
+    `time limit`, `worker shut down`), `error` the captured traceback. `result`: what a job found."""
 
     kind: Literal["ended"] = "ended"
     outcome: Outcome

@@ -66,8 +66,14 @@ def _task(description: str) -> dict[str, Any]:
                 "type": "object", "required": ["classify"], "properties": {"classify": options},
                 "additionalProperties": False,
             },
-            {"type": "object", "required": ["function"], "properties": {"function": named, **limit}},
-            {"type": "object", "required": ["command"], "properties": {"command": argv, **limit}},
+            {
+                "type": "object", "required": ["function"],
+                "properties": {"function": named, "describe": named, **limit},
+            },
+            {
+                "type": "object", "required": ["command"],
+                "properties": {"command": argv, "describe": argv, **limit},
+            },
         ],
     }  # fmt: skip
 

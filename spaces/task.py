@@ -34,8 +34,9 @@ class ClassifyForm(Form):
 class Task(BaseModel):
     """`kind`; `name`: what to call (`classify`, `package.module:function`, or the program); `argv` of a command.
 
-    `options` reach the worker as they are; for `classify`: `data`, and `shape` and `classes` for a file. All kinds:
-    `time_limit_s`. `model_dump(mode="json")` is what a job carries.
+    `describe`: what says a config's exact metrics before it is trained: a function's name alone, or a command's argv;
+    empty: nothing does. `options` reach the worker as they are; for `classify`: `data`, and `shape` and `classes` for a
+    file. All kinds: `time_limit_s`. `model_dump(mode="json")` is what a job carries.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +44,7 @@ class Task(BaseModel):
     kind: Kind
     name: str
     argv: tuple[str, ...] = ()
+    describe: tuple[str, ...] = ()
     options: dict[str, Any] = Field(default_factory=dict)
 
     def dump(self) -> dict[str, Any]:
@@ -52,7 +54,8 @@ class Task(BaseModel):
             return {"classify": dict(self.options)}
         if self.kind == "command":
             value = list(self.argv)
-        return {self.kind: value, **self.options}
+        described: Any = list(self.describe) if self.kind == "command" else "".join(self.describe)
+        return {self.kind: value, **({"describe": described} if self.describe else {}), **self.options}
 
 
 def read_task(said: Any, problems: Problems, base: Path | None) -> Task | None:
@@ -88,18 +91,36 @@ def read_task(said: Any, problems: Problems, base: Path | None) -> Task | None:
     if limit is not None and not (number and 0 < limit < math.inf):
         problems.add(("task", "time_limit_s"), f"{limit!r} is not a number of seconds above 0")
         return None
+    wants = "describe" in options
+    described = options.pop("describe", None)
     if kinds[0] == "function":
-        if not isinstance(value, str) or not FUNCTION.fullmatch(value):
-            problems.add(("task", "function"), f"{value!r} names no function: write package.module:function")
+        name = _name(value, "function", problems)
+        describer = _name(described, "describe", problems) if wants else ""
+        if name is None or describer is None:
             return None
-        return Task(kind="function", name=value, options=options)
-    argv = value.split() if isinstance(value, str) else value
-    if not isinstance(argv, list) or not argv or not all(isinstance(a, str | int | float) for a in argv):
-        said_so = f"{value!r} is no command: write a list, such as [python, train.py, '{{config}}']"
-        problems.add(("task", "command"), said_so)
+        return Task(kind="function", name=name, describe=(describer,) if describer else (), options=options)
+    words = _words(value, "command", problems)
+    says = _words(described, "describe", problems) if wants else ()
+    if not words or says is None:
         return None
-    words = tuple(str(a) for a in argv)
-    return Task(kind="command", name=words[0], argv=words, options=options)
+    return Task(kind="command", name=words[0], argv=words, describe=says, options=options)
+
+
+def _name(said: Any, key: str, problems: Problems) -> str | None:
+    """The name of a function, or None when a problem was added."""
+    if isinstance(said, str) and FUNCTION.fullmatch(said):
+        return said
+    problems.add(("task", key), f"{said!r} names no function: write package.module:function")
+    return None
+
+
+def _words(said: Any, key: str, problems: Problems) -> tuple[str, ...] | None:
+    """The argv of a command, or None when a problem was added."""
+    argv = said.split() if isinstance(said, str) else said
+    if isinstance(argv, list) and argv and all(isinstance(a, str | int | float) for a in argv):
+        return tuple(str(a) for a in argv)
+    problems.add(("task", key), f"{said!r} is no command: write a list, such as [python, train.py, '{{config}}']")
+    return None
 
 
 def _classify(value: Any, options: dict[str, Any], problems: Problems, base: Path | None) -> Task | None:

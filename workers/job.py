@@ -12,6 +12,7 @@ from typing import Any
 
 from searchd.errors import Missing, NotFound, Refused, SearchdError
 from searchd.wire import CheckpointRef, JobSpec, Outcome
+from workers.describe import describe
 from workers.device import IDENTITY
 from workers.state import seed_everything
 from workers.tasks import Runner, resolve
@@ -85,6 +86,10 @@ def _by_kind(runner: Runner, trial: Trial, spec: JobSpec, link: Link) -> End:
             if IDENTITY in os.environ:  # the name under which the daemon knows this slot's device, and looks it up
                 result["device"] = os.environ[IDENTITY]
             return End("finished", result=result)
+        case "describe":
+            if runner.describe is None:
+                raise Refused(f"task {runner.name} says nothing of a config before it is trained; give it a `describe`")
+            return End("finished", result=describe(runner.describe, trial))
         case "export":
             if runner.export is None:
                 raise Refused(f"task {runner.name} cannot be exported; only the built-in task can")

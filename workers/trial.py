@@ -173,7 +173,7 @@ class Trial:
         if not self._open:
             raise RuntimeError("trial.report() belongs inside `for step in trial.steps():`, where a step is open")
         for name, value in {**(metrics or {}), **named}.items():
-            self._metrics[str(name)] = _number(str(name), value)
+            self._metrics[str(name)] = plain_number(str(name), value)
         if points is not None:
             self._points = tuple({str(k): _plain(f"points.{k}", v) for k, v in p.items()} for p in points)
 
@@ -289,7 +289,7 @@ def _by_name(objects: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, An
     return {**{str(i): v for i, v in enumerate(objects)}, **named}
 
 
-def _number(name: str, value: Any) -> float:
+def plain_number(name: str, value: Any) -> float:
     """A metric as a float: numbers, 0-d arrays and tensors. TypeError names the metric otherwise."""
     if hasattr(value, "item") and getattr(value, "size", None) != 0:
         try:
@@ -309,4 +309,4 @@ def _plain(name: str, value: Any) -> Any:
         value = value.tolist()
     if isinstance(value, list | tuple):
         return [_plain(name, v) for v in value]
-    return _number(name, value)
+    return plain_number(name, value)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from searchd.engine.measuring import measured_of
+from searchd.engine.mind import Hopeless
 from searchd.engine.turn import Turn
 from searchd.log import answer_payload
 from searchd.search.events import Exhausted, Job, Wait
 from searchd.store.base import JobRow
 
-HOPELESS = 20
-"""So many trials that failed, and no report ever: the task is broken, and every further trial would be wasted."""
+HOPELESS: Mapping[Hopeless, int] = {"failed": 20, "vetoed": 200}
+"""So many trials that failed or were vetoed, and no report ever: the task is broken or allows nothing of the space, and
+every further trial would be wasted."""
 
 
 def ask(turn: Turn, slots: int, devices: Sequence[str]) -> None:
@@ -49,7 +51,7 @@ def ask(turn: Turn, slots: int, devices: Sequence[str]) -> None:
     if hopeless is not None:
         turn.set_status("faulted", hopeless)
     elif over is not None:
-        turn.end_search("done", "; ".join(filter(None, (over, _failures(turn, 1)))))
+        turn.end_search("done", "; ".join(filter(None, (over, _ended(turn, {"failed": 1, "vetoed": 1})))))
     elif waits:
         turn.set_status("faulted", "the search waits and no job is running: a bug, please report it with the log")
 
@@ -79,10 +81,12 @@ def put_job(
     config = turn.search.trials[trial].config
     job = f"{turn.id}-{trial}-{kind}{turn.mind.dispatched[trial, kind]}"
     task = turn.study.task
+    exact = turn.search.exact(config) if task.describe else {}  # a worker need not report what is known
     spec = {
         "id": job, "study": turn.id, "trial": trial, "kind": kind, "since": since, "until": until,
         "config": config.flat(), "nested": turn.study.space.nested(config), "task": task.model_dump(mode="json"),
-        "seed": trial_seed(turn.study.seed, trial), "objectives": [o.name for o in turn.study.objectives],
+        "seed": trial_seed(turn.study.seed, trial),
+        "objectives": [o.name for o in turn.study.objectives if o.name not in exact],
         "artifacts": turn.row.artifacts, "signature": signature, "points": list(points),
         "time_limit_s": task.options.get("time_limit_s") if kind == "train" else None,
     }  # fmt: skip
@@ -114,23 +118,28 @@ def _spent(turn: Turn) -> str | None:
 
 
 def _hopeless(turn: Turn) -> str | None:
-    """Why asking on is of no use, or None: nothing was ever reported, and one trial after the other failed.
+    """Why asking on is of no use, or None: nothing was ever reported, and one trial after the other failed or was
+    vetoed.
 
-    Those that had failed when somebody resumed the study do not count: the task may be mended."""
-    said = _failures(turn, turn.mind.forgiven + HOPELESS)
+    Those that had ended so when somebody resumed the study do not count: the task may be mended."""
+    said = _ended(turn, {state: n + turn.mind.forgiven.get(state, 0) for state, n in HOPELESS.items()})
     return said and f"{said}; mend that, then resume"
 
 
-def _failures(turn: Turn, least: int) -> str | None:
-    """How many trials failed and of what, when at least `least` did and nothing was ever reported; else None."""
+def _ended(turn: Turn, least: Mapping[Hopeless, int]) -> str | None:
+    """How many trials failed (were vetoed) and why, when at least so many did and nothing was ever reported; else
+    None."""
     if any(state in ("paused", "done") for state in turn.mind.states.values()):  # soon found where all is well
         return None
-    failed = turn.failed()
-    if len(failed) < least or turn.tx.counts(turn.id)["reports"]:
+    found = {state: trials for state, n in least.items() if len(trials := turn.ended(state)) >= n}
+    if not found or turn.tx.counts(turn.id)["reports"]:
         return None
-    last = turn.tx.trial(turn.id, failed[-1])
+    return "; ".join(_told(turn, state, trials) for state, trials in found.items())
+
+
+def _told(turn: Turn, state: Hopeless, trials: Sequence[int]) -> str:
+    last = turn.tx.trial(turn.id, trials[-1])
     words = [] if last is None else [last.reason, *(last.error or "").strip().splitlines()[-1:]]
-    return (
-        f"{len(failed)} trials failed and none has reported anything; the last: "
-        f"{': '.join(w.strip() for w in words if w)}"
-    )
+    how = "failed" if state == "failed" else "were vetoed"
+    why = ": ".join(w.strip() for w in words if w)
+    return f"{len(trials)} trials {how} and none has reported anything; the last: {why}"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from searchd.errors import NotFound, Refused
 from searchd.replay import Replayer
 from searchd.search.search import Search
 from searchd.store.base import EventRow, StudyRow, StudyStatus
 from spaces.study import Study
+
+Hopeless = Literal["failed", "vetoed"]
+"""Ends of a trial that, when there is nothing else, speak against the task and not against a config."""
 
 
 @dataclass(slots=True)
@@ -20,8 +24,8 @@ class Mind:
     Thrown away after an exception and rebuilt from the log. `seen`: trials that the log knows. `states`: the state of
     each as written to its row. `dispatched`: jobs asked for, by (trial, kind), for their ids. `verified`: (trial, step)
     whose export ended. `seconds`: how long the study ran while a daemon lived. `slots`: as last logged. `then` and
-    `reason`: what follows `verifying`. `forgiven`: trials that had failed when the study last went on. `settled`: the
-    search had no job to give, and nothing happened since.
+    `reason`: what follows `verifying`. `forgiven`: how many trials had failed or were vetoed when the study last went
+    on. `settled`: the search had no job to give, and nothing happened since.
     """
 
     study: Study
@@ -34,7 +38,7 @@ class Mind:
     slots: int | None = None
     then: StudyStatus = "done"
     reason: str = ""
-    forgiven: int = 0
+    forgiven: Mapping[str, int] = field(default_factory=dict)
     settled: bool = False
 
 
@@ -59,6 +63,11 @@ def remember(row: StudyRow, events: Iterable[EventRow]) -> Mind:
     return mind
 
 
+def forgiven(search: Search) -> Mapping[str, int]:
+    """How many trials failed so far, and how many were vetoed: a study that goes on is not judged by them."""
+    return Counter(trial.state for trial in search.trials.values() if trial.state in get_args(Hopeless))
+
+
 def _note(mind: Mind, event: EventRow) -> None:
     payload = event.payload
     match event.kind:
@@ -78,4 +87,4 @@ def _note(mind: Mind, event: EventRow) -> None:
                 mind.then = payload["then"]
                 mind.reason = payload["reason"]
             elif payload["status"] == "running":
-                mind.forgiven = sum(trial.state == "failed" for trial in mind.search.trials.values())
+                mind.forgiven = forgiven(mind.search)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from searchd.engine.describing import described
 from searchd.engine.measuring import measured
 from searchd.engine.turn import BY_USER, STUDY_ENDED, Turn
 from searchd.engine.verifying import exported
@@ -124,6 +125,10 @@ def _finished(turn: Turn, job: JobRow, message: Ended) -> None:
     if job.kind == "measure":
         _close(turn, job, "finished", "")
         turn.tell(measured(turn, job, message.result or {}), job=job.id)
+        return
+    if job.kind == "describe":
+        _close(turn, job, "finished", "")
+        turn.tell(described(job, message.result or {}), job=job.id)
         return
     if job.kind == "export":
         _close(turn, job, "finished", "")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from searchd.engine.mind import Mind
+from searchd.engine.mind import Hopeless, Mind, forgiven
 from searchd.log import Kind, Payload, event_payload, stops_payload
 from searchd.replay import brought
 from searchd.search.events import Event, Stop
@@ -20,7 +20,7 @@ log = logging.getLogger("searchd.engine")
 
 IN_FLIGHT: tuple[JobStatus, ...] = ("outbox", "queued", "running")
 UNCLAIMED: tuple[JobStatus, ...] = ("outbox", "queued")
-ENDED_TRIAL = frozenset({"done", "stopped", "failed"})
+ENDED_TRIAL = frozenset({"done", "stopped", "failed", "vetoed"})
 BY_USER = "stopped by the user"
 STUDY_ENDED = "the study was stopped"
 
@@ -85,9 +85,9 @@ class Turn:
                     changes["reason"] = known.reason
                 self.tx.set_trial(self.id, trial, **changes)
 
-    def failed(self) -> list[int]:
-        """The trials that failed, in order."""
-        return [n for n, trial in self.search.trials.items() if trial.state == "failed"]
+    def ended(self, state: Hopeless) -> list[int]:
+        """The trials that failed, or were vetoed, in order."""
+        return [n for n, trial in self.search.trials.items() if trial.state == state]
 
     def in_flight(self, trial: int | None = None) -> list[JobRow]:
         """The jobs of the study (of one trial) that have not ended."""
@@ -118,7 +118,7 @@ class Turn:
         changes: dict[str, Any] = {"status": status, "status_reason": reason}
         if status == "running":
             changes["ended_at"] = None
-            self.mind.forgiven = len(self.failed())
+            self.mind.forgiven = forgiven(self.search)
             if self.row.started_at is None:
                 changes["started_at"] = self.now
         if status in ("done", "stopped"):

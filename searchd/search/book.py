@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from searchd.schedulers.events import Losses, TrialId
-from searchd.searchers.record import Record, changed
+from searchd.searchers.record import Record, State, changed
 from searchd.searchers.table import Table
 from spaces.space import Space
 
@@ -50,9 +50,9 @@ class Book:
         losses = MappingProxyType({**old.losses, step: points})
         self.put(changed(old, losses=losses, heard=self._next(old, step)))
 
-    def fail(self, trial: TrialId, reason: str) -> None:
-        """A trial failed; on its way to a rung it takes the next number there."""
-        self.change(trial, state="failed", reason=reason)
+    def fail(self, trial: TrialId, reason: str, state: State = "failed") -> None:
+        """A trial failed, or was vetoed; on its way to a rung it takes the next number there."""
+        self.change(trial, state=state, reason=reason)
         record = self.records[trial]
         if record.fell is not None:
             self.change(trial, heard=self._next(record, record.fell))

@@ -13,16 +13,17 @@ from searchd.schedulers.events import Deepened, Exhausted, Extended, Lost, Stop,
 from spaces.config import Config
 
 __all__ = [
-    "Deepened", "Event", "Exhausted", "Extended", "Failed", "Finished", "Injected", "Job", "JobKind", "Lost",
-    "Measured", "Reported", "SearchAnswer", "Stop", "Stopped", "TrialId", "Wait",
+    "Deepened", "Described", "Event", "Exhausted", "Extended", "Failed", "Finished", "Injected", "Job", "JobKind",
+    "Lost", "Measured", "Reported", "SearchAnswer", "Stop", "Stopped", "TrialId", "Vetoed", "Wait",
 ]
 
-JobKind = Literal["train", "measure"]
+JobKind = Literal["train", "measure", "describe"]
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One thing to do for a trial. `train`: from step `since` to `until`. `measure`: time `signature` on the device."""
+    """One thing to do for a trial. `train`: from step `since` to `until`. `measure`: time `signature` on the device.
+    `describe`: say the exact metrics of its config (a user's task that has a `describe`), before any training."""
 
     trial: TrialId
     config: Config
@@ -91,5 +92,24 @@ class Measured:
     extra: Mapping[str, float] = field(default_factory=dict)
 
 
-Event = Reported | Finished | Lost | Failed | Stopped | Injected | Measured | Deepened | Extended
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a describe job found: exact metrics, the same at every step; they are merged into every report of the trial,
+    and of every trial with the same config. A bound that one of them breaks vetoes the trial."""
+
+    trial: TrialId
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Vetoed:
+    """The task itself says that the trial's config must never be trained."""
+
+    trial: TrialId
+    reason: str = ""
+
+
+Event = (
+    Reported | Finished | Lost | Failed | Stopped | Injected | Measured | Described | Vetoed | Deepened | Extended
+)
 SearchAnswer = Job | Wait | Exhausted

@@ -23,15 +23,16 @@ The engine, the simulator and you drive it alike. A loop of your own:
 
 A config that breaks a bound on an exact metric (`bytes`, `macs`, …), or whose latency could not be measured, is
 never started: others are suggested instead, and when none is found no new trial starts (`note` says why).
+Where a user's task describes configs by jobs, a trial begins with such a job: what breaks a bound is `vetoed` then.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, assert_never
+from typing import Any, Literal, assert_never
 
 from numpy.random import Generator
 
@@ -41,8 +42,11 @@ from searchd.schedulers.events import Resume, Scheduler, Start, TrialId
 from searchd.search import points as merging
 from searchd.search.algorithms import check_options, make_scheduler, make_searcher
 from searchd.search.book import Book
+from searchd.search.descriptions import Descriptions
+from searchd.search.drawing import draw
 from searchd.search.events import (
     Deepened,
+    Described,
     Event,
     Exhausted,
     Extended,
@@ -56,27 +60,18 @@ from searchd.search.events import (
     SearchAnswer,
     Stop,
     Stopped,
+    Vetoed,
     Wait,
 )
 from searchd.search.fronts import FrontPoint, front_of
-from searchd.searchers.base import History, Record, Searcher, generator
+from searchd.search.measurements import Measurements
+from searchd.searchers.base import History, Record, Searcher, State, generator
 from spaces.config import Config
 from spaces.describe import Description, describe
 from spaces.study import Study
 
-SUGGESTIONS = 8
-"""How often the searcher is asked for a trial whose config breaks a bound or is there already."""
-DRAWS = 1000
-"""After that, random configs until one keeps the bounds."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Drawn:
-    """A suggestion and what it was computed from: it stands while nothing changes."""
-
-    trial: TrialId
-    version: int
-    config: Config | None
+OVER: frozenset[State] = frozenset({"failed", "stopped", "vetoed"})
+"""States that a trial never leaves."""
 
 
 class Search:
@@ -106,12 +101,10 @@ class Search:
         self._digests: set[str] = set()
         self._injected: deque[TrialId] = deque()
         self._started = 0
-        self._measured: dict[str, Measured] = {}
-        self._measuring: dict[str, TrialId] = {}
+        self._measurements = Measurements(study)
+        self._descriptions = Descriptions(study)
         self._ready: deque[TrialId] = deque()
-        self._drawn: _Drawn | None = None
-        wanted = {o.name for o in study.objectives}
-        self._measures = study.task.kind == "classify" and bool(wanted & set(merging.LATENCIES))
+        self._drawn: tuple[tuple[TrialId, int], Config | None] = ((-1, -1), None)  # stands while nothing changes
 
     # ------------------------------------------------------------ what is known
     @property
@@ -136,10 +129,12 @@ class Search:
         record = self._records.get(trial)
         if record is None:
             return merging.merge({}, None, metrics, points)
-        description = self._describe(record.config)
-        described = {} if description is None else description.metrics
-        measured = None if record.signature is None else self._measured.get(record.signature)
-        return merging.merge(described, measured, metrics, points)
+        return merging.merge(self.exact(record.config), self._measurements.get(record.signature), metrics, points)
+
+    def exact(self, config: Config) -> Mapping[str, float]:
+        """The metrics of a config that no training changes: by arithmetic, or by a describe job that has ended."""
+        description = self._describe(config)
+        return self._descriptions.metrics(config) if description is None else description.metrics
 
     def violation(self, metrics: Mapping[str, Any]) -> float:
         """How far merged metrics break the objectives' bounds: 0.0 when all hold, relative to the bounds otherwise."""
@@ -179,11 +174,12 @@ class Search:
             running = any(r.state in ("running", "waiting") for r in self._records.values())
             return Wait() if running else Exhausted()
         signature = self._signature(config)
-        if signature in self._measuring:
+        if self._measurements.is_coming(signature) or self._descriptions.is_coming(config):
             return Wait()
         self.scheduler.ask()
         self._started += 1
-        waits = signature is not None and not self._is_measured(signature)
+        describes = self._descriptions.needs(config)
+        waits = describes or self._measurements.needs(signature)
         self._book.put(Record(
             trial, config, "waiting" if waits else "running", 0, answer.until, answer.bracket, answer.reason, signature,
             born=self._book.tally,
@@ -192,22 +188,27 @@ class Search:
         if brought is not None:
             self._injected.popleft()
             self._drop_stopped()
+        if describes:
+            self._descriptions.begin(trial, config)
+            reason = "its config was not described yet"
+            return Job(trial, config, 0, 0, kind="describe", bracket=answer.bracket, reason=reason)
         if not waits or signature is None:
             return Job(trial, config, 0, answer.until, bracket=answer.bracket, reason=answer.reason)
-        self._measuring[signature] = trial
+        self._measurements.begin(trial, signature)
         reason = "its shape was not measured yet"
         return Job(trial, config, 0, 0, kind="measure", signature=signature, bracket=answer.bracket, reason=reason)
 
     def _train(self, trial: TrialId) -> Job:
         self._book.change(trial, state="running")
         record = self._records[trial]
-        return Job(trial, record.config, 0, record.until, bracket=record.bracket, reason=record.reason or "measured")
+        return Job(trial, record.config, 0, record.until, bracket=record.bracket, reason=record.reason)
 
     # ------------------------------------------------------------ what happened
     def tell(self, event: Event) -> tuple[Stop, ...]:
         """Something happened; the answer names running trials to give up on.
 
-        SearchdError for an injected config that is none of the space, or a deepening that is no power of eta.
+        SearchdError for an injected config that is none of the space or was vetoed, or a deepening that is no power of
+        eta.
         """
         match event:
             case Reported(trial, step, metrics, points):
@@ -225,7 +226,11 @@ class Search:
             case Injected(config):
                 self._inject(config)
             case Measured():
-                return self._note_measurement(event)
+                self._note_measurement(event)
+            case Described(trial, metrics):
+                self._note_description(trial, metrics)
+            case Vetoed(trial, reason):
+                self._veto(trial, reason)
             case Extended():
                 self._book.version += 1
                 return self.scheduler.tell(event)
@@ -265,24 +270,24 @@ class Search:
         self.scheduler.tell(told.Finished(trial, step))
         self._book.change(trial, state="done" if step >= self._top(record) else "paused", step=step)
 
-    def _end(self, trial: TrialId, state: str, reason: str) -> None:
+    def _end(self, trial: TrialId, state: Literal["failed", "stopped", "vetoed"], reason: str) -> None:
         record = self._records.get(trial)
-        if record is None or record.state in ("failed", "stopped"):
+        if record is None or record.state in OVER:
             return
         if trial in self._ready:
             self._ready.remove(trial)
-        self._measuring = {signature: owner for signature, owner in self._measuring.items() if owner != trial}
-        if state == "failed":
-            self._book.fail(trial, reason)
-            self.scheduler.tell(told.Failed(trial))
+        self._measurements.end(trial)
+        self._descriptions.end(trial)
+        if state == "stopped":
+            self._book.change(trial, state=state, reason=reason)
         else:
-            self._book.change(trial, state="stopped", reason=reason)
-            self.scheduler.tell(told.Stopped(trial))
+            self._book.fail(trial, reason, state)
+        self.scheduler.tell(told.Failed(trial) if state == "failed" else told.Stopped(trial))
         self._drop_stopped()
 
     def _drop_stopped(self) -> None:
         """A config that was stopped before it started: its Start is due before any other, and over at once."""
-        while self._injected and self._records[self._injected[0]].state in ("failed", "stopped"):
+        while self._injected and self._records[self._injected[0]].state in OVER:
             trial = self._injected[0]
             answer = self.scheduler.peek()
             if not isinstance(answer, Start) or answer.trial != trial:
@@ -295,6 +300,8 @@ class Search:
     def _inject(self, config: Config) -> None:
         self.study.space.check(config)
         self._describe(config)
+        if (why := self._descriptions.refusal(config)) is not None:
+            raise SpaceError(f"this config was vetoed: {why}")
         trial = self._started + len(self._injected)
         signature = self._signature(config)
         self._book.put(Record(trial, config, "waiting", reason="injected", signature=signature, born=-1))
@@ -302,16 +309,35 @@ class Search:
         self._injected.append(trial)
         self.scheduler.tell(told.Injected(trial))
 
-    def _note_measurement(self, event: Measured) -> tuple[Stop, ...]:
-        if not self._is_measured(event.signature):
-            self._measured[event.signature] = event
+    def _note_measurement(self, event: Measured) -> None:
+        owner = self._measurements.learn(event)
         self._book.version += 1
-        owner = self._measuring.pop(event.signature, None)
         if owner is not None and event.error is None:
             self._ready.append(owner)
         elif owner is not None:
             self._end(owner, "failed", f"its latency could not be measured: {event.error}")
-        return ()
+
+    def _note_description(self, trial: TrialId, metrics: Mapping[str, float]) -> None:
+        record = self._records.get(trial)
+        if record is None or not self._descriptions.describes(trial, record.config):
+            return
+        self._descriptions.learn(record.config, metrics)
+        self._book.version += 1
+        broken = merging.broken_bound(self.study.objectives, metrics)
+        if broken is None:
+            self._ready.append(trial)
+        else:
+            self._veto(trial, broken)
+
+    def _veto(self, trial: TrialId, reason: str) -> None:
+        """The scheduler hears that the trial was stopped: what never competed takes no place in a rung."""
+        record = self._records.get(trial)
+        if record is None or record.state != "waiting":
+            return
+        self._descriptions.veto(record.config, reason)
+        same = [r.trial for r in self._records.values() if r.state == "waiting" and r.config == record.config]
+        for twin in same:  # the user may have brought it twice
+            self._end(twin, "vetoed", reason)
 
     def _deepen(self, event: Deepened) -> None:
         try:
@@ -324,62 +350,38 @@ class Search:
 
     # ------------------------------------------------------------ inside
     def _draw(self, trial: TrialId) -> Config | None:
-        if self._drawn is None or (self._drawn.trial, self._drawn.version) != (trial, self._book.version):
-            self._drawn = _Drawn(trial, self._book.version, self._suggest(trial, generator(self.seed, trial)))
-        return self._drawn.config
+        now = (trial, self._book.version)
+        if self._drawn[0] != now:
+            self._drawn = (now, self._suggest(trial, generator(self.seed, trial)))
+        return self._drawn[1]
 
     def _suggest(self, trial: TrialId, rng: Generator) -> Config | None:
-        """A config for a new trial: it keeps the bounds, and is a new one if there is any. None: none was found."""
-        self.note = why = ""
-        rejected: tuple[Config, ...] = ()
-        spare: Config | None = None
-        try:
-            for _ in range(SUGGESTIONS):
-                config = self.searcher.suggest(trial, self._history(rejected), rng)
-                refusal = self._refusal(config)
-                if refusal is None and config.digest not in self._digests:
-                    return config
-                if refusal is None:
-                    spare = spare or config
-                why = refusal or why
-                rejected = (*rejected, config)
-            if spare is not None:
-                return spare
-            for _ in range(DRAWS):
-                config = self.study.space.sample(rng)
-                if self._refusal(config) is None:
-                    return config
-        except SpaceError as error:
-            why = str(error)
-        tried = SUGGESTIONS + DRAWS
-        self.note = f"no new trial: none of {tried} configs was allowed ({why}): loosen the bound, or widen the space"
-        return None
+        config, self.note = draw(
+            lambda rejected: self.searcher.suggest(trial, self._history(rejected), rng),
+            lambda: self.study.space.sample(rng), self._refusal, self._digests,
+        )  # fmt: skip
+        return config
 
     def _refusal(self, config: Config) -> str | None:
         """Why a config must not start, or None."""
+        if (why := self._descriptions.refusal(config)) is not None:
+            return f"it was vetoed: {why}"
         try:
             description = self._describe(config)
         except SpaceError as error:
             return str(error)
         if description is None:
             return None
-        signature = description.signature if self._measures else None
-        measured = None if signature is None else self._measured.get(signature)
-        if measured is not None and measured.error is not None:
-            return f"its latency could not be measured: {measured.error}"
-        return merging.broken_bound(self.study.objectives, description.metrics)
+        unmeasured = self._measurements.refusal(description.signature if self._measurements.wanted else None)
+        return unmeasured or merging.broken_bound(self.study.objectives, description.metrics)
 
     def _describe(self, config: Config) -> Description | None:
         return describe(self.study.task, self.study.space, config)
 
     def _signature(self, config: Config) -> str | None:
         """What the latency of a config is measured by; None where nothing is measured."""
-        description = self._describe(config) if self._measures else None
+        description = self._describe(config) if self._measurements.wanted else None
         return None if description is None else description.signature
-
-    def _is_measured(self, signature: str) -> bool:
-        measured = self._measured.get(signature)
-        return measured is not None and measured.error is None
 
     def _top(self, record: Record) -> int:
         ladders = self.scheduler.ladders()

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from searchd.schedulers.events import Losses, TrialId
 from spaces.config import Config
 
-State = Literal["waiting", "running", "paused", "done", "stopped", "failed"]
+State = Literal["waiting", "running", "paused", "done", "stopped", "failed", "vetoed"]
 NO_LOSSES: Mapping[int, tuple[Losses, ...]] = MappingProxyType({})
 NO_TALLIES: Mapping[int, int] = MappingProxyType({})
 
@@ -19,10 +19,10 @@ NO_TALLIES: Mapping[int, int] = MappingProxyType({})
 class Record:
     """One trial as far as it got.
 
-    `state`: `waiting` for its first training job (brought by the user, or being measured), `running`, `paused` at a
-    rung, `done` at the top of its ladder, `stopped`, `failed`. `step`: where its last job finished. `until`: where
-    its last job goes or went. `losses`: what each rung step brought, one entry an operating point.
-    `signature`: what its latency is measured by, None where nothing is measured.
+    `state`: `waiting` for its first training job (brought by the user, or being measured or described), `running`,
+    `paused` at a rung, `done` at the top of its ladder, `stopped`, `failed`, `vetoed` before any training. `step`:
+    where its last job finished. `until`: where its last job goes or went. `losses`: what each rung step brought, one
+    entry an operating point. `signature`: what its latency is measured by, None where nothing is measured.
 
     The order in which things became known is kept by a tally, from 0: every report that entered a rung has the next
     number, and so has every failure of a trial on its way to a rung. `heard`: rung step → number of the report
@@ -52,11 +52,11 @@ class Record:
 
     @property
     def fell(self) -> int | None:
-        """The rung step that the trial failed on its way to; None when it did not fail, or failed at rest.
+        """The rung step that the trial failed on its way to, or was vetoed; None when it was not, or failed at rest.
 
         A report is not taken back: a trial that failed after it reported at its `until` keeps its losses there.
         """
-        due = self.state == "failed" and self.until > self.step and self.until not in self.losses
+        due = self.state in ("failed", "vetoed") and self.until > self.step and self.until not in self.losses
         return self.until if due else None
 
 

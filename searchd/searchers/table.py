@@ -27,9 +27,11 @@ from spaces.space import Space
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-STATES: Mapping[State, int] = {"waiting": 0, "running": 1, "paused": 2, "done": 3, "stopped": 4, "failed": 5}
+STATES: Mapping[State, int] = {
+    "waiting": 0, "running": 1, "paused": 2, "done": 3, "stopped": 4, "failed": 5, "vetoed": 6,
+}  # fmt: skip
 """The numbers in `Table.state`; below 2 a trial runs or waits to."""
-WAITING, RUNNING, PAUSED, DONE, STOPPED, FAILED = STATES.values()
+WAITING, RUNNING, PAUSED, DONE, STOPPED, FAILED, VETOED = STATES.values()
 FIRST = 64
 """Rows to begin with; doubled when full."""
 

@@ -20,7 +20,7 @@ from searchd.search.events import Event, Exhausted, Failed, Finished, Job, Lost,
 from searchd.search.search import Search
 from searchd.searchers.base import Searcher
 from searchd.simulator.faults import ATTEMPTS, NO_FAULTS, Faults
-from searchd.simulator.studies import ends, with_pair
+from searchd.simulator.studies import ends, undescribed, with_pair
 from searchd.simulator.world import MeasuringWorld, Step, TrialFailed, World
 from spaces.study import Study
 
@@ -99,6 +99,7 @@ def simulate(
         scheduler=scheduler if isinstance(scheduler, str) else None,
         searcher=searcher if isinstance(searcher, str) else None,
     )
+    study = undescribed(study)
     search = Search(
         study,
         seed,

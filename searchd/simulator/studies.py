@@ -37,3 +37,8 @@ def ends(study: Study) -> bool:
     return study.search.scheduler == "hyperband" or not (
         budget.trials is None and budget.hours is None and budget.steps is None
     )
+
+
+def undescribed(study: Study) -> Study:
+    """The study without describe jobs: a world says every metric with its steps."""
+    return study.model_copy(update={"task": study.task.model_copy(update={"describe": ()})})

@@ -73,7 +73,9 @@ def _asked(p: Mapping[str, Any]) -> str:
     if p["answer"] != "job":
         return "; ".join(_vetoed(p)) or f"nothing to run: {p['answer']}"
     known = " (known already)" if p.get("cached") else ""
-    if p["kind"] != "train":
+    if p["kind"] == "describe":
+        said = f"trial {p['trial']}: describe its config"
+    elif p["kind"] != "train":
         said = f"trial {p['trial']}: {p['kind']} {_short(p.get('signature'))}{known}"
     elif p["since"] == 0:
         bracket = f" in bracket {p['bracket']}" if p.get("bracket") else ""
@@ -102,6 +104,11 @@ def _told(kind: str, p: Mapping[str, Any], objectives: Sequence[Goal]) -> str:
             return f"trial {p['trial']} failed" + _because(p)
         case "stopped":
             return f"trial {p['trial']} was stopped by the {p['by']}"
+        case "described":
+            found = ", ".join(f"{name} {_shown(value)}" for name, value in p["metrics"].items())
+            return f"trial {p['trial']} described: {found or 'nothing'}"
+        case "vetoed":
+            return f"trial {p['trial']} vetoed before training" + _because(p)
         case "measured":
             if p["error"]:
                 return f"{_short(p['signature'])} could not be measured: {p['error']}"

@@ -91,6 +91,7 @@ def _reference(
     known = {t.trial: t for t in rows}
     study = study_of(row)
     measured: dict[str, Any] = {}
+    by_jobs: dict[str, Mapping[str, float]] = {}  # by config: what describe jobs found
     found: list[tuple[float, ...]] = []
     reports, after = 0, 0
     while reports < FIRST and (events := reader.events(row.id, after, 100, ("told",))):
@@ -99,15 +100,23 @@ def _reference(
             payload = event.payload
             if payload.get("event") == "measured":
                 measured[payload["signature"]] = payload
+            if payload.get("event") == "described" and payload["trial"] in known:
+                by_jobs.setdefault(_digest(known[payload["trial"]]), payload["metrics"])
             if payload.get("event") != "reported" or reports >= FIRST:
                 continue
             reports += 1
             trial = known.get(payload["trial"])
-            described = _described(study, trial.config) if trial is not None else {}
+            described = {} if trial is None else by_jobs.get(_digest(trial)) or _described(study, trial.config)
             seen = measured.get(trial.signature or "") if trial is not None else None
             points = [losses(objectives, point) for point in _merged(described, seen, payload)]
             found.extend(values for values in points if values is not None)
     return reference_point(found) if found else None
+
+
+def _digest(trial: TrialRow) -> str:
+    from spaces.config import Config
+
+    return Config(trial.config).digest
 
 
 def _described(study: Any, config: Mapping[str, Any]) -> Mapping[str, float]:

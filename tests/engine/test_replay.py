@@ -14,6 +14,7 @@ from searchd.log import event_of, event_payload
 from searchd.replay import replay
 from searchd.search.events import (
     Deepened,
+    Described,
     Event,
     Extended,
     Failed,
@@ -23,6 +24,7 @@ from searchd.search.events import (
     Measured,
     Reported,
     Stopped,
+    Vetoed,
 )
 from searchd.store.base import EventRow
 from spaces.config import Config
@@ -38,6 +40,8 @@ EVENTS: list[Event] = [
     Injected(Config({"x": 0.5, "exits": [0, 1], "name": "sgd"})),
     Measured("sig", (1.0, 2.0), (1.5, 2.5), "cpu", True, (8, 32), None, {"energy_j": 0.1}),
     Measured("sig", error="no kernel"),
+    Described(3, {"parameters": 1234.0}),
+    Vetoed(3, "too large"),
     Deepened(81),
     Extended(None),
 ]

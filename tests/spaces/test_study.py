@@ -138,6 +138,10 @@ def broken(old: str, new: str) -> StudyError:
         ("task: classify", "task: {classify: {shape: [3]}}", r"shape and classes belong to a data file"),
         ("task: classify", "task: 'my mod:f'", r"'my mod:f' names no function: write package.module:function"),
         ("task: classify", "task: {command: []}", r"\[\] is no command"),
+        ("task: classify", "task: {command: [a], describe: []}", r"task.describe: \[\] is no command"),
+        ("task: classify", "task: {function: 'a:b', describe: b}", r"task.describe: 'b' names no function"),
+        ("task: classify", "task: {function: 'a:b', describe: }", r"task.describe: None names no function"),
+        ("task: classify", "task: {classify: {}, describe: 'a:b'}", r"unknown key 'describe' beside 'classify'"),
         (
             "task: classify",
             "task: {function: 'a:b', time_limit_s: -1}",
@@ -199,28 +203,32 @@ def test_a_study_reads_dumps_and_reads_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "kind", "name", "argv", "options"),
+    ("task", "kind", "name", "argv", "describe", "options"),
     [
-        ("classify", "classify", "classify", (), {"data": "digits"}),
-        ("{classify: {data: wine}}", "classify", "classify", (), {"data": "wine"}),
-        ("my.mod:train", "function", "my.mod:train", (), {}),
-        ("{function: 'm:f', rounds: 3}", "function", "m:f", (), {"rounds": 3}),
+        ("classify", "classify", "classify", (), (), {"data": "digits"}),
+        ("{classify: {data: wine}}", "classify", "classify", (), (), {"data": "wine"}),
+        ("my.mod:train", "function", "my.mod:train", (), (), {}),
+        ("{function: 'm:f', rounds: 3}", "function", "m:f", (), (), {"rounds": 3}),
+        ("{function: 'm:f', describe: 'm:d', a: 1}", "function", "m:f", (), ("m:d",), {"a": 1}),
         (
             "{command: [python, t.py, 3], time_limit_s: 60}",
             "command",
             "python",
             ("python", "t.py", "3"),
+            (),
             {"time_limit_s": 60},
         ),
+        ("{command: ./t, describe: [./d, '{lr}']}", "command", "./t", ("./t",), ("./d", "{lr}"), {}),
     ],
 )
 def test_tasks_in_all_their_forms(
-    task: str, kind: str, name: str, argv: tuple[str, ...], options: dict[str, object]
+    task: str, kind: str, name: str, argv: tuple[str, ...], describe: tuple[str, ...], options: dict[str, object]
 ) -> None:
     """Each form of a task is read, and its dump reads to the same."""
     text = STUDY.replace("task: classify", f"task: {task}")
     study = Study.loads(text)
-    assert (study.task.kind, study.task.name, study.task.argv, study.task.options) == (kind, name, argv, options)
+    found = study.task
+    assert (found.kind, found.name, found.argv, found.describe, found.options) == (kind, name, argv, describe, options)
     assert Study.parse(study.dump()) == study
 
 

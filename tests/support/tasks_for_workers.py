@@ -21,6 +21,25 @@ def slow_count(trial: Trial) -> None:
         trial.save(count=count)
 
 
+def describes(trial: Trial) -> object:
+    """Whatever its config has under `said`."""
+    return trial.config["said"]
+
+
+def size(trial: Trial) -> dict[str, object]:
+    """Ten a unit of k; four units are too many."""
+    k = trial.config["k"]
+    return {"size": 10 * k, "veto": "four is too many"} if k == 4 else {"size": 10 * k}
+
+
+def learns(trial: Trial) -> None:
+    """An error that falls, and nothing of the size."""
+    trial.load(count=0)
+    for step in trial.steps():
+        trial.report(error=trial.config["x"] + 1.0 / step)
+        trial.save(count=step)
+
+
 def no_steps(trial: Trial) -> None:
     time.sleep(trial.config.get("pause", 60))
 

@@ -129,6 +129,8 @@ class Worker:
             result = {"cumulative_ms": [1.0, 2.0][-exits:], "p95_ms": [1.5, 2.5][-exits:], "device": DEVICE,
                       "kernel_bits": [32]}  # fmt: skip
             self._end("finished", result=result)
+        elif job.kind == "describe":
+            self._end("finished", result=self.fleet.description(job))
         elif job.kind == "export":
             points = [{"point": p["point"], "metrics": {"test_error": 5.0, "latency_ms": 1.25}} for p in job.points]
             self._end("finished", result={"points": points, "files": ["model.onnx"], "cumulative_ms": [1.0, 2.0]})
@@ -214,6 +216,12 @@ class Fleet:
             {"threshold": 1.0, "val_error": error, "exit_rates": [0.0, 1.0]},
         )
         return {"val_error": error}, points
+
+    def description(self, job: JobSpec) -> dict[str, Any]:
+        """What the scripted task says of a config; it will not have k = 4."""
+        if job.config["k"] == 4:
+            return {"metrics": {"size": 40.0}, "veto": "four is too many"}
+        return {"metrics": {"size": 10.0 * job.config["k"]}}
 
     def take(self, dispatch: Dispatch, device_class: str) -> None:
         assert device_class == "cpu"

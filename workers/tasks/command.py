@@ -7,6 +7,7 @@ with `"points": [...]` and `"checkpoint": "FILE"` if it wants: a file in `$SEARC
 the next report (name it after the step). It is copied, and a later job gets the copy as `$SEARCHD_CHECKPOINT`, with the
 steps that it has behind it as `$SEARCHD_SINCE`. Other lines go to the log.
 A program runs its steps one after the other until it gets SIGTERM; it need not know how many there are.
+A program that describes a config gets the same, and ends by itself: its lines of JSON together are the description.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import sys
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from searchd.errors import NotFound, Refused
 from workers.checkpoints import write_atomically
@@ -37,6 +38,17 @@ LOOK_S = 0.1
 
 def runner(argv: list[str], allow: tuple[str, ...], path: tuple[str, ...]) -> Callable[[Trial], None]:
     """The training function that runs `argv`, in the first folder of `path`. Refused when not allow-listed."""
+    _check(argv, allow)
+    return lambda trial: train(trial, argv, path[0] if path else None)
+
+
+def describer(argv: list[str], allow: tuple[str, ...], path: tuple[str, ...]) -> Callable[[Trial], dict[str, Any]]:
+    """The function that runs `argv` to its end and answers what it said. Refused when not allow-listed."""
+    _check(argv, allow)
+    return lambda trial: describe(trial, argv, path[0] if path else None)
+
+
+def _check(argv: list[str], allow: tuple[str, ...]) -> None:
     if not argv:
         raise NotFound("task command has an empty argv; give the program and its arguments as a list")
     entries = [entry for entry in allow if entry == "command" or entry.startswith("command:")]
@@ -46,19 +58,25 @@ def runner(argv: list[str], allow: tuple[str, ...], path: tuple[str, ...]) -> Ca
             f"command {argv[0]!r} is not on this worker's allow-list, which has {listed}; "
             f"start the worker with --allow command:{argv[0]} to run it, or with --allow command for any"
         )
-    return lambda trial: train(trial, argv, path[0] if path else None)
+
+
+def describe(trial: Trial, argv: list[str], folder: str | None) -> dict[str, Any]:
+    """Run the program to its end; its lines of JSON, the later ones over the earlier. Ending when it fails."""
+    program = _started(trial, argv, folder, 0, None)
+    try:
+        lines = program.to_the_end()
+    finally:
+        program.end()
+    if not lines:
+        raise Ending("failed", "bad description", "the command ended without a line of JSON; print one: "
+                     '{"parameters": 1234}')  # fmt: skip
+    return {name: value for line in lines for name, value in line.items()}
 
 
 def train(trial: Trial, argv: list[str], folder: str | None) -> None:
     """Run the program over this job's steps."""
     since, file = trial.resume_file()
-    config = trial.files / "config.json"
-    write_atomically(config, json.dumps(trial.config, indent=1).encode())
-    known = {
-        "config": str(config), "seed": str(trial.seed), "since": str(since),
-        "checkpoint": str(file or ""), "files": str(trial.files), "trial": str(trial.number),
-    }  # fmt: skip
-    program = Program(fill(argv, known | {"python": sys.executable}, trial.flat), folder, known, trial)
+    program = _started(trial, argv, folder, since, file)
     try:
         report: dict[str, Any] | None = None
         for step in trial.steps():
@@ -71,6 +89,16 @@ def train(trial: Trial, argv: list[str], folder: str | None) -> None:
                 report = None
     finally:
         program.end()
+
+
+def _started(trial: Trial, argv: list[str], folder: str | None, since: int, file: Path | None) -> Program:
+    config = trial.files / "config.json"
+    write_atomically(config, json.dumps(trial.config, indent=1).encode())
+    known = {
+        "config": str(config), "seed": str(trial.seed), "since": str(since),
+        "checkpoint": str(file or ""), "files": str(trial.files), "trial": str(trial.number),
+    }  # fmt: skip
+    return Program(fill(argv, known | {"python": sys.executable}, trial.flat), folder, known, trial)
 
 
 def _hand_over(trial: Trial, step: int, report: Mapping[str, Any]) -> None:
@@ -139,15 +167,25 @@ class Program:
             raise Ending("failed", "bad report", f"the step of a report is {line['step']!r}, not a whole number")
         return line
 
-    def _ended(self, step: int) -> None:
+    def to_the_end(self) -> list[dict[str, Any]]:
+        """All its lines of JSON once it has ended; Ending when it did not end well."""
+        while self._open:
+            self._read()
+        self._check_code()
+        return self._lines
+
+    def _ended(self, step: int) -> NoReturn:
+        self._check_code()
+        raise Ending(
+            "failed", f"ended at step {step - 1}",
+            f"the command ended after step {step - 1}, but the trial goes on; let it run until it gets SIGTERM",
+        )  # fmt: skip
+
+    def _check_code(self) -> None:
         code = self._process.wait()
-        if code == 0:
-            raise Ending(
-                "failed", f"ended at step {step - 1}",
-                f"the command ended after step {step - 1}, but the trial goes on; let it run until it gets SIGTERM",
-            )  # fmt: skip
-        reason = f"exit code {code}" if code > 0 else f"killed by {signal.Signals(-code).name}"
-        raise Ending("failed", reason, self._tail.strip() or "the command wrote nothing to standard error")
+        if code != 0:
+            reason = f"exit code {code}" if code > 0 else f"killed by {signal.Signals(-code).name}"
+            raise Ending("failed", reason, self._tail.strip() or "the command wrote nothing to standard error")
 
     def _read(self) -> None:
         """What both streams hold now; waits a moment when they hold nothing."""

@@ -1,0 +1,48 @@
+"""A config for a new trial: from the searcher, as long as what it suggests may start; else at random."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from searchd.errors import SpaceError
+from spaces.config import Config
+
+SUGGESTIONS = 8
+"""How often the searcher is asked for a trial whose config breaks a bound or is there already."""
+DRAWS = 1000
+"""After that, random configs until one keeps the bounds."""
+
+
+def draw(
+    suggest: Callable[[tuple[Config, ...]], Config],
+    sample: Callable[[], Config],
+    refusal: Callable[[Config], str | None],
+    taken: Collection[str],
+) -> tuple[Config | None, str]:
+    """A config that keeps the bounds, and is a new one if there is any; None, and why, when none was found.
+
+    `suggest` hears what was rejected so far; `refusal` says why a config must not start; `taken`: digests.
+    """
+    why = ""
+    rejected: tuple[Config, ...] = ()
+    spare: Config | None = None
+    try:
+        for _ in range(SUGGESTIONS):
+            config = suggest(rejected)
+            refused = refusal(config)
+            if refused is None and config.digest not in taken:
+                return config, ""
+            if refused is None:
+                spare = spare or config
+            why = refused or why
+            rejected = (*rejected, config)
+        if spare is not None:
+            return spare, ""
+        for _ in range(DRAWS):
+            config = sample()
+            if refusal(config) is None:
+                return config, ""
+    except SpaceError as error:
+        why = str(error)
+    tried = SUGGESTIONS + DRAWS
+    return None, f"no new trial: none of {tried} configs was allowed ({why}): loosen the bound, or widen the space"
