@@ -23,9 +23,9 @@ from spaces.space import Space
 from spaces.suggest import did_you_mean
 from spaces.task import Task, read_task
 
-SCHEDULERS: tuple[str, ...] = ("fifo", "asha", "pasha", "stopping", "hyperband", "async-hyperband")
+SCHEDULERS: tuple[str, ...] = ("auto", "fifo", "asha", "pasha", "stopping", "hyperband", "async-hyperband")
 SEARCHERS: tuple[str, ...] = (
-    "random", "sobol", "tpe",
+    "auto", "random", "sobol", "tpe",
     "evolution", "mo-evolution", "mcts",
 )  # fmt: skip
 CLASSIFY_METRICS: tuple[str, ...] = (

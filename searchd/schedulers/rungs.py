@@ -44,6 +44,17 @@ def ladder(r: int, R: int, eta: int) -> tuple[int, ...]:
     return tuple(steps)
 
 
+def ladder_from_top(r: int, R: int, eta: int) -> tuple[int, ...]:
+    """Rung steps R, R / eta, R / eta², … rounded to whole steps, none below r: 2, 6, 17, 52 for R = 52."""
+    check_ladder(r, R, eta)
+    steps = {R}
+    part = eta
+    while r * part <= R:
+        steps.add(max(r, (2 * R + part) // (2 * part)))
+        part *= eta
+    return tuple(sorted(steps))
+
+
 @dataclass(frozen=True, slots=True)
 class BracketPlan:
     """One bracket of synchronous Hyperband: `rungs` as (trials, step), lowest first; `s` cuts."""

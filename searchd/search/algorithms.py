@@ -8,12 +8,14 @@ from typing import Any, TypeVar
 
 from searchd.errors import SearchdError
 from searchd.schedulers.asha import Asha
+from searchd.schedulers.auto import Auto
 from searchd.schedulers.events import Scheduler
 from searchd.schedulers.fifo import Fifo
 from searchd.schedulers.hyperband import Hyperband
 from searchd.schedulers.orders import ORDERS
 from searchd.schedulers.pasha import Pasha
 from searchd.schedulers.stopping import Stopping
+from searchd.searchers.auto import AutoSearcher
 from searchd.searchers.base import Searcher
 from searchd.searchers.evolution import EvolutionSearcher, MoEvolutionSearcher
 from searchd.searchers.mcts import MctsSearcher
@@ -47,6 +49,10 @@ def _fifo(spec: SearchSpec, limit: int | None, _: Mapping[str, Any]) -> Schedule
     return Fifo(spec.R, eta=spec.eta, max_trials=limit)
 
 
+def _auto(spec: SearchSpec, limit: int | None, options: Mapping[str, Any]) -> Scheduler:
+    return Auto(spec.r, spec.R, spec.eta, max_trials=limit, **options)
+
+
 def _asha(spec: SearchSpec, limit: int | None, options: Mapping[str, Any]) -> Scheduler:
     return Asha(spec.r, spec.R, spec.eta, max_trials=limit, **options)
 
@@ -74,6 +80,7 @@ _HYPERBAND: Mapping[str, Allowed] = {
 }  # fmt: skip
 
 SCHEDULERS: Mapping[str, _SchedulerRow] = {
+    "auto": _SchedulerRow(_auto, _ORDER),
     "fifo": _SchedulerRow(_fifo),
     "asha": _SchedulerRow(_asha, _PROMOTION),
     "pasha": _SchedulerRow(_pasha, {"ranking": ("soft", "exact"), **_ORDER}),
@@ -83,6 +90,7 @@ SCHEDULERS: Mapping[str, _SchedulerRow] = {
 }
 
 SEARCHERS: Mapping[str, _SearcherRow] = {
+    "auto": _SearcherRow(lambda seed, _: AutoSearcher(seed)),
     "random": _SearcherRow(lambda _, __: RandomSearcher()),
     "sobol": _SearcherRow(lambda seed, _: SobolSearcher(seed)),
     "tpe": _SearcherRow(lambda _, options: TpeSearcher(**options), {"startup": 1, "candidates": 1}),

@@ -8,6 +8,7 @@ from math import isfinite, nan
 from random import Random
 
 from searchd.schedulers.asha import Asha
+from searchd.schedulers.auto import Auto
 from searchd.schedulers.events import (
     Answer,
     Deepened,
@@ -35,6 +36,7 @@ from searchd.schedulers.stopping import Stopping
 Make = Callable[[int, int, int, int | None], Scheduler]
 
 SCHEDULERS: dict[str, Make] = {
+    "auto": lambda r, R, eta, n: Auto(r, R, eta, max_trials=n),
     "fifo": lambda _, R, eta, n: Fifo(R, eta=eta, max_trials=n),
     "asha": lambda r, R, eta, n: Asha(r, R, eta, max_trials=n),
     "asha-delayed": lambda r, R, eta, n: Asha(r, R, eta, max_trials=n, promotion="delayed"),

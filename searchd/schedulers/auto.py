@@ -1,0 +1,333 @@
+"""`auto`: how far a trial runs follows from what the losses so far say of its end. No grace period to choose.
+
+Rungs are counted down from R: R, R / eta, …, so that even the lowest is as long as R allows. A trial that reports at
+a rung goes on at once when
+- it is one of the first few, which show what short runs are worth: four go to R / eta, four to R / eta²;
+- or it is among the best max(1, n / eta) of the rung, as in ASHA;
+- or the improvement that it promises at the top (see `extrapolator`) is worth its next leg: at least the best rate
+  that the policy "start trials to this rung, go on with the best t" would have had with the last 30 trials there.
+Else it pauses. A free worker takes whoever goes on, then the paused trial that promises most for its price, if that
+is worth more than a new trial, then a new one. When no more trials may start, who is in ASHA's quota goes up.
+
+With several objectives there is no one loss to extrapolate: the rung's order decides (calibration and ASHA's rule).
+
+Source: RESEARCH.md, part 2, 1b; the quota is ASHA's (Li et al., 2020, MLSys).
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import deque
+from dataclasses import dataclass, field
+from math import inf, nan, sqrt
+from typing import assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+
+from searchd.schedulers.events import (
+    Answer,
+    Deepened,
+    Event,
+    Extended,
+    Failed,
+    Finished,
+    Injected,
+    Losses,
+    Lost,
+    Reported,
+    Resume,
+    Start,
+    Stop,
+    Stopped,
+    TrialId,
+)
+from searchd.schedulers.extrapolator import Extrapolation, Merit, extrapolate
+from searchd.schedulers.improvement import improvement, log_improvement
+from searchd.schedulers.order import DIVERGED, standing
+from searchd.schedulers.orders import Order
+from searchd.schedulers.roster import Roster
+from searchd.schedulers.rungs import deepened, ladder_from_top
+from searchd.schedulers.standings import Standings
+
+Floats = NDArray[np.float64]
+
+FIRST = 8
+"""So many trials calibrate: the first half is not judged below R / eta, the second not below R / eta²."""
+WINDOW = 30
+"""How many of the latest trials at a rung the price of its next leg is computed from."""
+MARGIN = 1.05
+"""A paused trial is resumed when it promises this many times the price of its leg."""
+FRESH = 20
+"""The extrapolation is fitted again after a report for every so many trials."""
+FLOOR = 1e-4
+"""Added to the variance of a final loss, so that a finished trial has an improvement too."""
+
+
+@dataclass(slots=True)
+class _Rung:
+    """Everybody who reached a step. `ids`: in order of their ids; `price`: None until it is asked for again."""
+
+    standings: Standings
+    ids: list[TrialId] = field(default_factory=list)
+    price: float | None = None
+
+
+class Auto:
+    """`order`: what ranks several objectives."""
+
+    def __init__(
+        self, r: int, R: int, eta: int = 3, *, max_trials: int | None = None, order: Order = "eps-net"
+    ) -> None:
+        self._steps = ladder_from_top(r, R, eta)
+        self._eta = eta
+        self._roster = Roster(max_trials)
+        self._order: Order = order
+        self._rungs = [_Rung(Standings(step, order)) for step in self._steps]
+        self._going: deque[tuple[TrialId, int, str]] = deque()
+        self._several = False
+        self._loss = np.full((64, len(self._steps)), nan)
+        self._violation = np.full((64, len(self._steps)), nan)
+        self._since_fit = 0
+        self._fitted: tuple[Merit, Extrapolation] | None = None
+        self._best = inf
+        self._next: Answer | None = None
+
+    def peek(self) -> Answer:
+        """What `ask` would answer; changes nothing."""
+        if self._next is None:
+            self._next = self._choose()
+        return self._next
+
+    def ask(self) -> Answer:
+        answer = self.peek()
+        match answer:
+            case Start(_, until, _, bracket):
+                self._roster.start(bracket, until)
+                self._next = None
+            case Resume(trial, since, until):
+                if self._going and self._going[0][0] == trial:
+                    self._going.popleft()
+                self._rungs[self._steps.index(since)].standings.take(trial)
+                self._roster.resume(trial, until)
+                self._next = None
+        return answer
+
+    def tell(self, event: Event) -> tuple[Stop, ...]:
+        self._next = None
+        roster = self._roster
+        match event:
+            case Reported(trial, step, points):
+                if roster.is_running(trial) and step in self._steps and step <= roster.seats[trial].until:
+                    self._enter(trial, self._steps.index(step), points)
+            case Finished(trial, step):
+                if roster.finish(trial, step):
+                    self._finish(trial, self._steps.index(step))
+            case Lost():
+                roster.lost += 1
+            case Failed(trial):
+                seat = roster.dismiss(trial)
+                if seat:
+                    rung = self._due(trial, seat.since, seat.until)
+                    self._enter(trial, rung, ())
+                    self._rungs[rung].standings.sink(trial)
+            case Stopped(trial):
+                seat = roster.dismiss(trial)
+                if seat and seat.state == "paused":
+                    self._rungs[self._steps.index(seat.since)].standings.sink(trial)
+            case Injected(trial):
+                roster.inject(trial)
+            case Extended(limit):
+                roster.limit = limit
+            case Deepened(R):
+                self._deepen(R)
+            case _:
+                assert_never(event)
+        return ()
+
+    def is_rung(self, trial: TrialId, step: int) -> bool:
+        return 0 <= trial < self._roster.next and step in self._steps
+
+    def ladders(self) -> tuple[tuple[int, ...], ...]:
+        return (self._steps,)
+
+    # ------------------------------------------------------------ what is next
+    def _choose(self) -> Answer:
+        roster = self._roster
+        if roster.injected:
+            return self._start("injected")
+        while self._going:
+            trial, rung, why = self._going[0]
+            if roster.seats[trial].state == "paused":
+                return self._resume(trial, rung, why)
+            self._going.popleft()  # it failed or was stopped meanwhile
+        worthy = self._worthy() if roster.next >= FIRST else None
+        if worthy is not None:
+            return worthy
+        if roster.room:
+            return self._start(
+                "a new trial is worth more than any that is paused" if roster.next else "the first trial"
+            )
+        return self._promotable(above_all=True) or roster.idle()
+
+    def _start(self, why: str) -> Start:
+        trial = self._roster.next
+        return Start(trial, self._steps[self._unjudged(trial)], why)
+
+    def _resume(self, trial: TrialId, rung: int, why: str) -> Resume:
+        return Resume(trial, self._steps[rung], self._steps[rung + 1], why)
+
+    def _worthy(self) -> Answer | None:
+        """The paused trial that promises most for its price, if it is worth it."""
+        if self._several:
+            return self._promotable(above_all=False)
+        best, found = MARGIN, None
+        for rung in range(len(self._steps) - 1):
+            head = self._rungs[rung].standings.best()  # the least loss promises most: slopes are not negative
+            if head is None:
+                continue
+            price = self._price(rung)
+            worth = self._promise(head[0], rung) / price if price > 0 else inf
+            if worth > best:
+                best, found = worth, (head[0], rung)
+        if found is None:
+            return None
+        trial, rung = found
+        why = f"resumed: it promises {_times(best, 1.0)} times the price of going on at {self._at(rung)}"
+        return self._resume(trial, rung, why)
+
+    def _promotable(self, *, above_all: bool) -> Resume | None:
+        """The best paused trial within ASHA's quota, from the highest rung. `above_all`: one at least has to go up."""
+        for rung in range(len(self._steps) - 2, -1, -1):
+            standings = self._rungs[rung].standings
+            quota = max(len(standings) // self._eta, 1 if above_all else 0)
+            best = standings.best(quota) if quota else None
+            if best is not None:
+                trial, rank = best
+                return self._resume(trial, rung, f"promoted: rank {rank + 1} of {len(standings)} at {self._at(rung)}")
+        return None
+
+    # ------------------------------------------------------------ what happened
+    def _enter(self, trial: TrialId, k: int, points: tuple[Losses, ...]) -> None:
+        rung = self._rungs[k]
+        if not rung.standings.enter(trial, points):
+            return
+        insort(rung.ids, trial)
+        while trial >= len(self._loss):
+            self._loss, self._violation = (np.vstack([a, np.full_like(a, nan)]) for a in (self._loss, self._violation))
+        kind, violation, best = standing(points)
+        self._several = self._several or any(len(values) > 1 for values in best)
+        self._loss[trial, k] = best[0][0] if kind < DIVERGED else inf
+        self._violation[trial, k] = violation if kind < DIVERGED else inf
+        self._since_fit += 1
+        rung.price = None
+        if self._fitted is not None and not self._stale():
+            end = self._fitted[1].final(self._merit(trial, k), k)
+            if end < self._best:
+                self._best = end
+                self._reprice()
+
+    def _finish(self, trial: TrialId, k: int) -> None:
+        """The trial is at rest at rung k: it goes on at once, or pauses until it is worth it."""
+        standings = self._rungs[k].standings
+        self._enter(trial, k, ())  # no report at its rung counts as diverged
+        standings.offer(trial)
+        if k < len(self._steps) - 1 and not standings.diverged(trial):
+            why = self._reason(trial, k)
+            if why:
+                self._going.append((trial, k, why))
+
+    def _reason(self, trial: TrialId, k: int) -> str:
+        """Why a trial goes on from rung k; empty: it pauses."""
+        rank, n = self._rungs[k].standings.rank(trial) + 1, len(self._rungs[k].standings)
+        if rank <= max(1, n // self._eta):
+            return f"goes on: rank {rank} of {n} at {self._at(k)}"
+        if self._several:
+            return ""
+        promise, price = self._promise(trial, k), self._price(k)
+        if promise >= price * (1 - 1e-9):
+            return f"goes on: it promises {_times(promise, price)} times the price of going on at {self._at(k)}"
+        return ""
+
+    def _deepen(self, R: int) -> None:
+        added = deepened(self._steps[-1], R, self._eta)
+        if not added:
+            return
+        self._steps += added
+        self._rungs += [_Rung(Standings(step, self._order)) for step in added]
+        more = np.full((len(self._loss), len(added)), nan)
+        self._loss, self._violation = np.hstack([self._loss, more]), np.hstack([self._violation, more])
+        self._fitted = None
+        self._reprice()
+
+    # ------------------------------------------------------------ what a trial promises, and the price
+    def _promise(self, trial: TrialId, k: int) -> float:
+        """The improvement on the best that a trial at rung k promises at the top, in warped losses."""
+        chain = self._fit()[1]
+        return improvement(chain.final(self._merit(trial, k), k), sqrt(chain.variance[k] + FLOOR), self._best)
+
+    def _price(self, k: int) -> float:
+        """What a trial at rung k must promise: the next leg at the best rate of improvement a step."""
+        self._fit()
+        rung = self._rungs[k]
+        if rung.price is None:
+            merit, chain = self._fit()
+            latest = np.array(rung.ids[-WINDOW:])
+            n = len(latest)
+            ends = chain.offset[k] + chain.slope[k] * chain.warp(
+                merit(self._loss[latest, k], self._violation[latest, k])
+            )
+            sd = np.full(n, sqrt(chain.variance[k] + FLOOR))
+            gains = np.sort(np.exp(log_improvement(ends, sd, self._best)))[::-1].cumsum()
+            leg = self._steps[k + 1] - self._steps[k]
+            rung.price = float((gains / (n * self._steps[k] + np.arange(1, n + 1) * leg)).max() * leg)
+        return rung.price
+
+    def _merit(self, trial: TrialId, k: int) -> float:
+        merit, _ = self._fit()
+        loss, violation = float(self._loss[trial, k]), float(self._violation[trial, k])
+        if loss == inf:
+            return inf
+        if not merit.feasible:
+            return violation
+        return merit.top + merit.unit * violation if violation > 0 else loss
+
+    def _fit(self) -> tuple[Merit, Extrapolation]:
+        if self._fitted is None or self._stale():
+            n = self._roster.next
+            loss, violation = self._loss[:n], self._violation[:n]
+            merit = Merit.of(loss, violation)
+            self._fitted = (merit, extrapolate(merit(loss, violation)))
+            self._best = self._fitted[1].best
+            self._since_fit = 0
+            self._reprice()
+        return self._fitted
+
+    def _stale(self) -> bool:
+        return self._since_fit >= max(1, len(self._rungs[0].ids) // FRESH)
+
+    def _reprice(self) -> None:
+        for rung in self._rungs:
+            rung.price = None
+
+    # ------------------------------------------------------------ inside
+    def _unjudged(self, trial: TrialId) -> int:
+        """The first rung where a trial is judged: above the lowest for those that calibrate."""
+        if trial >= FIRST:
+            return 0
+        part = self._eta if trial < FIRST // 2 else self._eta**2
+        return next(k for k, step in enumerate(self._steps) if step * part >= 0.9 * self._steps[-1])
+
+    def _due(self, trial: TrialId, since: int, until: int) -> int:
+        """The rung that a failed trial did not reach: the next on its way, or the last that it was at."""
+        for k, step in enumerate(self._steps):
+            if since < step <= until and trial not in self._rungs[k].standings:
+                return k
+        return self._steps.index(until)
+
+    def _at(self, rung: int) -> str:
+        return f"rung {self._steps[rung]}"
+
+
+def _times(promise: float, price: float) -> str:
+    return f"{promise / price:.3g}" if promise < 1000 * price else "over 1000"

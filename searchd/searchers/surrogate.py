@@ -1,0 +1,97 @@
+"""The model of `auto`: a Gaussian process over configs of how each trial will end, as sure as its rung makes it.
+
+Every trial that reached a rung is one row: its target is the extrapolated final loss, its noise the variance of that.
+So a short run counts as much as short runs have proved to be worth. Of many rows, a hundred are kept: the best half
+with half a standard deviation of doubt, a quarter of the most certain, the newest for the rest. Trials that have not
+reported take away uncertainty where they are, and change no mean.
+
+Source: RESEARCH.md, part 2, 1c.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from searchd.schedulers.extrapolator import Merit, extrapolate
+from searchd.searchers import gp
+from searchd.searchers.batches import Known
+
+Floats = NDArray[np.float64]
+
+LEAST = 4
+"""Fewer trials with a loss give no model."""
+MOST = 100
+"""More rows are thinned out."""
+FIRST_STEPS, MORE_STEPS, REFIT = 25, 3, 1.12
+"""Steps of the first climb; of later ones, each time there are so many times the rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """How trials will end, for one loss: `rows` of the table, mean and variance of each [n], warped."""
+
+    rows: NDArray[np.intp]
+    mean: Floats
+    variance: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Climbed:
+    """Hyperparameters and the number of rows that they were last fitted to."""
+
+    hyper: gp.Hyper
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Surrogate:
+    """A posterior over standardised final losses: loss = `center` + `spread` · prediction. `rows`: the table's rows
+    that it was built from, `means` their predicted means."""
+
+    posterior: gp.Posterior
+    rows: NDArray[np.intp]
+    means: Floats
+    center: float
+    spread: float
+
+
+def ends(known: Known) -> Ends:
+    """From one objective and its violations."""
+    loss, violation = known.column(known.table.loss), known.column(known.table.violation)
+    values = Merit.of(loss, violation)(loss, violation)
+    mean, variance = extrapolate(values).finals(values)
+    rows = np.flatnonzero(~np.isnan(mean))
+    return Ends(rows, mean[rows], variance[rows])
+
+
+def surrogate(
+    found: Ends, x: Floats, pending: NDArray[np.intp], groups: NDArray[np.intp], climbed: Climbed
+) -> tuple[Surrogate, Climbed]:
+    """The model of what was `found`, over feature rows `x` [≥ n, d], and the hyperparameters to go on from."""
+    rows, mean, variance = _thinned(found)
+    center, spread = float(mean.mean()), float(mean.std()) + 1e-6
+    y, noise = (mean - center) / spread, variance / spread**2
+    at = x[rows]
+    total = len(found.rows)
+    steps = FIRST_STEPS if not climbed.rows else MORE_STEPS if total >= REFIT * climbed.rows else 0
+    if steps:
+        climbed = Climbed(gp.climb(climbed.hyper, at, y, noise, groups, steps), total)
+    posterior = gp.Posterior(climbed.hyper, at, y, noise, groups, x[pending])
+    means = posterior.mean(posterior.covariances(at))
+    return Surrogate(posterior, rows, means, center, spread), climbed
+
+
+def _thinned(found: Ends) -> tuple[NDArray[np.intp], Floats, Floats]:
+    n = len(found.rows)
+    if n <= MOST:
+        return found.rows, found.mean, found.variance
+    keep = np.zeros(n, dtype=bool)
+    keep[np.argsort(found.mean + 0.5 * np.sqrt(found.variance), kind="stable")[: MOST // 2]] = True
+    rest = np.flatnonzero(~keep)
+    keep[rest[np.argsort(found.variance[rest], kind="stable")[: MOST // 4]]] = True
+    rest = np.flatnonzero(~keep)
+    keep[rest[int(keep.sum()) - MOST :]] = True
+    return found.rows[keep], found.mean[keep], found.variance[keep]
