@@ -41,7 +41,7 @@ def test_validate_and_plan_work_on_the_base_install() -> None:
     hide = f"import sys; [sys.modules.__setitem__(name, None) for name in {(*HEAVY, 'scipy')!r}]; "
     call = "from searchd.cli import main; main(sys.argv[1:])"
     example = str(Path(__file__).parents[1] / "examples" / "digits.yaml")
-    for command, said in (("validate", "fine"), ("plan", "needs optuna")):
+    for command, said in (("validate", "fine"), ("plan", "needs scipy")):
         done = subprocess.run(
             [sys.executable, "-P", "-c", hide + call, command, example], capture_output=True, text=True, check=False
         )

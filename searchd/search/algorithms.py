@@ -19,9 +19,10 @@ from searchd.searchers.auto import AutoSearcher
 from searchd.searchers.base import Searcher
 from searchd.searchers.evolution import EvolutionSearcher, MoEvolutionSearcher
 from searchd.searchers.mcts import MctsSearcher
-from searchd.searchers.optuna import TpeSearcher
+from searchd.searchers.optuna import OptunaTpe
 from searchd.searchers.random import RandomSearcher
 from searchd.searchers.sobol import SobolSearcher
+from searchd.searchers.tpe import TpeSearcher
 from spaces.study import SearchSpec
 from spaces.suggest import did_you_mean
 
@@ -89,11 +90,14 @@ SCHEDULERS: Mapping[str, _SchedulerRow] = {
     "async-hyperband": _SchedulerRow(_async_hyperband, {**_PROMOTION, "layout": ("shared", "bracket")}, brackets=True),
 }
 
+_TPE: Mapping[str, Allowed] = {"startup": 1, "candidates": 1}
+
 SEARCHERS: Mapping[str, _SearcherRow] = {
     "auto": _SearcherRow(lambda seed, _: AutoSearcher(seed)),
     "random": _SearcherRow(lambda _, __: RandomSearcher()),
     "sobol": _SearcherRow(lambda seed, _: SobolSearcher(seed)),
-    "tpe": _SearcherRow(lambda _, options: TpeSearcher(**options), {"startup": 1, "candidates": 1}),
+    "tpe": _SearcherRow(lambda _, options: TpeSearcher(**options), _TPE),
+    "optuna-tpe": _SearcherRow(lambda _, options: OptunaTpe(**options), _TPE),
     "evolution": _SearcherRow(
         lambda _, options: EvolutionSearcher(**options), {"population": 2, "tournament": 1, "startup": 1}
     ),

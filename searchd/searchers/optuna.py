@@ -42,13 +42,13 @@ MARGIN = 0.1
 Distributions = dict[str, "BaseDistribution"]
 
 
-class TpeSearcher:
+class OptunaTpe:
     """`startup`: a rung needs max(startup, d + 1) trials. `candidates`: drawn for each suggestion. Missing without
     optuna. Priors of the space are used while suggestions are still random."""
 
     def __init__(self, *, startup: int = 10, candidates: int = 24) -> None:
         if find_spec("optuna") is None:
-            raise Missing("the searcher 'tpe' needs optuna: pip install 'searchd[server]', or use searcher: random")
+            raise Missing("the searcher 'optuna-tpe' needs optuna: pip install 'searchd[server]', or use searcher: tpe")
         self._startup = startup
         self._candidates = candidates
 

@@ -40,8 +40,8 @@ class Table:
     """`space` gives the columns of `units`; `loss` is filled for one objective only (see `best_points` for several)."""
 
     __slots__ = (
-        "_born", "_cached", "_depth", "_heard", "_ladders", "_loss", "_n", "_points", "_row", "_state", "_steps",
-        "_tally", "_trials", "_units", "_until", "_violation", "objectives", "space", "version",
+        "__weakref__", "_born", "_cached", "_depth", "_heard", "_ladders", "_loss", "_n", "_points", "_row", "_state",
+        "_steps", "_tally", "_trials", "_units", "_until", "_violation", "objectives", "space", "version",
     )  # fmt: skip
 
     def __init__(self, space: Space, objectives: int, ladders: Iterable[Sequence[int]] = ()) -> None:
