@@ -25,7 +25,7 @@ from spaces.task import Task, read_task
 
 SCHEDULERS: tuple[str, ...] = ("auto", "fifo", "asha", "pasha", "stopping", "hyperband", "async-hyperband")
 SEARCHERS: tuple[str, ...] = (
-    "auto", "random", "sobol", "tpe", "optuna-tpe",
+    "auto", "random", "sobol", "tpe", "optuna-tpe", "bohb",
     "evolution", "mo-evolution", "mcts",
 )  # fmt: skip
 CLASSIFY_METRICS: tuple[str, ...] = (

@@ -17,6 +17,7 @@ from searchd.schedulers.pasha import Pasha
 from searchd.schedulers.stopping import Stopping
 from searchd.searchers.auto import AutoSearcher
 from searchd.searchers.base import Searcher
+from searchd.searchers.bohb import BohbSearcher
 from searchd.searchers.evolution import EvolutionSearcher, MoEvolutionSearcher
 from searchd.searchers.mcts import MctsSearcher
 from searchd.searchers.optuna import OptunaTpe
@@ -98,6 +99,7 @@ SEARCHERS: Mapping[str, _SearcherRow] = {
     "sobol": _SearcherRow(lambda seed, _: SobolSearcher(seed)),
     "tpe": _SearcherRow(lambda _, options: TpeSearcher(**options), _TPE),
     "optuna-tpe": _SearcherRow(lambda _, options: OptunaTpe(**options), _TPE),
+    "bohb": _SearcherRow(lambda _, options: BohbSearcher(**options), {"random_fraction": 0.0}),
     "evolution": _SearcherRow(
         lambda _, options: EvolutionSearcher(**options), {"population": 2, "tournament": 1, "startup": 1}
     ),

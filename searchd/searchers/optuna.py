@@ -16,15 +16,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from numpy.random import Generator
 
-from searchd.errors import Missing
 from searchd.schedulers.events import Losses, TrialId
 from searchd.schedulers.order import best_points
 from searchd.searchers.base import History
+from searchd.searchers.needs import need
 from spaces.config import Config
 from spaces.domains import Choice, Const, Domain, Float, Int, Subset
 from spaces.space import Space
@@ -47,8 +46,7 @@ class OptunaTpe:
     optuna. Priors of the space are used while suggestions are still random."""
 
     def __init__(self, *, startup: int = 10, candidates: int = 24) -> None:
-        if find_spec("optuna") is None:
-            raise Missing("the searcher 'optuna-tpe' needs optuna: pip install 'searchd[server]', or use searcher: tpe")
+        need("optuna-tpe", "optuna", "tpe")
         self._startup = startup
         self._candidates = candidates
 

@@ -6,14 +6,12 @@ Source: Owen (1998), scrambling; Joe and Kuo (2008), direction numbers, as in sc
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import numpy as np
 from numpy.random import Generator
 
-from searchd.errors import Missing
 from searchd.schedulers.events import TrialId
 from searchd.searchers.base import History
+from searchd.searchers.needs import need
 from spaces.config import Config
 
 MOST_COLUMNS = 21_201
@@ -24,8 +22,7 @@ class SobolSearcher:
     """`seed` scrambles the sequence. Missing without scipy."""
 
     def __init__(self, seed: int = 0) -> None:
-        if find_spec("scipy") is None:
-            raise Missing("the searcher 'sobol' needs scipy: pip install 'searchd[server]', or use searcher: random")
+        need("sobol", "scipy")
         self._seed = seed
 
     def suggest(self, trial: TrialId, history: History, rng: Generator) -> Config:

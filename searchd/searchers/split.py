@@ -6,6 +6,7 @@ feasible trials by non-dominated layer, inside a layer by an ε-net, as schedule
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import ceil
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from searchd.schedulers.front import non_dominated
 from searchd.schedulers.orders import epsilon_net
+from searchd.searchers.table import Table
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -46,10 +48,7 @@ def good_of_several(values: Floats, violation: Floats, k: int) -> Bools:
         front = non_dominated(values[left])
         layer = left[front]
         if len(layer) > room:
-            rows = values[layer] / 2  # halves, so that a range cannot overflow
-            low = rows.min(axis=0)
-            span = rows.max(axis=0) - low
-            net = epsilon_net((rows - low) / np.where(span > 0, span, 1.0))
+            net = _net(values[layer])
             layer = layer[[next(net) for _ in range(room)]]
         found[layer] = True
         room -= len(layer)
@@ -76,3 +75,41 @@ def _fill(found: Bools, violation: Floats, k: int) -> None:
     if k > 0:
         rest = np.flatnonzero(violation > 0)
         found[rest[least(violation[rest], k)]] = True
+
+
+def order_of(table: Table, k: int) -> NDArray[np.int64]:
+    """Rows with a finite entry in rung `steps[k]`, the best first: feasible by loss (or rank), then by violation."""
+    violation = table.violation[:, k]
+    rows = np.flatnonzero(np.isfinite(violation))
+    loss = table.loss[rows, k] if table.objectives == 1 else _ranks(table, rows, k)
+    return rows[np.lexsort((rows, loss, violation[rows]))]
+
+
+def values_of(table: Table, rows: NDArray[np.int64], k: int) -> Floats:
+    """The best points' values [n, m] at rung `steps[k]`, infinite for who has none."""
+    best = table.best_points(table.steps[k])
+    nothing = (np.inf,) * table.objectives
+    points = [best[t] for t in table.trials[rows].tolist()]
+    return np.array([nothing if p is None else p.values for p in points]).reshape(len(rows), table.objectives)
+
+
+def _ranks(table: Table, rows: NDArray[np.int64], k: int) -> Floats:
+    """Ranks [n] of rows by several objectives: by layer, inside a layer by an ε-net."""
+    ranks = np.empty(len(rows))
+    left, place = np.arange(len(rows)), 0
+    values = values_of(table, rows, k)
+    while len(left):
+        front = non_dominated(values[left])
+        layer = left[front]
+        for i in _net(values[layer]):
+            ranks[layer[i]] = place
+            place += 1
+        left = left[~front]
+    return ranks
+
+
+def _net(values: Floats) -> Iterator[int]:
+    rows = values / 2  # halves, so that a range cannot overflow
+    low = rows.min(axis=0)
+    span = rows.max(axis=0) - low
+    return epsilon_net((rows - low) / np.where(span > 0, span, 1.0))

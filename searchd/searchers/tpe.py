@@ -15,7 +15,6 @@ rung with enough trials; Watanabe (2023), arXiv:2304.11127. Several objectives: 
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Any
 from weakref import ref
 
@@ -23,14 +22,14 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from searchd.errors import Missing
 from searchd.schedulers.events import TrialId
 from searchd.searchers.base import History
 from searchd.searchers.columns import Column, columns_of
 from searchd.searchers.crowd import LEAST, Crowd
+from searchd.searchers.needs import need
 from searchd.searchers.parzen import Columns, Parzen
 from searchd.searchers.patterns import Patterns
-from searchd.searchers.split import good, good_of_several, how_many
+from searchd.searchers.split import good, good_of_several, how_many, values_of
 from searchd.searchers.table import RUNNING, Table
 from spaces.config import Config
 from spaces.domains import Domain
@@ -51,8 +50,7 @@ class TpeSearcher:
     """
 
     def __init__(self, *, startup: int = 10, candidates: int = 24) -> None:
-        if find_spec("scipy") is None:
-            raise Missing("the searcher 'tpe' needs scipy: pip install 'searchd[server]', or use searcher: random")
+        need("tpe", "scipy")
         self._startup = startup
         self._candidates = candidates
         self._model: _Model | None = None
@@ -151,11 +149,7 @@ def sides(table: Table, k: int) -> tuple[Rows, Bools]:
     many = how_many(len(rows), table.objectives)
     if table.objectives == 1:
         return rows, good(table.loss[rows, k], violation, many)
-    best = table.best_points(table.steps[k])
-    nothing = (np.inf,) * table.objectives
-    points = [best[t] for t in table.trials[rows].tolist()]
-    values = np.array([nothing if p is None else p.values for p in points])
-    return rows, good_of_several(values, violation, many)
+    return rows, good_of_several(values_of(table, rows, k), violation, many)
 
 
 def _compose(space: Space, chosen: dict[int, float], rng: Generator) -> Config:
