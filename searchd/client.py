@@ -44,6 +44,7 @@ class Backend(Protocol):
     def workers(self) -> list[dict[str, Any]]: ...
     def fetch(self, study: str, path: str, to: Path) -> None: ...
     def alive(self, study: str) -> bool: ...
+    def home(self, study: str) -> Path | None: ...
     def close(self) -> None: ...
 
 
@@ -166,6 +167,10 @@ class Client:
         """Every live worker slot: name, device, state, job."""
         return self.backend.workers()
 
+    def folder(self, study: str) -> Path | None:
+        """The folder of a study that `searchd run` left there; None of one that a service keeps."""
+        return self.backend.home(study)
+
     def alive(self, study: str) -> bool:
         """Whether a daemon stands behind the study now."""
         return self.backend.alive(study)
@@ -219,6 +224,16 @@ class Client:
     def inject(self, study: str, values: Mapping[str, Any]) -> int:
         """Make a config of yours the next trial; answers its number."""
         return int(self.backend.command(study, "inject", {"values": dict(values)})["trial"])
+
+    def deepening(self, study: str, max_resource: int, trials: int | None = None) -> dict[str, Any]:
+        """What `deepen` would cost: `extra` work and that of a `fresh` search, by `rungs`; nothing is changed."""
+        found = self.backend.read(study, "deepen", max_resource=int(max_resource), trials=trials)
+        answer: dict[str, Any] = found
+        return answer
+
+    def deepen(self, study: str, max_resource: int, trials: int | None = None) -> dict[str, Any]:
+        """Raise R to `max_resource` (R · eta^k), and perhaps `trials`; training goes on from the checkpoints."""
+        return self.backend.command(study, "deepen", {"max_resource": int(max_resource), "trials": trials})
 
     def extend(self, study: str, **budget: Any) -> dict[str, Any]:
         """Replace the budget (`trials`, `hours`, `steps`, `parallel`; absent: no limit). An ended study goes on."""

@@ -25,6 +25,7 @@ class Handler(Protocol):
     def stop_trial(self, study: str, trial: int) -> None: ...
     def inject(self, study: str, values: Mapping[str, Any]) -> int: ...
     def extend(self, study: str, budget: Mapping[str, Any]) -> None: ...
+    def deepen(self, study: str, max_resource: int, trials: int | None = None) -> None: ...
 
 
 class Desk:
@@ -82,6 +83,9 @@ class Desk:
 
     def extend(self, study: str, budget: Mapping[str, Any]) -> None:
         self._do(lambda: self._handler.extend(study, budget))
+
+    def deepen(self, study: str, max_resource: int, trials: int | None = None) -> None:
+        self._do(lambda: self._handler.deepen(study, max_resource, trials))
 
     def _do(self, call: Callable[[], T]) -> T:
         answer: Future[T] = Future()

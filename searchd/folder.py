@@ -44,7 +44,8 @@ class Folder:
         return sorted(found, key=lambda s: s["created"], reverse=True)
 
     def read(self, study: str, view: str, **params: Any) -> Any:
-        """One view of a study: `""` (the summary), `spec`, `front`, `trials`, `trials/N`, `curves`, `rungs`, `log`."""
+        """One view of a study: `""` (the summary), `spec`, `front`, `trials`, `trials/N`, `curves`, `rungs`, `log`,
+        `deepen`."""
         from searchd import views
 
         with self.opened(study) as (reader, identity):
@@ -67,6 +68,10 @@ class Folder:
                     return views.rungs(reader, identity)
                 case "log":
                     return views.log(reader, identity, params.get("after") or 0, params.get("limit"))
+                case "deepen":
+                    from searchd.deepen import deepening
+
+                    return deepening(reader, identity, params["max_resource"], params.get("trials"))
                 case _:
                     raise ValueError(f"no view {view!r}: a bug in the client")
 
@@ -124,6 +129,11 @@ class Folder:
         if daemon is not None:
             daemon.close()
         return daemon is not None
+
+    def home(self, study: str) -> Path | None:
+        """The folder that a `searchd run` made for the study; None of a study in a service's database."""
+        path, _ = self._locate(study)
+        return path.parent if path.name == STUDY_DB else None
 
     def close(self) -> None:
         for store in self._open.values():

@@ -25,14 +25,17 @@ from searchd.errors import NotFound, Refused, SearchdError, Unreachable
 from searchd.folder import STATE, STUDY_DB, Folder, daemon_state, live_daemon
 from searchd.processes import Family, Interrupted, Member, Signals, listening
 from searchd.progress import Progress
+from searchd.schedulers.rungs import deeper
 from spaces.lint import lint_study
 from spaces.study import Study
 
 ENDED = frozenset({"done", "stopped", "faulted"})
+BESIDE = "beside"
+"""The file that names the folder of the study's file: there a function is found again."""
 DAEMON_START_S = 60.0
 POLL_S = 0.5
 OURS = (STUDY_DB, f"{STUDY_DB}-wal", f"{STUDY_DB}-shm", STATE, "token", "broker", "trials", "logs", "report.html",
-        "front.csv", "front.png")  # fmt: skip
+        BESIDE, "front.csv", "front.png")  # fmt: skip
 """What `--fresh` removes: what a run makes, never what else lies in the folder."""
 
 
@@ -65,13 +68,33 @@ def run_local(
     """
     study = Study.load(Path(path))
     folder = made(Path(out) / study.name)
+    beside = Path(path).resolve().parent
     with lock(folder), contextlib.closing(Folder(folder)) as reader, listening() as signals:
         if fresh:
             _remove(folder)
         if _is_over(reader, study, folder):
             progress.say("this study has ended; --fresh runs it anew, a larger budget in the file goes on with it")
             return _outcome(reader, study, folder, interrupted=False, report=_report(folder))
-        run = _Run(study, Path(path), folder, slots or study.budget.parallel or 2, progress, signals, reader)
+        (folder / BESIDE).write_text(str(beside))
+        run = _Run(study, beside, folder, slots or study.budget.parallel or 2, progress, signals, reader)
+        interrupted = run.to_the_end()
+        report = "" if interrupted else _report(folder)
+        return _outcome(reader, study, folder, interrupted=interrupted, report=report)
+
+
+def deepen_local(
+    folder: Path, max_resource: int, trials: int | None = None, *, slots: int | None = None, progress: Progress
+) -> Outcome:
+    """Raise R of the study that a `searchd run` left in `folder`, and run it to its new end.
+
+    A function is looked for where it was when the study was run last. Errors as of `run_local`.
+    """
+    made(folder)
+    with lock(folder), contextlib.closing(Folder(folder)) as reader, listening() as signals:
+        study = Study.parse(reader.read(str(folder), "spec"))
+        beside = folder / BESIDE
+        run = _Run(study, Path(beside.read_text()) if beside.is_file() else Path.cwd(), folder,
+                   slots or study.budget.parallel or 2, progress, signals, reader, (max_resource, trials))  # fmt: skip
         interrupted = run.to_the_end()
         report = "" if interrupted else _report(folder)
         return _outcome(reader, study, folder, interrupted=interrupted, report=report)
@@ -79,15 +102,17 @@ def run_local(
 
 @dataclass(slots=True)
 class _Run:
-    """One run: the family of processes and what is shown of it."""
+    """One run: the family of processes and what is shown of it. `beside`: the folder of the study's file; `deepen`: the
+    new R that it is to go on to, with a new number of trials."""
 
     study: Study
-    path: Path
+    beside: Path
     folder: Path
     slots: int
     progress: Progress
     signals: Signals
     reader: Folder
+    deepen: tuple[int, int | None] | None = None
     family: Family = field(init=False)
 
     def to_the_end(self) -> bool:
@@ -117,7 +142,7 @@ class _Run:
         (folder / STATE).unlink(missing_ok=True)
         self.family.add(daemon(f"unix://{sock}", f"sqlite:///{folder / STUDY_DB}", folder, logs / "daemon.log", token))
         self.family.add(workers(f"unix://{sock}", self.study.device, self.slots, folder, logs / "workers.log",
-                                allowed(self.study), self.path.resolve().parent))  # fmt: skip
+                                allowed(self.study), self.beside))  # fmt: skip
 
     def _tend(self) -> None:
         self.signals.check()
@@ -138,7 +163,12 @@ class _Run:
         wanted = self.study.dump()
         with daemon_of(self.folder) as remote:
             status = summary["status"]
-            if spec.get("budget") != wanted.get("budget"):
+            if self.deepen is not None:
+                R, trials = self.deepen
+                body = {"max_resource": R, "trials": trials}
+                status = remote.command(summary["id"], "deepen", body)["status"]
+                self.progress.say(f"{self.study.name}: goes on to R = {R}")
+            elif spec.get("budget") != wanted.get("budget"):
                 status = remote.command(summary["id"], "extend", {"budget": wanted["budget"]})["status"]
                 self.progress.say(f"{self.study.name}: resumed with the new budget of the file")
             else:
@@ -279,12 +309,23 @@ def _is_over(reader: Folder, study: Study, folder: Path) -> bool:
         return False
     wanted = study.dump()
     changed = [k for k in differences(spec, wanted) if k.split(".")[0] != "budget"]
+    if changed == ["search.R"] and _deepened(spec["search"], study):
+        changed = []  # the file says how it began
+    if changed == ["search.R"]:
+        raise Refused(f"{folder}/ has R = {spec['search']['R']}, the file R = {study.search.R}: "
+                      f"`searchd deepen {folder.name} --max-resource {study.search.R}` goes on with what is trained")
     if changed:
         raise Refused(
             f"{folder}/ holds another study of this name; what differs from the file: {', '.join(changed)}. "
             "Only the budget of a study may change: give the study another name, or start anew with --fresh"
         )
     return bool(known[0]["status"] == "done" and spec.get("budget") == wanted.get("budget"))
+
+
+def _deepened(search: Mapping[str, Any], study: Study) -> bool:
+    """Whether the R of a study in its folder is that of its file, raised."""
+    R, eta = search["R"], study.search.eta
+    return bool(R > study.search.R and R in deeper(study.search.R, R, eta))
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -14,6 +14,7 @@ told         event (`reported`, `finished`, `failed`, `stopped`, `measured`, `de
              [{trial, reason}]
 lost         event `lost`, trial, stops; job, attempt (the one that was lost), reason, retried
 injected     event `injected`, trial, config, stops
+deepened     event `deepened` with R, the new maximum resource, stops
 extended     event `extended` with max_trials when the number of trials changed, stops; budget: the whole new budget
 exporting    trial, step, job, points: an export job of the front was asked for (not by the search)
 begun        job, trial, attempt, worker, device, kind, since, until
@@ -51,8 +52,8 @@ from searchd.search.events import (
 from spaces.config import Config
 
 Kind = Literal[
-    "submitted", "asked", "told", "lost", "injected", "extended", "begun", "status", "capacity", "budget", "verified",
-    "exporting", "quarantined",
+    "submitted", "asked", "told", "lost", "injected", "extended", "deepened", "begun", "status", "capacity", "budget",
+    "verified", "exporting", "quarantined",
 ]  # fmt: skip
 
 Payload = dict[str, Any]

@@ -141,6 +141,9 @@ class Loop:
     def extend(self, study: str, budget: Mapping[str, Any]) -> None:
         self._command(study, lambda engine, now: engine.extend(budget, now))
 
+    def deepen(self, study: str, max_resource: int, trials: int | None = None) -> None:
+        self._command(study, lambda engine, now: engine.deepen(max_resource, trials, now))
+
     def _command(self, study: str, do: Callable[[Engine, float], Stops]) -> None:
         engine = self._engine(study)
         if engine is None:

@@ -43,12 +43,13 @@ class Remote:
         return answer
 
     def read(self, study: str, view: str, **params: Any) -> Any:
-        """One view of a study: `""` (the summary), `spec`, `front`, `trials`, `trials/N`, `curves`, `rungs`, `log`."""
+        """One view of a study: `""` (the summary), `spec`, `front`, `trials`, `trials/N`, `curves`, `rungs`, `log`,
+        `deepen`."""
         given = {k: v for k, v in params.items() if v is not None}
         return self._json("GET", self._path(study, view), params=given)
 
     def command(self, study: str, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """`pause`, `resume`, `stop`, `trials/N/stop`, `inject`, `extend`."""
+        """`pause`, `resume`, `stop`, `trials/N/stop`, `inject`, `extend`, `deepen`."""
         answer: dict[str, Any] = self._json("POST", self._path(study, verb), json=body)
         return answer
 
@@ -77,6 +78,10 @@ class Remote:
         except SearchdError:
             return False
         return True
+
+    def home(self, study: str) -> Path | None:  # noqa: ARG002  (files lie where the daemon is)
+        """No folder of this machine."""
+        return None
 
     def close(self) -> None:
         self._http.close()

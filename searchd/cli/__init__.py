@@ -20,6 +20,7 @@ _COMMANDS: dict[str, str] = {
     "serve": "serve", "worker": "serve", "ui": "serve",
     "submit": "studies", "list": "studies", "show": "studies", "watch": "studies", "front": "studies",
     "trials": "studies", "log": "studies", "workers": "studies",
+    "deepen": "deepen",
     "pause": "change", "resume": "change", "stop": "change", "inject": "change",
     "export": "take", "replay": "take",
     "doctor": "doctor", "completion": "doctor",
@@ -27,7 +28,7 @@ _COMMANDS: dict[str, str] = {
 _SECTIONS: dict[str, tuple[str, ...]] = {
     "One study on this machine": ("validate", "plan", "run"),
     "Look": ("list", "show", "watch", "front", "trials", "log", "workers"),
-    "Change": ("submit", "pause", "resume", "stop", "inject"),
+    "Change": ("submit", "pause", "resume", "stop", "inject", "deepen"),
     "Take away": ("export", "replay"),
     "A service": ("serve", "worker", "ui"),
     "Help": ("doctor", "completion"),

@@ -40,14 +40,15 @@ def run_command(file: str, out: str, slots: int | None, fresh: bool, quiet: bool
         emit({"study": outcome.summary["name"], "folder": str(outcome.folder), "interrupted": outcome.interrupted,
               "summary": outcome.summary, "front": outcome.front, "no_report": outcome.report})  # fmt: skip
     else:
-        _show(screen, outcome, file)
+        show_outcome(screen, outcome, file)
     if outcome.interrupted:
         raise click.exceptions.Exit(INTERRUPTED)
     if outcome.summary["status"] == "faulted" or not outcome.front:
         raise click.exceptions.Exit(FAILED)
 
 
-def _show(out: Console, outcome: Any, file: str) -> None:
+def show_outcome(out: Console, outcome: Any, file: str) -> None:
+    """How a run ended, and its front."""
     summary, front, folder = outcome.summary, outcome.front, outcome.folder
     if outcome.interrupted:
         out.print(f"interrupted after {words.number(summary['steps_done'])} steps; nothing is lost: "

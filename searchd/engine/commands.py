@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from searchd.engine.turn import BY_USER, ENDED_TRIAL, STUDY_ENDED, Turn
-from searchd.errors import NotFound, Refused
-from searchd.search.events import Extended, Injected, Stopped
+from searchd.errors import NotFound, Problem, Refused, StudyError
+from searchd.schedulers.rungs import deeper
+from searchd.search.events import Deepened, Extended, Injected, Stopped
 from searchd.store.base import JobRow, Store
-from spaces.study import Study
+from spaces.study import SearchSpec, Study
 
 BUDGET = ("trials", "hours", "steps", "parallel")
 SPEND_EVERY_S = 60.0
@@ -78,18 +80,48 @@ def extend(turn: Turn, budget: Mapping[str, Any]) -> None:
         raise Refused(f"a budget has {', '.join(BUDGET)}, not {', '.join(unknown)}")
     new = {key: value for key, value in budget.items() if value is not None}
     spec = {**turn.row.spec, "budget": new}
-    study = Study.parse(spec)
-    spec = study.dump()
-    trials = study.budget.trials
+    trials = Study.parse(spec).budget.trials
     if trials != turn.study.budget.trials:
         turn.tell(Extended(trials), kind="extended", budget=new)
     else:
         turn.log("extended", {"budget": new})
-    turn.tx.set_study(turn.id, spec=spec)
-    turn.mind.study = study
-    turn.mind.settled = False
+    _rewrite(turn, spec)
     if turn.row.status in ("done", "stopped", "verifying"):
         turn.set_status("running", "the budget was extended")
+
+
+def deepen(turn: Turn, max_resource: int, trials: int | None = None) -> None:
+    """Raise the maximum resource to R · eta^k, and perhaps the number of trials with it. What was trained is kept.
+
+    StudyError when `max_resource` is none of those.
+    """
+    if turn.row.status == "faulted":
+        raise Refused(f"study {turn.row.name!r} is faulted: resume it first, then deepen it")
+    check_deeper(turn.study.search, max_resource)
+    turn.tell(Deepened(max_resource), kind="deepened")
+    _rewrite(turn, {**turn.row.spec, "search": {**turn.row.spec["search"], "R": max_resource}})
+    if trials is not None:
+        extend(turn, {**turn.row.spec["budget"], "trials": trials})
+    if turn.row.status in ("done", "stopped", "verifying"):
+        turn.set_status("running", f"R was raised to {max_resource}")
+
+
+def check_deeper(spec: SearchSpec, max_resource: int) -> None:
+    """StudyError with the nearest allowed values unless `max_resource` is R · eta^k with k >= 1."""
+    allowed = deeper(spec.R, max_resource, spec.eta)
+    if max_resource not in allowed:
+        why = f"{max_resource} is not R = {spec.R} times a power of eta = {spec.eta}"
+        raise StudyError([Problem("max_resource", f"{why}: choose {' or '.join(map(str, allowed))}")])
+
+
+def _rewrite(turn: Turn, spec: Mapping[str, Any]) -> None:
+    """The study as it is from now on; its log keeps what it was."""
+    study = Study.parse(dict(spec))
+    dumped = study.dump()
+    turn.tx.set_study(turn.id, spec=dumped)
+    turn.row = dataclasses.replace(turn.row, spec=dumped)
+    turn.mind.study = study
+    turn.mind.settled = False
 
 
 def spend(turn: Turn, seconds: float) -> None:

@@ -126,6 +126,12 @@ class Engine:
             commands.extend(turn, budget)
         return turn.stops
 
+    def deepen(self, max_resource: int, trials: int | None, now: float) -> Stops:
+        """Raise R to `max_resource`, and perhaps the number of trials; a study that ended goes on."""
+        with self._turn(now) as turn:
+            commands.deepen(turn, max_resource, trials)
+        return turn.stops
+
     def quarantine(self, error: str, message: str, now: float) -> None:
         """Set a message aside that broke the engine, and mark the study `faulted`: needs no search."""
         commands.quarantine(self._store, self.study, error, message, now)

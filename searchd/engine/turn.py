@@ -79,8 +79,7 @@ class Turn:
             if self.mind.states[trial] != known.state:
                 self.mind.states[trial] = known.state
                 changes: dict[str, Any] = {"status": known.state}
-                if known.state in ENDED_TRIAL:
-                    changes["ended_at"] = self.now
+                changes["ended_at"] = self.now if known.state in ENDED_TRIAL else None
                 if known.reason:
                     changes["reason"] = known.reason
                 self.tx.set_trial(self.id, trial, **changes)

@@ -45,3 +45,7 @@ class Commands(Protocol):
     def extend(self, study: str, budget: Mapping[str, Any]) -> None:
         """Replace the budget (`trials`, `hours`, `steps`, `parallel`; absent: no limit). A study that ended goes on."""
         ...
+
+    def deepen(self, study: str, max_resource: int, trials: int | None = None) -> None:
+        """Raise the maximum resource to R · eta^k, and perhaps the number of trials. A study that ended goes on."""
+        ...

@@ -31,6 +31,11 @@ class ExtendBody(Body):
     budget: dict[str, Any] = Field(description="the whole new budget: trials, hours, steps, parallel; absent: no limit")
 
 
+class DeepenBody(Body):
+    max_resource: int = Field(description="the new R: the old one times a power of eta")
+    trials: int | None = Field(default=None, ge=1, description="a new limit on the number of trials, set with it")
+
+
 # ---------------------------------------------------------------- what goes out
 class ProblemModel(BaseModel):
     path: str = ""
@@ -140,6 +145,32 @@ class LogEntry(Answer):
     trial: int | None = None
     text: str
     payload: dict[str, Any]
+
+
+class Work(Answer):
+    """Jobs and what they train: `steps` from checkpoints on, `steps_restart` if every one started over."""
+
+    trials: int
+    evaluations: int
+    steps: int
+    steps_restart: int
+
+
+class Deepening(Answer):
+    """What raising R would cost. `extra`: added to the work still to be done; `fresh`: a new search at the new R."""
+
+    study: str
+    from_: int = Field(alias="from", description="R now")
+    to: int
+    eta: int
+    unit: str
+    scheduler: str
+    exact: bool
+    extra: Work
+    fresh: Work
+    resumed: int = Field(description="trials that go on from their checkpoints")
+    rungs: list[dict[str, int]] = []
+    notes: list[str] = []
 
 
 class Worker(Answer):

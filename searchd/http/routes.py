@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from searchd import views
+from searchd.deepen import deepening as price
 from searchd.errors import NotFound, Refused
 from searchd.http import models as m
 from searchd.http.commands import Commands
@@ -239,6 +240,18 @@ def inject(study: str, body: m.InjectBody, parts: Here) -> m.Injected:
 @v1.post("/studies/{study}/extend", summary="replace the budget", response_model=m.Done)
 def extend(study: str, body: m.ExtendBody, parts: Here) -> dict[str, Any]:
     parts.commands.extend(_id(parts, study), body.budget)
+    return _done(parts, study)
+
+
+@v1.get("/studies/{study}/deepen", summary="what raising R would cost", response_model=m.Deepening)
+def deepening(study: str, max_resource: int, parts: Here, trials: int | None = None) -> dict[str, Any]:
+    with _reading(parts, study) as (reader, row):
+        return price(reader, row.id, max_resource, trials)
+
+
+@v1.post("/studies/{study}/deepen", summary="raise R; training goes on from checkpoints", response_model=m.Done)
+def deepen(study: str, body: m.DeepenBody, parts: Here) -> dict[str, Any]:
+    parts.commands.deepen(_id(parts, study), body.max_resource, body.trials)
     return _done(parts, study)
 
 

@@ -143,6 +143,14 @@ class Round:
         self._weights = weights
 
 
+def deeper(R: int, near: int, eta: int) -> tuple[int, ...]:
+    """The values that R can be raised to which are nearest to `near`: one, or the two around it."""
+    low = R * eta
+    while low * eta <= near:
+        low *= eta
+    return (low,) if near <= low else (low, low * eta)
+
+
 def deepened(R: int, R_new: int, eta: int) -> tuple[int, ...]:
     """The rungs that a deepening adds: R·eta, R·eta², …, R_new; none when R_new is R.
 

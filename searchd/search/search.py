@@ -39,6 +39,7 @@ from numpy.random import Generator
 from searchd.errors import SearchdError, SpaceError
 from searchd.schedulers import events as told
 from searchd.schedulers.events import Resume, Scheduler, Start, TrialId
+from searchd.schedulers.rungs import deeper
 from searchd.search import points as merging
 from searchd.search.algorithms import check_options, make_scheduler, make_searcher
 from searchd.search.book import Book
@@ -343,7 +344,10 @@ class Search:
         try:
             self.scheduler.tell(event)
         except ValueError as error:
-            raise SearchdError(f"{error}: choose R · eta, R · eta², …") from None
+            top, eta = max(max(rungs) for rungs in self.scheduler.ladders()), self.study.search.eta
+            nearest = " or ".join(map(str, deeper(top, event.R, eta)))
+            raise SearchdError(f"{error}: choose {nearest}") from None
+        self._book.version += 1
         for record in list(self._records.values()):
             if record.state == "done" and record.step < self._top(record):
                 self._book.change(record.trial, state="paused")

@@ -42,7 +42,7 @@ def _text(kind: str, p: Mapping[str, Any], objectives: Sequence[Goal]) -> str:
             return f"study {p['name']} submitted"
         case "asked":
             return _asked(p)
-        case "told" | "lost" | "injected" | "extended":
+        case "told" | "lost" | "injected" | "extended" | "deepened":
             return "; ".join([_told(kind, p, objectives), *(f"trial {s['trial']} gives up: {s['reason']}" for s in
                               p.get("stops", ())), *_vetoed(p)])  # fmt: skip
         case "begun":
@@ -96,6 +96,8 @@ def _told(kind: str, p: Mapping[str, Any], objectives: Sequence[Goal]) -> str:
         limits = ", ".join(f"{k} {_shown(v)}" for k, v in p["budget"].items()) or "without limit"
         return f"new budget: {limits}"
     match p["event"]:
+        case "deepened":
+            return f"R was raised to {p['R']}: training goes on from the checkpoints"
         case "reported":
             return f"trial {p['trial']} reported{_values(p, objectives)} at step {p['step']}"
         case "finished":

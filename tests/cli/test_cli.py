@@ -244,7 +244,7 @@ def test_help_names_every_command() -> None:
     """`searchd --help` and each command's help work; every command has --json."""
     text = run("--help").stdout
     commands = main.list_commands(None)  # type: ignore[attr-defined, arg-type]
-    assert len(commands) == 22
+    assert len(commands) == len(set(commands)) >= 23
     for command in commands:
         assert command in text
         assert "--json" in run(command, "--help").stdout, command

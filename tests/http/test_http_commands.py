@@ -154,3 +154,22 @@ def test_extend(http: httpx.Client) -> None:
     assert http.get(f"/v1/studies/{study}/spec").json()["budget"]["trials"] == 99
     assert http.post(f"/v1/studies/{study}/extend", json={"budget": {"trails": 9}}).status_code in {409, 422}
     assert http.post(f"/v1/studies/{study}/extend", json={"budget": {"trials": -1}}).status_code == 422
+
+
+def test_deepen(http: httpx.Client) -> None:
+    """The price is a read; raising R is a command; what is no R · eta^k is 422 with the nearest values."""
+    study = submit(http)
+    found = http.get(f"/v1/studies/{study}/deepen", params={"max_resource": 27})
+    assert found.status_code == 200, found.text
+    assert (found.json()["from"], found.json()["to"]) == (9, 27)
+    assert http.get(f"/v1/studies/{study}/spec").json()["search"]["R"] == 9
+    for bad in (http.get(f"/v1/studies/{study}/deepen", params={"max_resource": 30}),
+                http.post(f"/v1/studies/{study}/deepen", json={"max_resource": 30})):  # fmt: skip
+        assert bad.status_code == 422
+        assert "choose 27 or 81" in bad.json()["error"]
+    assert http.post(f"/v1/studies/{study}/deepen", json={"max_resource": "x"}).status_code == 422
+    done = http.post(f"/v1/studies/{study}/deepen", json={"max_resource": 27, "trials": 8})
+    assert done.json()["status"] in {"queued", "running"}
+    spec = http.get(f"/v1/studies/{study}/spec").json()
+    assert (spec["search"]["R"], spec["budget"]["trials"]) == (27, 8)
+    assert http.get(f"/v1/studies/{study}").json()["ladders"] == [[1, 3, 9, 27]]

@@ -11,7 +11,7 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,17 @@ MARK = "SEARCHD_TEST_FAMILY"
 
 
 class Run:
-    """One `searchd run FILE`; `family` finds every process that came of it, also one that lost its parent."""
+    """One `searchd run FILE`; `family` finds every process that came of it, also one that lost its parent.
 
-    def __init__(self, file: Path, out: Path, *args: str) -> None:
+    `command`: another one, with its options, the last of which takes `out`; `file` is then what it is about.
+    """
+
+    def __init__(self, file: Path | str, out: Path, *args: str, command: Sequence[str] = ("run", "--out")) -> None:
         self.mark = uuid.uuid4().hex
         self.out = out.resolve()
         self.client = Client(root=out)
-        argv = [sys.executable, "-P", "-c", "from searchd.cli import main; main()", "run", str(file), "--out", str(out)]
+        argv = [sys.executable, "-P", "-c", "from searchd.cli import main; main()", command[0], str(file)]
+        argv += [*command[1:], str(out)]
         self.process = subprocess.Popen(
             [*argv, *args],
             stdout=subprocess.PIPE,
@@ -122,8 +126,10 @@ def check_reports(client: Client, study: str, trials: int) -> None:
 
 
 @contextlib.contextmanager
-def running(file: Path, out: Path, *args: str) -> Iterator[Run]:
-    run = Run(file, out, *args)
+def running(
+    file: Path | str, out: Path, *args: str, command: Sequence[str] = ("run", "--out")
+) -> Iterator[Run]:
+    run = Run(file, out, *args, command=command)
     try:
         yield run
     finally:

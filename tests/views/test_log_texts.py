@@ -64,6 +64,8 @@ LINES: list[tuple[str, dict[str, Any], str]] = [
      "a config was injected: lr=0.1, bits.0=4"),
     ("extended", {"event": "extended", "max_trials": 9, "budget": {"trials": 9, "hours": 0.5}, "stops": []},
      "new budget: trials 9, hours 0.5"),
+    ("deepened", {"event": "deepened", "R": 81, "stops": [], "trials": []},
+     "R was raised to 81: training goes on from the checkpoints"),
     ("extended", {"budget": {}}, "new budget: without limit"),
     ("begun", {"job": "j", "trial": 4, "attempt": 1, "worker": "w0", "device": "cpu:x", "kind": "train", "since": 1,
                "until": 3},

@@ -1,0 +1,171 @@
+"""`deepen`: the price to the digit, and a study that goes on from its checkpoints through crashes and restarts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from searchd.deepen import deepening
+from searchd.errors import NotFound, Refused, StudyError
+from searchd.store import open_store
+from searchd.store.base import Reader, Store
+from tests.support.logged import HYPERBAND, logged
+from tests.support.world import World, spec
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Any:
+    opened = open_store(f"sqlite:///{tmp_path / 'study.db'}")
+    yield opened
+    opened.close()
+
+
+def price(store: Store, R: int, trials: int | None = None) -> dict[str, Any]:
+    with store.reading() as reader:
+        return deepening(reader, "toy", R, trials)
+
+
+@pytest.mark.parametrize(
+    ("R", "eta", "trials", "evaluations", "restart", "resume", "fresh_evaluations", "fresh_restart"),
+    [(16, 2, 41, 80, 756, None, 152, 1128), (9, 3, 32, 47, 345, 288, 69, 423), (27, 3, 94, 137, 1479, 1224, 206, 1902),
+     (81, 3, 272, 405, 6555, 5250, 611, 8457)],
+)  # fmt: skip
+def test_the_price_to_the_digit(
+    store: Store, R: int, eta: int, trials: int, evaluations: int, restart: int, resume: int | None,
+    fresh_evaluations: int, fresh_restart: int,
+) -> None:  # fmt: skip
+    """ALGORITHMS 5.3 by the verb: extra evaluations and steps of a finished study, and those of a fresh search."""
+    logged(store, R, eta)
+    found = price(store, R * eta)
+    assert found["exact"]
+    assert (found["from"], found["to"]) == (R, R * eta)
+    assert (found["extra"]["trials"], found["extra"]["evaluations"]) == (trials, evaluations)
+    assert found["extra"]["steps_restart"] == restart
+    assert (found["fresh"]["evaluations"], found["fresh"]["steps_restart"]) == (fresh_evaluations, fresh_restart)
+    assert resume is None or found["extra"]["steps"] == resume  # 1581 - 357, 357 - 69, 6831 - 1581
+    assert sum(rung["trials"] for rung in found["rungs"]) == evaluations
+    assert sum(rung["new"] for rung in found["rungs"]) == trials
+    assert found["notes"] == []
+
+
+def test_two_steps_at_once(store: Store) -> None:
+    """R · eta² costs what two deepenings would: everything of a fresh search but what is done."""
+    logged(store, 9, 3)
+    found = price(store, 81)
+    assert found["extra"]["steps_restart"] == 1902 - 78
+
+
+@pytest.mark.parametrize(("R", "nearest"), [(9, "27"), (10, "27"), (3, "27"), (28, "27 or 81"), (100, "81 or 243")])
+def test_what_r_may_be(store: Store, R: int, nearest: str) -> None:
+    """A value that is no R · eta^k is refused with the nearest that are."""
+    logged(store, 9, 3)
+    with pytest.raises(StudyError, match=f"{R} is not R = 9 times a power of eta = 3: choose {nearest}$"):
+        price(store, R)
+    with pytest.raises(NotFound), store.reading() as reader:
+        deepening(reader, "nobody", 27)
+
+
+def test_a_limit_on_trials_is_told(store: Store) -> None:
+    """Where budget.trials leaves no room, the price is that of the promotions, and the number that fills the brackets
+    is named; with it the price is the table's."""
+    logged(store, 9, 3, limit=17)
+    short = price(store, 27)
+    assert short["extra"]["trials"] == 0
+    assert "--trials 49" in " ".join(short["notes"])
+    full = price(store, 27, trials=49)
+    assert full["extra"]["steps_restart"] == 345
+    assert full["notes"] == []
+
+
+@pytest.mark.parametrize(
+    "search", [{"scheduler": "asha"}, {"scheduler": "stopping"}, {"scheduler": "fifo"}, {"scheduler": "pasha"},
+               {"scheduler": "async-hyperband"}, {"scheduler": "hyperband", "options": {"deepening": "preserving"}}],
+    ids=lambda s: s["scheduler"],
+)  # fmt: skip
+def test_other_schedulers_have_a_price(store: Store, search: dict[str, Any]) -> None:
+    """Every scheduler answers: what goes on trains from its checkpoint, and is less than a fresh search."""
+    logged(store, 9, 3, limit=None if search["scheduler"] == "hyperband" else 27, **search)
+    found = price(store, 27)
+    assert found["exact"] == (search["scheduler"] == "fifo")
+    assert 0 < found["extra"]["steps"] < found["fresh"]["steps"]
+    assert found["resumed"] > 0
+
+
+def test_an_endless_search_counts_who_is_known(world: World) -> None:
+    """Without budget.trials an asynchronous search never ends: only known trials are counted, and that is said."""
+    study = world.submit(spec(search={**HYPERBAND, "scheduler": "asha"}, budget={"steps": 40}))
+    world.run(study)
+    with world.store.reading() as reader:
+        found = deepening(reader, study, 27)
+    assert found["extra"]["trials"] == 0
+    assert "without end" in found["notes"][0]
+    assert "budget of 40 epochs stays" in found["notes"][-1]
+
+
+def bill(reader: Reader, study: str) -> int:
+    return sum(job.until - job.since for job in reader.jobs(study) if job.kind == "train")
+
+
+def test_a_finished_study_goes_on(world: World) -> None:
+    """Deepened after its end: exactly the steps of the price are trained, none of them twice; the log replays, before
+    and after a restart; the study file of today has the new R."""
+    study = world.submit(spec(search=HYPERBAND, budget={}))
+    assert world.run(study) == "done"
+    with world.store.reading() as reader:
+        found = deepening(reader, study, 27)
+        before = bill(reader, study)
+    world.loop.deepen(study, 27)
+    for _ in range(40):
+        world.tick(1.0)
+        world.round()
+        for worker in world.fleet.workers:
+            worker.work()
+    world.restart()
+    assert world.run(study) == "done"
+    world.check(study)
+    assert set(world.fleet.trained.values()) == {1}, "no step is trained twice"
+    with world.store.reading() as reader:
+        assert bill(reader, study) - before == found["extra"]["steps"] == 357 - 69
+        assert reader.study(study).spec["search"]["R"] == 27
+        assert max(trial.step for trial in reader.trials(study)) == 27
+        states = {trial.status for trial in reader.trials(study)}
+    assert states == {"paused", "done"}
+    assert [e.payload["R"] for e in world.events(study, "deepened")] == [27]
+
+
+def test_a_running_study_is_deepened(world: World) -> None:
+    """In the middle, with more trials at the same time: jobs go on, and the search ends at the new R."""
+    study = world.submit(spec(search=HYPERBAND, budget={"trials": 17}))
+    for _ in range(9):
+        world.tick(1.0)
+        world.round()
+        for worker in world.fleet.workers:
+            worker.work()
+    with world.store.reading() as reader:
+        found = deepening(reader, study, 27, trials=49)
+        done = bill(reader, study)
+    world.loop.deepen(study, 27, 49)
+    assert world.run(study) == "done"
+    world.check(study)
+    with world.store.reading() as reader:
+        assert reader.study(study).spec["budget"]["trials"] == 49
+        assert bill(reader, study) == 357
+        assert found["extra"]["steps"] == 357 - 69
+        assert done < 69
+        assert len(reader.trials(study)) == 49
+
+
+def test_what_deepen_refuses(world: World) -> None:
+    """A value that is no R · eta^k changes nothing, neither does a faulted study."""
+    study = world.submit(spec(search=HYPERBAND, budget={}))
+    events = len(world.events(study))
+    with pytest.raises(StudyError, match="choose 27 or 81"):
+        world.loop.deepen(study, 30)
+    assert len(world.events(study)) == events
+    with pytest.raises(NotFound):
+        world.loop.deepen("nobody", 27)
+    world.loop._engines[study].quarantine("broken", "", 0.0)
+    with pytest.raises(Refused, match="faulted: resume it first"):
+        world.loop.deepen(study, 27)
