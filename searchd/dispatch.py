@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from searchd.errors import Missing, Unreachable
 from searchd.urls import celery_url, shown
-from searchd.wire import TASK, Dispatch, queue
+from searchd.wire import TASK, Dispatch, own_queue, queue
 
 log = logging.getLogger(__name__)
 
@@ -21,15 +21,18 @@ VISIBILITY_S = 7 * 24 * 3600
 
 
 class Dispatcher(Protocol):
-    def publish(self, dispatch: Dispatch, device_class: str) -> None:
-        """Put it on the queue of the device class. Unreachable when the broker does not take it: publish it again."""
+    def publish(self, dispatch: Dispatch, device_class: str, worker: str = "") -> None:
+        """Put it on the queue of the device class, or of one `worker` of it.
+
+        Unreachable when the broker does not take it: publish it again.
+        """
         ...
 
     def close(self) -> None: ...
 
 
 class CeleryDispatcher:
-    """Sends `wire.TASK` to the queue `searchd.<device class>` of the broker at `broker_url`."""
+    """Sends `wire.TASK` to the queue `searchd.<device class>` (or `searchd:slot:<worker>`) of the broker."""
 
     def __init__(self, broker_url: str) -> None:
         try:
@@ -52,12 +55,12 @@ class CeleryDispatcher:
             },
         )  # fmt: skip
 
-    def publish(self, dispatch: Dispatch, device_class: str) -> None:
+    def publish(self, dispatch: Dispatch, device_class: str, worker: str = "") -> None:
         """See `Dispatcher.publish`. The Celery task's id is the dispatch's, its one argument the JSON object."""
         try:
             self._celery.send_task(
-                TASK, args=[dispatch.model_dump(mode="json")], queue=queue(device_class), task_id=dispatch.id,
-                ignore_result=True, retry=False,
+                TASK, args=[dispatch.model_dump(mode="json")], task_id=dispatch.id, ignore_result=True, retry=False,
+                queue=own_queue(worker) if worker else queue(device_class),
             )  # fmt: skip
         except Exception as e:  # kombu lets through what its transport raises: redis, socket and its own errors
             if not isinstance(e, _broken(self._celery)):
@@ -78,13 +81,14 @@ def _broken(celery: Any) -> tuple[type[BaseException], ...]:
 
 
 class MemoryDispatcher:
-    """Hands each dispatch to `run(dispatch, device_class)` at once, as the JSON that a worker would get."""
+    """Hands each dispatch to `run(dispatch, queue)` at once, as the JSON that a worker would get."""
 
     def __init__(self, run: Callable[[Dispatch, str], None]) -> None:
         self._run = run
 
-    def publish(self, dispatch: Dispatch, device_class: str) -> None:
-        self._run(Dispatch.model_validate_json(dispatch.model_dump_json()), device_class)
+    def publish(self, dispatch: Dispatch, device_class: str, worker: str = "") -> None:
+        at = own_queue(worker) if worker else queue(device_class)
+        self._run(Dispatch.model_validate_json(dispatch.model_dump_json()), at)
 
     def close(self) -> None:
         """Nothing to close."""

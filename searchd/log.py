@@ -17,7 +17,7 @@ injected     event `injected`, trial, config, stops
 deepened     event `deepened` with R, the new maximum resource, stops
 extended     event `extended` with max_trials when the number of trials changed, stops; budget: the whole new budget
 exporting    trial, step, job, points: an export job of the front was asked for (not by the search)
-begun        job, trial, attempt, worker, device, kind, since, until
+begun        job, trial, attempt, worker, device, kind, since, until, warm: the worker has the checkpoint in memory
 status       status, reason; with `verifying`: then (`done` or `stopped`, what follows)
 capacity     slots: the live worker slots that may serve the study; `woken`: a daemon came (back) and none is known yet
 budget       spent (`steps`, `hours` or null), seconds: how long the study ran while a daemon lived

@@ -15,6 +15,7 @@ from searchd.engine import Engine, Stops, publish, republish, submit
 from searchd.engine.turn import IN_FLIGHT
 from searchd.errors import NotFound, SearchdError, Unreachable
 from searchd.leases import Fleet, Leases, Stopwatch, monotonic, wall
+from searchd.placing import Places
 from searchd.store.base import JobRow, Store, StudyStatus
 from searchd.transport import Transport, Up
 from searchd.wire import LEASE_S
@@ -49,6 +50,7 @@ class Loop:
         self._clock = clock
         self._ticks = ticks
         self._leases = Leases(transport, lease_s=lease_s)
+        self._places = Places(transport)
         self._watch = Stopwatch()
         self._engines: dict[str, Engine] = {}
         self._strikes: Counter[str] = Counter()
@@ -70,13 +72,15 @@ class Loop:
             tick = self._ticks()
             if self._away:
                 self._leases.renew_all(tick)
-            self._leases.heard((message for _, message in entries), tick)
+            messages = [message for _, message in entries]
+            self._leases.heard(messages, tick)
+            self._places.heard(messages)
             self._record(entries)
             if self._looked is None or tick - self._looked >= LOOK_S:
                 self._looked = tick
                 self._look(tick, caught_up=len(entries) < BATCH)
             self._fill()
-            self._send()
+            self._send(tick)
             self._acknowledge()
             if self._away:
                 log.info("broker and database answer again")
@@ -174,6 +178,7 @@ class Loop:
             self._engines[row.id] = Engine(self._store, row.id)
             self._guarded(row.id, lambda engine: engine.wake(self._clock()))
         self._stops = {job.id: job.stop_reason for job in jobs if job.stop_reason is not None}
+        self._places.adopt(jobs)
 
     def _engine(self, study: str) -> Engine | None:
         engine = self._engines.get(study)
@@ -235,6 +240,7 @@ class Loop:
     def _look(self, tick: float, *, caught_up: bool) -> None:
         """Workers, leases, hours: what only a clock can know."""
         self.fleet = Fleet(tuple(self._transport.workers()))
+        self._places.looked(self.fleet.workers)
         running = [study for study in self.active() if self._engines[study].status == "running"]
         for study in self.active():
             self._note_slots(study, self.fleet.slots(self._engines[study].device))
@@ -297,7 +303,7 @@ class Loop:
         stops = self._guarded(study, lambda e: e.step((), self._clock(), slots=slots, devices=devices))
         self._stops |= stops or {}
 
-    def _send(self) -> None:
+    def _send(self, tick: float) -> None:
         """Stop keys and the outbox; what a broker that is away does not take is sent in a later round."""
         for job, reason in list(self._stops.items()):
             if reason is None:
@@ -305,7 +311,10 @@ class Loop:
             else:
                 self._transport.stop(job, reason)
             del self._stops[job]
-        publish(self._store, self._dispatcher)
+        publish(self._store, self._dispatcher, self._places.choose)
+        for job in self._places.overdue(tick):
+            republish(self._store, self._dispatcher, job)
+            self._places.opened(job)
 
     def _jobs(self) -> list[JobRow]:
         with self._store.reading() as reader:

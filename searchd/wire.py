@@ -24,6 +24,16 @@ def queue(device_class: str) -> str:
     return f"searchd.{device_class}"
 
 
+def own_queue(worker: str) -> str:
+    """The Celery queue of one worker slot: a job whose checkpoint it has in memory. It looks here first."""
+    return f"searchd:slot:{worker}"
+
+
+def held(sha256: str) -> str:
+    """A checkpoint's name in `holds`: how its SHA-256 begins."""
+    return sha256[:16]
+
+
 def claim_key(job: str) -> str:
     """Holds the newest attempt that a worker has begun; a task of the same or an older attempt is dropped."""
     return f"searchd:claim:{job}"
@@ -92,10 +102,14 @@ class _Up(Frozen):
 
 
 class Begun(_Up):
-    """The worker claimed the job and starts it on `device` (its identity: class, model, runtime)."""
+    """The worker claimed the job and starts it on `device` (its identity: class, model, runtime).
+
+    `warm`: its process has the checkpoint in memory.
+    """
 
     kind: Literal["begun"] = "begun"
     device: str = ""
+    warm: bool = False
 
 
 class Beat(_Up):
@@ -131,6 +145,8 @@ class Ended(_Up):
     checkpoint: CheckpointRef | None = None
     result: dict[str, Any] | None = None
     seconds: float = 0.0
+    holds: tuple[str, ...] = ()
+    """The checkpoints that the worker has in memory now (`held`)."""
 
 
 Message = Annotated[Begun | Beat | Report | Ended, Field(discriminator="kind")]
@@ -160,3 +176,5 @@ class WorkerInfo(Frozen):
     job: str | None = None
     since: float = 0.0
     functions: tuple[str, ...] = ()
+    holds: tuple[str, ...] = ()
+    """The checkpoints that its process has in memory (`held`)."""

@@ -23,6 +23,7 @@ import redis.exceptions
 
 from searchd.errors import Refused, SearchdError, Unreachable
 from workers.device import device
+from workers.kept import KEEP_MB
 from workers.tether import adopt_orphans, end_orphans
 from workers.uplink import connect
 
@@ -112,7 +113,8 @@ class Supervisor:
         settings = {
             "name": f"{options.name}-{member.number}", "device": options.device,
             "slot": member.number, "threads": options.threads, "grace_s": options.grace, "parent": os.getpid(),
-            "child": {"allow": options.allow, "path": options.path, "artifacts": options.artifacts},
+            "child": {"allow": options.allow, "path": options.path, "artifacts": options.artifacts,
+                      "keep_mb": options.keep_mb},
         }  # fmt: skip
         member.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "workers.app", json.dumps(settings)],
@@ -150,6 +152,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--path", action="append", default=[], metavar="DIR", help="where users' code lies")
     parser.add_argument("--artifacts", metavar="DIR", default=os.environ.get("SEARCHD_ARTIFACTS"),
                         help="the only folder that jobs may write in [$SEARCHD_ARTIFACTS]")  # fmt: skip
+    parser.add_argument("--keep-mb", type=int, default=KEEP_MB, metavar="MB",
+                        help=f"memory of a slot for checkpoints of trials that may go on here [{KEEP_MB}]")  # fmt: skip
     parser.add_argument("--grace", type=float, default=5.0, metavar="S", help="for a last checkpoint at SIGTERM [5]")
     options = parser.parse_args(argv)
     if not options.broker:

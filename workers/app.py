@@ -1,4 +1,4 @@
-"""The Celery side of a slot: one `solo` worker, one queue, one task, JSON only.
+"""The Celery side of a slot: one `solo` worker, its own queue and its device class's, one task, JSON only.
 
 `python -P -m workers.app OPTIONS` is one slot; the supervisor (`python -P -m workers`) starts it. `solo` because it
 survives a broker's restart with a task in flight, has no forks (torch in a forked child hangs), and runs the task in
@@ -61,7 +61,9 @@ def application(broker: str) -> Celery:
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_transport_options={"visibility_timeout": VISIBILITY_S, "socket_connect_timeout": 5.0},
+        broker_transport_options={
+            "visibility_timeout": VISIBILITY_S, "socket_connect_timeout": 5.0, "queue_order_strategy": "priority",
+        },
     )
     return app
 
@@ -89,8 +91,9 @@ def serve(options: SlotOptions) -> None:
             raise Reject("not begun", requeue=True) from error
 
     app.task(dispatch, name=wire.TASK)
+    queues = [wire.own_queue(options.name), wire.queue(options.device.device_class)]  # looked at in this order
     worker = app.Worker(
-        hostname=options.name, pool_cls="solo", concurrency=1, queues=[wire.queue(options.device.device_class)],
+        hostname=options.name, pool_cls="solo", concurrency=1, queues=queues,
         loglevel="INFO", without_gossip=True, without_mingle=True, without_heartbeat=True, quiet=True,
     )  # fmt: skip
     slot.start()

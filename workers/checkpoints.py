@@ -12,11 +12,13 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from searchd.wire import CheckpointRef
+from workers.kept import Kept
 from workers.state import pack, unpack
 
 log = logging.getLogger("searchd.worker")
@@ -24,6 +26,8 @@ log = logging.getLogger("searchd.worker")
 KEEP = 2
 """How many of a job's own checkpoints stay besides the one it began from: the daemon knows one of them at least."""
 BLOB = "blob"
+
+T = TypeVar("T")
 
 
 class Corrupt(Exception):
@@ -50,19 +54,44 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.close(folder)
 
 
-def to_bytes(tree: Mapping[str, Any]) -> bytes:
-    """A tree of plain values, arrays and tensors as one safetensors file."""
+def flatten(tree: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """(JSON, arrays by name) of a tree: tensors as copies on the CPU, arrays of a tree without any as they are."""
     arrays: dict[str, Any] = {}
-    metadata = {"searchd": json.dumps(pack(tree, arrays), separators=(",", ":"))}
-    if any(type(a).__module__.partition(".")[0] == "torch" for a in arrays.values()):
-        import safetensors.torch
+    text = json.dumps(pack(tree, arrays), separators=(",", ":"))
+    if _any_tensor(arrays):
         import torch
 
-        tensors = {n: torch.as_tensor(a).detach().cpu().contiguous().clone() for n, a in arrays.items()}
-        return safetensors.torch.save(tensors, metadata)
+        whole = torch.contiguous_format
+        arrays = {n: torch.as_tensor(a).detach().cpu().clone(memory_format=whole) for n, a in arrays.items()}
+    return text, arrays
+
+
+def serialise(text: str, arrays: Mapping[str, Any]) -> bytes:
+    """What `flatten` answered as one safetensors file."""
+    if _any_tensor(arrays):
+        import safetensors.torch
+
+        return safetensors.torch.save(dict(arrays), {"searchd": text})
     import safetensors.numpy
 
-    return safetensors.numpy.save(arrays, metadata)
+    return safetensors.numpy.save(dict(arrays), {"searchd": text})
+
+
+def to_bytes(tree: Mapping[str, Any]) -> bytes:
+    """A tree of plain values, arrays and tensors as one safetensors file."""
+    return serialise(*flatten(tree))
+
+
+def as_read(text: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays of `flatten` as `from_bytes` would find them: tensors and arrays by kind, nobody else's memory."""
+    if not _any_tensor(arrays):
+        return {n: a.astype(a.dtype.newbyteorder("="), order="C", subok=False) for n, a in arrays.items()}
+    kinds = dict(_named(json.loads(text)))
+    return {n: t.numpy() if kinds.get(n) == "array" else t for n, t in arrays.items()}
+
+
+def _any_tensor(arrays: Mapping[str, Any]) -> bool:
+    return any(type(a).__module__.partition(".")[0] == "torch" for a in arrays.values())
 
 
 def from_bytes(data: bytes) -> dict[str, Any]:
@@ -105,16 +134,23 @@ def _named(tree: Any) -> list[tuple[str, str]]:
 class Checkpoints:
     """The checkpoints of one trial as one attempt of a job sees them. `root`: the study's artifact root."""
 
-    def __init__(self, root: Path, trial: int, attempt: int, began_from: CheckpointRef | None = None) -> None:
+    def __init__(
+        self, root: Path, trial: int, attempt: int, began_from: CheckpointRef | None = None, kept: Kept | None = None
+    ) -> None:
         self.root = root
         self.folder = root / "trials" / str(trial)
         self.attempt = attempt
         self.began_from = began_from
         self._own: list[CheckpointRef] = []
+        self._kept = Kept() if kept is None else kept
 
-    def write(self, step: int, tree: Mapping[str, Any]) -> CheckpointRef:
-        """Make the state after `step` durable and answer its reference."""
-        return self._put(step, to_bytes(tree), "safetensors")
+    def write(self, step: int, tree: Mapping[str, Any], *, keep: bool = False) -> CheckpointRef:
+        """Make the state after `step` durable and answer its reference. `keep`: in memory too, for the next job."""
+        text, arrays = flatten(tree)
+        reference = self._put(step, serialise(text, arrays), "safetensors")
+        if keep and self._kept.fits(reference.bytes):
+            self._kept.put(reference.sha256, reference.bytes, text, as_read(text, arrays))
+        return reference
 
     def adopt(self, step: int, file: Path) -> CheckpointRef:
         """Take a file that a command wrote as its checkpoint after `step`; the file itself stays the command's."""
@@ -144,24 +180,27 @@ class Checkpoints:
 
     def locate(self, reference: CheckpointRef) -> Path:
         """The verified file of a reference. Raises Corrupt when it is missing, outside the root, or damaged."""
-        path = (self.root / reference.path).resolve()
-        if not path.is_relative_to(self.root.resolve()):
-            raise Corrupt(f"{reference.path} is outside the study's artifacts")
+        path = self._inside(reference)
         digest = hashlib.sha256()
-        try:
-            with path.open("rb") as file:
-                while chunk := file.read(1 << 20):
-                    digest.update(chunk)
-        except OSError as error:
-            raise Corrupt(f"{reference.path} cannot be read: {error.strerror}") from error
-        if digest.hexdigest() != reference.sha256:
-            begins, wanted = digest.hexdigest()[:12], reference.sha256[:12]
-            raise Corrupt(f"{reference.path} is damaged: its SHA-256 begins {begins}, not {wanted}")
+        with _reading(reference), path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+        _verify(reference, digest.hexdigest())
         return path
 
     def read(self, reference: CheckpointRef) -> dict[str, Any]:
-        """The verified tree of a reference. Raises Corrupt."""
-        return from_bytes(self.locate(reference).read_bytes())
+        """The verified tree of a reference, read once. Raises Corrupt."""
+        path = self._inside(reference)
+        with _reading(reference):
+            data = path.read_bytes()
+        _verify(reference, hashlib.sha256(data).hexdigest())
+        return from_bytes(data)
+
+    def _inside(self, reference: CheckpointRef) -> Path:
+        path = (self.root / reference.path).resolve()
+        if not path.is_relative_to(self.root.resolve()):
+            raise Corrupt(f"{reference.path} is outside the study's artifacts")
+        return path
 
     def earlier(self, step: int) -> list[CheckpointRef]:
         """References found on disk of steps before `step`, newest first (of any attempt)."""
@@ -175,18 +214,42 @@ class Checkpoints:
                 found.append(reference)
         return sorted(found, key=lambda r: (r.step, r.path), reverse=True)
 
-    def usable(self, reference: CheckpointRef | None) -> CheckpointRef | None:
-        """`reference` if it verifies, else the newest earlier one that does, else None; each skip is logged."""
+    def usable(self, reference: CheckpointRef | None) -> tuple[CheckpointRef, dict[str, Any]] | None:
+        """(`reference`, its tree): from memory where this process wrote it, else from its file.
+
+        If that does not verify: the newest earlier one that does, else None; each skip is logged.
+        """
+        if reference is not None and (tree := self._kept.take(reference.sha256)) is not None:
+            return reference, tree
+        return self._first(reference, self.read)
+
+    def usable_file(self, reference: CheckpointRef | None) -> tuple[CheckpointRef, Path] | None:
+        """The same for a checkpoint that a command wrote: its verified file."""
+        return self._first(reference, self.locate)
+
+    def _first(
+        self, reference: CheckpointRef | None, look: Callable[[CheckpointRef], T]
+    ) -> tuple[CheckpointRef, T] | None:
         if reference is None:
             return None
         for candidate in [reference, *self.earlier(reference.step)]:
             try:
-                path = self.locate(candidate)
-                if path.suffix != f".{BLOB}":
-                    from_bytes(path.read_bytes())
+                return candidate, look(candidate)
             except Corrupt as error:
                 log.warning("checkpoint of step %d skipped: %s", candidate.step, error)
-            else:
-                return candidate
         log.warning("no checkpoint is usable; training starts again from step 1")
         return None
+
+
+@contextmanager
+def _reading(reference: CheckpointRef) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Corrupt(f"{reference.path} cannot be read: {error.strerror}") from error
+
+
+def _verify(reference: CheckpointRef, found: str) -> None:
+    if found != reference.sha256:
+        begins, wanted = found[:12], reference.sha256[:12]
+        raise Corrupt(f"{reference.path} is damaged: its SHA-256 begins {begins}, not {wanted}")

@@ -22,6 +22,7 @@ import kernels
 import spaces
 from searchd.wire import CheckpointRef, JobSpec
 from workers import job
+from workers.kept import KEEP_MB, Kept
 from workers.pipes import Gone, Pipes
 from workers.tether import die_with
 from workers.trial import Request
@@ -33,16 +34,18 @@ editable install comes after every folder."""
 
 @dataclass(frozen=True, slots=True)
 class ChildOptions:
-    """What a child may do: functions and commands allowed, folders searched for functions, where artifacts may lie."""
+    """What a child may do: functions and commands allowed, folders searched for functions, where artifacts may lie,
+    and how much memory (MiB) the checkpoints of ended jobs may take."""
 
     allow: tuple[str, ...] = ()
     path: tuple[str, ...] = ()
     artifacts: str | None = None
+    keep_mb: int = KEEP_MB
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> ChildOptions:
         """From what JSON made of one."""
-        return cls(tuple(given["allow"]), tuple(given["path"]), given["artifacts"])
+        return cls(tuple(given["allow"]), tuple(given["path"]), given["artifacts"], given["keep_mb"])
 
 
 class SlotLink:
@@ -84,11 +87,12 @@ class SlotLink:
             self._heard(messages)
         return self._asked
 
-    def ended(self, end: job.End) -> None:
+    def ended(self, end: job.End, holds: Sequence[str]) -> None:
+        """The last word about a job; `holds`: the checkpoints that are in memory now, by SHA-256."""
         self._pipes.send({
             "up": "ended", "outcome": end.outcome, "step": end.step, "reason": end.reason, "error": end.error,
             "checkpoint": None if end.checkpoint is None else end.checkpoint.model_dump(),
-            "result": end.result, "seconds": end.seconds,
+            "result": end.result, "seconds": end.seconds, "holds": list(holds),
         })  # fmt: skip
 
     def _heard(self, messages: list[dict[str, Any]]) -> bool:
@@ -117,10 +121,12 @@ def main(argv: list[str]) -> int:
     sys.path.extend(p for p in options.path if p not in sys.path)  # last, and see PINNED: none of ours is shadowed
     link = SlotLink(Pipes(source, sink))
     artifacts = None if options.artifacts is None else Path(options.artifacts)
+    kept = Kept(options.keep_mb << 20)
     try:
         while True:
             spec = link.next_job()
-            link.ended(job.run(spec, link, options.allow, options.path, artifacts))
+            end = job.run(spec, link, options.allow, options.path, artifacts, kept)
+            link.ended(end, kept.names)
     except Gone:
         return 0
 

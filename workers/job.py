@@ -14,6 +14,7 @@ from searchd.errors import Missing, NotFound, Refused, SearchdError
 from searchd.wire import CheckpointRef, JobSpec, Outcome
 from workers.describe import describe
 from workers.device import IDENTITY
+from workers.kept import Kept
 from workers.state import seed_everything
 from workers.tasks import Runner, resolve
 from workers.trial import Ending, Link, Trial
@@ -43,16 +44,18 @@ class End:
 
 
 def run(
-    spec: JobSpec, link: Link, allow: tuple[str, ...] = (), path: tuple[str, ...] = (), artifacts: Path | None = None
-) -> End:
-    """Run one job to its end; never raises for what a task does. `artifacts`: the folder that jobs may write in."""
+    spec: JobSpec, link: Link, allow: tuple[str, ...] = (), path: tuple[str, ...] = (), artifacts: Path | None = None,
+    kept: Kept | None = None,
+) -> End:  # fmt: skip
+    """Run one job to its end; never raises for what a task does. `artifacts`: the folder that jobs may write in;
+    `kept`: the checkpoints that this process still has in memory."""
     began = time.monotonic()
     trial: Trial | None = None
     try:
         root = artifact_root(spec.artifacts, artifacts)
         runner = resolve(spec.task, allow, path)
         seed_everything(spec.seed)
-        trial = Trial(spec, link, root)
+        trial = Trial(spec, link, root, kept)
         end = _by_kind(runner, trial, spec, link)
     except Ending as ending:
         end = End(ending.outcome, _step(trial), ending.reason, ending.error)

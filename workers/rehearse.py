@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from searchd.wire import CheckpointRef, JobSpec, Report
+from workers.kept import Kept
 from workers.state import seed_everything
 from workers.trial import Ending, Request, Trial
 
@@ -51,11 +52,12 @@ class Rehearsal:
 def rehearse(
     function: Callable[[Trial], object], config: Mapping[str, Any], *, until: int = 1, seed: int = 0,
     objectives: Sequence[str] = (), options: Mapping[str, Any] | None = None, folder: Path | None = None,
-    resume: Rehearsal | None = None, stop_at: int | None = None, kind: str = "function",
+    resume: Rehearsal | None = None, stop_at: int | None = None, kind: str = "function", kept: Kept | None = None,
 ) -> Rehearsal:  # fmt: skip
     """Call `function` with a Trial over `config` (nested, as training functions read it), up to step `until`.
 
-    `stop_at`: ask for a stop after the report of that step. Exceptions of the function come through as they are.
+    `stop_at`: ask for a stop after the report of that step. `kept`: what this process holds in memory of earlier
+    rehearsals, as a warm one does. Exceptions of the function come through as they are.
     """
     root = folder or (resume.folder if resume is not None else Path(tempfile.mkdtemp(prefix="rehearsal-")))
     checkpoint = resume.checkpoint if resume is not None else None
@@ -66,7 +68,7 @@ def rehearse(
     )  # fmt: skip
     run = Rehearsal(root, stop_at=stop_at)
     seed_everything(seed)
-    trial = Trial(spec, run, root)
+    trial = Trial(spec, run, root, kept)
     try:
         function(trial)
         trial.close()

@@ -96,6 +96,7 @@ class Relay:
         self._warm.send({"do": what, "job": self._spec.id, "attempt": self._spec.attempt, "reason": reason})
 
     def _said(self, message: dict[str, Any]) -> Ended:
+        self._warm.holds = tuple(message["holds"])
         fields = {k: message[k] for k in ("outcome", "step", "reason", "error", "checkpoint", "result", "seconds")}
         return Ended(**self._who, **fields)
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from searchd.errors import Unreachable
-from searchd.wire import BEAT_S, Begun, Dispatch, Ended, JobSpec, WorkerInfo
+from searchd.wire import BEAT_S, Begun, Dispatch, Ended, JobSpec, WorkerInfo, held
 from workers.child import ChildOptions
 from workers.device import Device
 from workers.job import OOM
@@ -108,6 +108,7 @@ class Slot:
             name=options.name, device_class=options.device.device_class, device=options.device.identity,
             host=socket.gethostname(), pid=os.getpid(), child_pid=self._warm.pid, state=state,
             job=None if spec is None else spec.id, since=self._since, functions=options.child.allow,
+            holds=self._holds(),
         )  # fmt: skip
         last_words = None
         if spec is not None:
@@ -130,14 +131,15 @@ class Slot:
                     ended = self._relay(spec, beat_s).to_the_end()
                     if ended.reason == OOM:
                         self._warm.end()
-                    self._finish(ended)
+                    self._finish(ended.model_copy(update={"holds": self._holds()}))
                 finally:
                     self._idle()
             else:
                 log.info("dropped: job %s attempt %d was begun before", spec.id, spec.attempt)
 
     def _claim(self, spec: JobSpec) -> bool:
-        begun = Begun(**who(spec, self._options.name), device=self._options.device.identity)
+        warm = spec.checkpoint is not None and spec.checkpoint.sha256 in self._warm.holds
+        begun = Begun(**who(spec, self._options.name), device=self._options.device.identity, warm=warm)
         while True:
             try:
                 return self._uplink.claim(spec, begun)
@@ -162,6 +164,11 @@ class Slot:
         options = self._options
         return Relay(spec, self._warm, self._uplink, options.name, beat_s=beat_s, grace_s=options.grace_s,
                      shutting=self._shutting)  # fmt: skip
+
+    def _holds(self) -> tuple[str, ...]:
+        if self._shutting() or self._warm.pid is None:
+            return ()
+        return tuple(held(sha256) for sha256 in self._warm.holds)
 
     def _lost(self, spec: JobSpec, reason: str) -> Ended:
         return Ended(**who(spec, self._options.name), outcome="lost", reason=reason, step=spec.since)

@@ -26,6 +26,7 @@ from typing import Any, Literal, Protocol
 
 from searchd.wire import CheckpointRef, JobSpec
 from workers.checkpoints import Checkpoints
+from workers.kept import Kept
 from workers.state import random_states, restore, restore_random_states, snapshot, stateful
 
 log = logging.getLogger("searchd.worker")
@@ -72,7 +73,7 @@ class Ending(BaseException):
 class Trial:
     """One job of one trial, seen from a training function."""
 
-    def __init__(self, spec: JobSpec, link: Link, root: Path) -> None:
+    def __init__(self, spec: JobSpec, link: Link, root: Path, kept: Kept | None = None) -> None:
         self.config: dict[str, Any] = spec.nested
         """The configuration, nested: `{"width": 16, "optimizer": {"name": "sgd", "lr": 0.1}}`."""
         self.flat: dict[str, Any] = spec.config
@@ -90,7 +91,7 @@ class Trial:
         self._spec = spec
         self._link = link
         self._root = root
-        self._checkpoints = Checkpoints(root, spec.trial, spec.attempt, spec.checkpoint)
+        self._checkpoints = Checkpoints(root, spec.trial, spec.attempt, spec.checkpoint, kept)
         self._loaded_step = 0
         self._random: Mapping[str, Any] | None = None
         self._durable: CheckpointRef | None = None
@@ -116,10 +117,10 @@ class Trial:
         Give the objects as they were given to `save`.
         """
         wanted = _by_name(objects, named)
-        reference = self._checkpoints.usable(self._spec.checkpoint)
-        if reference is None:
+        found = self._checkpoints.usable(self._spec.checkpoint)
+        if found is None:
             return {}
-        tree = self._checkpoints.read(reference)
+        reference, tree = found
         saved = tree["objects"]
         missing = sorted(set(wanted) - set(saved))
         if missing:
@@ -137,12 +138,13 @@ class Trial:
 
     def resume_file(self) -> tuple[int, Path | None]:
         """For a task that restores itself: (steps behind it, the verified checkpoint file); (0, None) at the start."""
-        reference = self._checkpoints.usable(self._spec.checkpoint)
-        if reference is None:
+        found = self._checkpoints.usable_file(self._spec.checkpoint)
+        if found is None:
             return 0, None
+        reference, file = found
         self._loaded_step = reference.step
         self._durable = reference
-        return reference.step, self._checkpoints.locate(reference)
+        return reference.step, file
 
     def steps(self) -> Iterator[int]:
         """The steps to train now, one by one: after the loaded checkpoint, or from 1."""
@@ -250,7 +252,7 @@ class Trial:
     def _write(self, offered: Mapping[str, Any]) -> None:
         began = time.monotonic()
         tree = {"objects": {n: snapshot(v) for n, v in offered.items()}, "random": random_states()}
-        self.checkpointed(self._checkpoints.write(self.step, tree))
+        self.checkpointed(self._checkpoints.write(self.step, tree, keep=self.step >= self._spec.until))
         self._wrote_at = time.monotonic()
         self._write_cost_s = self._wrote_at - began
 

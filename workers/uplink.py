@@ -137,9 +137,11 @@ class Uplink:
         return None if doing is None else str(doing)
 
     def forget(self, name: str) -> None:
-        """The worker goes away for good."""
+        """The worker goes away for good. What still is in its own queue, the daemon sends to somebody else."""
+        own = wire.own_queue(name)
+        known_to_kombu = (f"_kombu.binding.{own}", f"_kombu.binding_permanent.{own}")
         try:
-            self._redis.delete(wire.worker_key(name))
+            self._redis.delete(wire.worker_key(name), own, *known_to_kombu)
         except RedisError as error:
             log.debug("worker info not removed: %s", error)
 

@@ -29,6 +29,8 @@ class Warm:
         self._env = env
         self._process: subprocess.Popen[bytes] | None = None
         self._pipes: Pipes | None = None
+        self.holds: tuple[str, ...] = ()
+        """The checkpoints that the child said it has in memory, by SHA-256."""
 
     @property
     def pid(self) -> int | None:
@@ -87,6 +89,7 @@ class Warm:
     def end(self, gone_s: float = 0.0) -> None:
         """SIGKILL the child (if it is not gone within `gone_s`), its group, and what they left; close the pipes."""
         process, self._process = self._process, None
+        self.holds = ()
         if process is not None:
             if process.poll() is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):

@@ -2,37 +2,65 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from searchd.dispatch import Dispatcher
 from searchd.store.base import JobRow, Reader, Store
 from searchd.wire import CheckpointRef, Dispatch, JobSpec
 
+Place = Callable[[JobSpec, str, Sequence[tuple[str, JobRow]]], str | None]
+"""(job, its device class, the jobs that were sent and have not ended, each with its device class) → the one worker
+that is to have it, or None: whoever comes."""
 
-def publish(store: Store, dispatcher: Dispatcher) -> int:
-    """Send every job in the outbox and mark it `queued`; the number sent.
 
+def publish(store: Store, dispatcher: Dispatcher, place: Place | None = None) -> int:
+    """Send every job in the outbox and mark it `queued`; the number sent. `place` may choose a worker.
+
+    Those for one worker go first: it looks into its own queue first, and must not have taken another job by then.
     A crash before the mark sends it again after the restart. Unreachable when the broker is away: the rest waits.
     """
     with store.reading() as reader:
         waiting = [(row, *_parcel(reader, row)) for row in reader.jobs(statuses=("outbox",))]
-    for row, dispatch, device_class in waiting:
-        dispatcher.publish(dispatch, device_class)
+        chosen = _chosen(reader, waiting, place) if place is not None else {}
+    for row, dispatch, device_class in sorted(waiting, key=lambda parcel: parcel[0].id not in chosen):
+        worker = chosen.get(row.id, "")
+        dispatcher.publish(dispatch, device_class, worker)
         with store.transaction() as tx:
             now = tx.job(row.id)
             if now is not None and now.status == "outbox" and now.attempt == row.attempt:
-                tx.set_job(row.id, status="queued")
+                tx.set_job(row.id, status="queued", worker=worker)
     return len(waiting)
 
 
+def _chosen(reader: Reader, waiting: Sequence[tuple[JobRow, Dispatch, str]], place: Place) -> dict[str, str]:
+    """Job → the worker that is to have it, for those that go on from a checkpoint and have one."""
+    resumed = [(row, dispatch, asks) for row, dispatch, asks in waiting if dispatch.jobs[0].checkpoint is not None]
+    if not resumed:
+        return {}
+    sent = [(_device(reader, row), row) for row in reader.jobs(statuses=("queued", "running"))]
+    chosen: dict[str, str] = {}
+    for row, dispatch, asks in resumed:
+        worker = place(dispatch.jobs[0], asks, sent)
+        if worker is not None:
+            chosen[row.id] = worker
+            sent.append((asks, dataclasses.replace(row, status="queued", worker=worker)))
+    return chosen
+
+
 def republish(store: Store, dispatcher: Dispatcher, job: str) -> None:
-    """Send a queued job again: its message may be lost with the broker."""
+    """Send a queued job again, to whoever comes: its message, or the worker that was to have it, may be lost."""
     with store.reading() as reader:
         row = reader.job(job)
         if row is None or row.status != "queued":
             return
         dispatch, device_class = _parcel(reader, row)
     dispatcher.publish(dispatch, device_class)
+    with store.transaction() as tx:
+        now = tx.job(job)
+        if now is not None and now.status == "queued" and now.worker:
+            tx.set_job(job, worker="")
 
 
 def _parcel(reader: Reader, row: JobRow) -> tuple[Dispatch, str]:
@@ -40,13 +68,18 @@ def _parcel(reader: Reader, row: JobRow) -> tuple[Dispatch, str]:
 
     `since`: the last step whose report is known, or that the checkpoint has behind it, whichever is later.
     """
-    study = reader.study(row.study)
-    if study is None:
-        raise LookupError(f"job {row.id!r} belongs to no study: a bug")
+    device_class = _device(reader, row)
     spec: dict[str, Any] = {**row.spec, "attempt": row.attempt}
     kept = reader.checkpoint(row.study, row.trial)
     if kept is not None:
         spec["checkpoint"] = CheckpointRef(step=kept.step, path=kept.path, sha256=kept.sha256, bytes=kept.bytes)
         if row.kind == "train":
             spec["since"] = max(row.since, kept.step)
-    return Dispatch(id=f"{row.id}@{row.attempt}", jobs=(JobSpec(**spec),)), str(study.spec["device"])
+    return Dispatch(id=f"{row.id}@{row.attempt}", jobs=(JobSpec(**spec),)), device_class
+
+
+def _device(reader: Reader, row: JobRow) -> str:
+    study = reader.study(row.study)
+    if study is None:
+        raise LookupError(f"job {row.id!r} belongs to no study: a bug")
+    return str(study.spec["device"])

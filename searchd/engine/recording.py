@@ -60,7 +60,8 @@ def _begin(turn: Turn, job: JobRow, message: Up) -> JobRow:
     device = message.device if isinstance(message, Begun) else ""
     turn.tx.set_job(job.id, status="running", worker=message.worker, device=device, begun_at=turn.now)
     turn.log("begun", {"job": job.id, "trial": job.trial, "attempt": job.attempt, "worker": message.worker,
-                       "device": device, "kind": job.kind, "since": job.since, "until": job.until})  # fmt: skip
+                       "device": device, "kind": job.kind, "since": job.since, "until": job.until,
+                       "warm": isinstance(message, Begun) and message.warm})  # fmt: skip
     fresh = turn.tx.job(job.id)
     return job if fresh is None else fresh
 

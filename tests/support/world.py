@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,19 @@ from searchd.replay import ReplayReport, replay
 from searchd.store import open_store
 from searchd.store.base import Store
 from searchd.transport.memory import MemoryBroker, MemoryTransport
-from searchd.wire import Beat, Begun, CheckpointRef, Dispatch, Ended, JobSpec, Report, WorkerInfo
+from searchd.wire import (
+    Beat,
+    Begun,
+    CheckpointRef,
+    Dispatch,
+    Ended,
+    JobSpec,
+    Report,
+    WorkerInfo,
+    held,
+    own_queue,
+    queue,
+)
 
 POINTS = ("before commit", "after commit", "before publish", "after publish", "before acknowledge")
 DEVICE = "cpu: scripted"
@@ -88,12 +101,12 @@ class FaultyDispatcher(MemoryDispatcher):
     """Hands dispatches to the workers' queue; can crash before and after each."""
 
     def __init__(self, fleet: Fleet, faults: Faults) -> None:
-        super().__init__(lambda dispatch, device: fleet.take(dispatch, device))  # noqa: PLW0108 - tests replace take
+        super().__init__(lambda dispatch, at: fleet.take(dispatch, at))  # noqa: PLW0108 - tests replace take
         self.faults = faults
 
-    def publish(self, dispatch: Dispatch, device_class: str) -> None:
+    def publish(self, dispatch: Dispatch, device_class: str, worker: str = "") -> None:
         self.faults.passing("before publish")
-        super().publish(dispatch, device_class)
+        super().publish(dispatch, device_class, worker)
         self.faults.passing("after publish")
 
 
@@ -108,7 +121,10 @@ def n_exits(config: dict[str, Any]) -> int:
 
 
 class Worker:
-    """One slot: takes a job from its queue when it has none, then does one thing a call."""
+    """One slot: takes a job from its own queue or its class's when it has none, then does one thing a call.
+
+    It holds the checkpoints that its last jobs ended with, and says so.
+    """
 
     def __init__(self, fleet: Fleet, name: str) -> None:
         self.fleet = fleet
@@ -116,6 +132,9 @@ class Worker:
         self.job: JobSpec | None = None
         self.step = 0
         self.refuses = ""
+        self.own: list[JobSpec] = []
+        self.holds: tuple[str, ...] = ()
+        self.warm: list[str] = []
 
     def work(self) -> bool:
         """Begin a job, train one step, or end; False when there was nothing to do."""
@@ -145,14 +164,18 @@ class Worker:
     def die(self) -> None:
         """Nothing more comes of the job; a new process has the same name."""
         self.job = None
+        self.holds = ()
 
     def _begin(self) -> bool:
-        while self.fleet.queue:
-            job = self.fleet.queue.pop(0)
+        while queue := self.own or self.fleet.queue:
+            job = queue.pop(0)
             self.fleet.dispatched.append(job)
             if self.fleet.broker.claim(job.id, job.attempt):
                 self.job, self.step = job, job.since
-                self._up(Begun, device=DEVICE)
+                warm = job.checkpoint is not None and held(job.checkpoint.sha256) in self.holds
+                if warm:
+                    self.warm.append(job.id)
+                self._up(Begun, device=DEVICE, warm=warm)
                 return True
         return False
 
@@ -169,12 +192,14 @@ class Worker:
         if not self.fleet.checkpoints or (self.step % self.fleet.save_every and self.step != self.job.until):
             return None
         path = f"trials/{self.job.trial}/ckpt-{self.step}-a{self.job.attempt}.safetensors"
-        return CheckpointRef(step=self.step, path=path, sha256="0" * 64, bytes=10)
+        return CheckpointRef(step=self.step, path=path, sha256=sha256(path.encode()).hexdigest(), bytes=10)
 
     def _end(self, outcome: Any, **more: Any) -> None:
         assert self.job is not None
         kept = self._checkpoint() if outcome == "finished" and self.job.kind == "train" else None
-        self._up(Ended, outcome=outcome, step=self.step, checkpoint=kept, **more)
+        if kept is not None:
+            self.holds = (*self.holds, held(kept.sha256))[-8:]
+        self._up(Ended, outcome=outcome, step=self.step, checkpoint=kept, holds=self.holds, **more)
         self.job = None
 
     def _up(self, kind: Any, **more: Any) -> None:
@@ -185,7 +210,8 @@ class Worker:
 
     def beat(self) -> None:
         state = "idle" if self.job is None else "busy"
-        info = WorkerInfo(name=self.name, device_class="cpu", device=DEVICE, host="here", pid=1, state=state)
+        info = WorkerInfo(name=self.name, device_class="cpu", device=DEVICE, host="here", pid=1, state=state,
+                          job=None if self.job is None else self.job.id, holds=self.holds)  # fmt: skip
         self.fleet.broker.alive(info)
         if self.job is not None:
             self._up(Beat)
@@ -223,9 +249,12 @@ class Fleet:
             return {"metrics": {"size": 40.0}, "veto": "four is too many"}
         return {"metrics": {"size": 10.0 * job.config["k"]}}
 
-    def take(self, dispatch: Dispatch, device_class: str) -> None:
-        assert device_class == "cpu"
-        self.queue += dispatch.jobs
+    def take(self, dispatch: Dispatch, at: str) -> None:
+        if at == queue("cpu"):
+            self.queue += dispatch.jobs
+            return
+        (worker,) = [w for w in self.workers if at == own_queue(w.name)]
+        worker.own += dispatch.jobs
 
     def send(self, message: Any) -> None:
         if self.drop > 0 and not isinstance(message, Beat):

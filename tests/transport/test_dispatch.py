@@ -116,10 +116,11 @@ def test_a_bug_is_no_outage(clean_broker: Broker) -> None:
 def test_in_one_process_the_worker_gets_a_copy() -> None:
     """The memory dispatcher hands over what a worker would read from JSON."""
     got: list[tuple[Dispatch, str]] = []
-    sender = MemoryDispatcher(lambda d, device: got.append((d, device)))
+    sender = MemoryDispatcher(lambda d, at: got.append((d, at)))
     sent = dispatch("a", lr=0.5, exits=(0, 1))
     sender.publish(sent, "cpu")
-    assert got[0][1] == "cpu"
+    sender.publish(sent, "cpu", "w0")
+    assert [at for _, at in got] == ["searchd.cpu", "searchd:slot:w0"]
     assert got[0][0].jobs[0].config == {"lr": 0.5, "exits": [0, 1]}
     assert got[0][0].id == "a@1"
     sender.close()

@@ -13,6 +13,7 @@ import torch
 from spaces.errors import SpaceError
 from spaces.nets import network
 from workers import data as datasets
+from workers.kept import Kept
 from workers.measure import latency, untrained
 from workers.nets.modules import Net
 from workers.rehearse import Rehearsal, rehearse
@@ -69,12 +70,18 @@ def test_resumed_is_straight(straight: Rehearsal) -> None:
 ])  # fmt: skip
 @pytest.mark.parametrize("data", ["iris", "wine"])
 def test_every_optimizer_resumes(optimizer: dict[str, Any], data: str) -> None:
-    """2 epochs and 2 more are 4, for each optimizer, on vectors and with mixed bits; and it beats guessing."""
+    """2 epochs and 2 more are 4, from the file and from memory, for each optimizer, on vectors and with mixed bits."""
     config = {"width": 16, "depth": 2, "bits": [2, 32], "exits": [0], "batch_size": 16, "optimizer": optimizer}
     options = {"data": data}
     whole = go(config, 4, options=options)
-    halves = go(config, 4, options=options, resume=go(config, 2, options=options))
-    assert halves.reports[-1].metrics == whole.reports[-1].metrics
+    kept = Kept(1 << 20)
+    half = go(config, 2, options=options, kept=kept)
+    assert half.checkpoint is not None
+    assert kept.names == (half.checkpoint.sha256,)
+    for memory in (None, kept):
+        resumed = go(config, 4, options=options, resume=half, kept=memory)
+        assert [r.metrics for r in resumed.reports] == [r.metrics for r in whole.reports[2:]]
+    assert half.checkpoint.sha256 not in kept.names
     assert whole.reports[-1].metrics["val_error"] < 45.0
 
 
