@@ -77,7 +77,9 @@ def panel(summary: dict[str, Any], rungs: list[dict[str, Any]], news: str = "") 
     grid.add_row("front", f"{summary['front']} points" + (f", hypervolume {words.number(hv)}" if hv else ""))
     busy = summary.get("busy_fraction")
     steps = f"{summary['steps_done']} {summary.get('unit', 'step')}s"
-    grid.add_row("work", steps + (f", slots {busy:.0%} busy" if busy else ""))
+    resumed = summary.get("resumed") or {}
+    warm = f", {resumed['warm']} of {resumed['total']} resumes warm" if resumed.get("total") else ""
+    grid.add_row("work", steps + (f", slots {busy:.0%} busy" if busy else "") + warm)
     if news:
         grid.add_row("last", Text(news, style="dim", overflow="ellipsis", no_wrap=True))
     done, total, _ = share(summary)

@@ -90,10 +90,12 @@ def _local(
 @click.option("--allow", multiple=True, envvar="SEARCHD_ALLOW", metavar="MODULE:FUNCTION",
               help="A function that studies may name, or module.*  [SEARCHD_ALLOW, spaces between]")  # fmt: skip
 @click.option("--path", multiple=True, metavar="DIR", help="Where those modules are.")
+@click.option("--keep-mb", type=click.IntRange(min=0), metavar="MB",
+              help="Memory of a slot for checkpoints of trials that may go on in it.  [512]")  # fmt: skip
 @json_option
 def worker_command(
     broker: str | None, slots: int, device: str, name: str | None, artifacts: str | None, allow: tuple[str, ...],
-    path: tuple[str, ...], as_json: bool,
+    path: tuple[str, ...], keep_mb: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Work for a daemon on this machine's device, until SIGTERM."""
     _needs("celery", "worker")
@@ -103,6 +105,7 @@ def worker_command(
     argv = [sys.executable, "-P", "-m", "workers", "--slots", str(slots), "--device", device]
     argv += ["--name", name] if name else []
     argv += ["--artifacts", artifacts] if artifacts else []
+    argv += ["--keep-mb", str(keep_mb)] if keep_mb is not None else []
     for function in allow:
         argv += ["--allow", function]
     for folder in path:

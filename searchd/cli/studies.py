@@ -197,8 +197,9 @@ def workers_command(client: Client, as_json: bool) -> None:
         click.echo("no live workers: `searchd worker --broker URL` starts some, `searchd run FILE` brings its own")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("worker", "state", "job", "device", "host", "pid"):
+    for name in ("worker", "state", "job", "holds", "device", "host", "pid"):
         table.add_column(name)
     for w in rows:
-        table.add_row(w["name"], w["state"], w.get("job") or "", w["device"], w["host"], str(w["pid"]))
+        holds = str(len(w.get("holds", ())))
+        table.add_row(w["name"], w["state"], w.get("job") or "", holds, w["device"], w["host"], str(w["pid"]))
     console().print(table)

@@ -92,6 +92,9 @@ class Summary(Answer):
     front: int = Field(description="points on the front")
     hypervolume: float | None = None
     busy_fraction: float | None = Field(default=None, description="share of the slots' time spent in jobs")
+    resumed: dict[str, int] = Field(
+        default={}, description="jobs that went on with a trial: `total`, and `warm`: the checkpoint was in memory"
+    )
     best: dict[str, float | None] = {}
     objectives: list[ObjectiveModel] = []
     budget: dict[str, Any] = {}

@@ -48,7 +48,8 @@ def _text(kind: str, p: Mapping[str, Any], objectives: Sequence[Goal]) -> str:
         case "begun":
             where = f" on {p['device']}" if p.get("device") else ""
             again = f", attempt {p['attempt']}" if p["attempt"] > 1 else ""
-            return f"trial {p['trial']}: {p['worker']} began to {p['kind']}{_to(p)}{where}{again}"
+            warm = ", from memory" if p.get("warm") else ""
+            return f"trial {p['trial']}: {p['worker']} began to {p['kind']}{_to(p)}{where}{warm}{again}"
         case "status":
             return f"study {p['status']}" + _because(p)
         case "capacity":

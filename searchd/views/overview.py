@@ -54,6 +54,7 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
         "hypervolume": None,
         "reference": None,
         "busy_fraction": _busy(row, jobs, reader, ran, now),
+        "resumed": _resumed(reader, study),
         "best": best(objectives, on_front),
         "objectives": [
             {"name": o.name, "goal": o.goal, "at_most": o.at_most, "at_least": o.at_least} for o in objectives
@@ -148,6 +149,13 @@ def _busy(row: StudyRow, jobs: Sequence[JobRow], reader: Reader, ran: list[Span]
                for j in jobs if j.begun_at is not None)  # fmt: skip
     offered = _offered(row, jobs, reader, ran)
     return min(1.0, busy / offered) if offered > 0 else None
+
+
+def _resumed(reader: Reader, study: str) -> dict[str, int]:
+    """Jobs that went on with a trial, `warm` of them in the process that had the checkpoint in memory."""
+    begun = [e.payload for e in reader.events(study, kinds=("begun",)) if e.payload.get("kind") == "train"]
+    warm = [bool(b.get("warm")) for b in begun if b["since"] > 0]
+    return {"total": len(warm), "warm": sum(warm)}
 
 
 def _offered(row: StudyRow, jobs: Sequence[JobRow], reader: Reader, ran: list[Span]) -> float:

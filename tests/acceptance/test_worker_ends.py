@@ -17,7 +17,7 @@ pytestmark = pytest.mark.acceptance
 @pytest.fixture(scope="module")
 def fleet(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     broker.flush()
-    with Fleet(broker, tmp_path_factory.mktemp("fleet"), allow="tasks_for_workers:*") as fleet:
+    with Fleet(broker, tmp_path_factory.mktemp("fleet"), "--keep-mb", "0", allow="tasks_for_workers:*") as fleet:
         fleet.ready()
         yield fleet
 

@@ -9,7 +9,8 @@ SUMMARY: dict[str, Any] = {
     "seconds": 83.0,
     "trials": {"waiting": 0, "running": 2, "paused": 3, "done": 1, "stopped": 0, "failed": 1, "vetoed": 0, "total": 7},
     "steps_done": 41, "reports": 41, "duplicates": 0, "front": 3, "hypervolume": 0.71, "reference": [90.0, 2.0, 40e3],
-    "busy_fraction": 0.93, "best": {"val_error": 2.1, "latency_ms": 0.021, "bytes": 1840},
+    "busy_fraction": 0.93, "resumed": {"total": 9, "warm": 7},
+    "best": {"val_error": 2.1, "latency_ms": 0.021, "bytes": 1840},
     "objectives": [
         {"name": "val_error", "goal": "minimize", "at_most": None, "at_least": None},
         {"name": "latency_ms", "goal": "minimize", "at_most": 1.0, "at_least": None},

@@ -79,7 +79,7 @@ def test_a_study_that_has_not_begun(store: Store) -> None:
         "trials": {"waiting": 0, "running": 0, "paused": 0, "done": 0, "stopped": 0, "failed": 0, "vetoed": 0,
                    "total": 0},
         "steps_done": 0, "reports": 0, "duplicates": 0, "front": 0, "hypervolume": None, "reference": None,
-        "busy_fraction": None, "best": {"val_error": None, "latency_ms": None},
+        "busy_fraction": None, "resumed": {"total": 0, "warm": 0}, "best": {"val_error": None, "latency_ms": None},
         "objectives": [{"name": "val_error", "goal": "minimize", "at_most": None, "at_least": None},
                        {"name": "latency_ms", "goal": "minimize", "at_most": 5, "at_least": None}],
         "budget": {"trials": 10, "hours": None, "steps": None, "parallel": 2}, "scheduler": "asha",
@@ -229,6 +229,15 @@ def test_states_steps_and_jobs_are_counted(store: Store) -> None:
     assert got["trials"] == {"waiting": 1, "running": 1, "paused": 2, "done": 1, "stopped": 1, "failed": 1,
                              "vetoed": 1, "total": 8}  # fmt: skip
     assert (got["steps_done"], got["duplicates"], got["jobs"]) == (28, 3, {"queued": 2, "running": 1})
+
+
+def test_resumed_counts_what_went_on(store: Store) -> None:
+    """Training jobs that went on with a trial, and which of them began from memory; an old log says none."""
+    with store.transaction() as t:
+        for kind, since, more in (("train", 0, {"warm": False}), ("train", 3, {"warm": True}), ("train", 3, {}),
+                                  ("train", 9, {"warm": False}), ("export", 9, {"warm": False})):  # fmt: skip
+            t.append(S, "begun", {"trial": 0, "kind": kind, "since": since, **more}, 1000.0)
+    assert ask(store, lambda r: views.summary(r, S, 1010.0))["resumed"] == {"total": 3, "warm": 1}
 
 
 def test_busy_is_job_time_over_slot_time(store: Store) -> None:
