@@ -85,7 +85,7 @@ def to_bytes(tree: Mapping[str, Any]) -> bytes:
 def as_read(text: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
     """The arrays of `flatten` as `from_bytes` would find them: tensors and arrays by kind, nobody else's memory."""
     if not _any_tensor(arrays):
-        return {n: a.astype(a.dtype.newbyteorder("="), order="C", subok=False) for n, a in arrays.items()}
+        return {n: a.copy(order="C") for n, a in arrays.items()}
     kinds = dict(_named(json.loads(text)))
     return {n: t.numpy() if kinds.get(n) == "array" else t for n, t in arrays.items()}
 

@@ -105,7 +105,8 @@ def pack(value: Any, arrays: dict[str, Any], path: str = "") -> Any:
     if torch is not None and isinstance(value, torch.Tensor):
         return {MARK: "tensor", "of": _store(arrays, path, value)}
     if numpy is not None and isinstance(value, numpy.ndarray) and value.dtype.kind in "biuf":
-        return {MARK: "array", "of": _store(arrays, path, value)}
+        native = value.dtype.newbyteorder("=")
+        return {MARK: "array", "of": _store(arrays, path, value.astype(native, order="C", copy=False, subok=False))}
     if numpy is not None and isinstance(value, numpy.generic):
         return pack(value.item(), arrays, path)
     raise TypeError(

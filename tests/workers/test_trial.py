@@ -228,6 +228,22 @@ def test_values_round_trip() -> None:
     assert back["zero_d"].shape == ()
 
 
+@pytest.mark.parametrize("beside", [None, "a tensor"])
+def test_arrays_come_back_whatever_their_layout(beside: str | None) -> None:
+    """By columns, strided, with foreign bytes, of a subclass: the values come back at their places."""
+    torch = pytest.importorskip("torch")
+    square = np.arange(6, dtype=np.float32).reshape(2, 3)
+    tree: dict[str, Any] = {
+        "columns": np.asfortranarray(square), "turned": square.T, "strided": square[:, ::2],
+        "foreign": square.astype(">f4"), "subclass": square.view(np.recarray), "zero_d": np.array(2.5),
+    }  # fmt: skip
+    back = from_bytes(to_bytes(tree if beside is None else {**tree, "beside": torch.ones(2)}))
+    for name, value in tree.items():
+        assert type(back[name]) is np.ndarray
+        assert back[name].dtype == value.dtype.newbyteorder("=")
+        np.testing.assert_array_equal(back[name], value)
+
+
 def test_what_cannot_be_saved_is_named() -> None:
     """An object with no state that we know is refused by its path and type."""
     with pytest.raises(TypeError, match=r"a\.b is a .*object"):
