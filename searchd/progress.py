@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -57,8 +58,10 @@ class Progress:
             self._next_line = time.monotonic() + LINE_EVERY_S
 
 
-def panel(summary: dict[str, Any], rungs: list[dict[str, Any]], news: str = "") -> RenderableType:
-    """The live view: how far, trials by state, rungs, best so far, front, time."""
+def panel(
+    summary: dict[str, Any], rungs: list[dict[str, Any]], news: str = "", agree: Sequence[Mapping[str, Any]] = ()
+) -> RenderableType:
+    """The live view: how far, trials by state, rungs and how they agree, best so far, front, time."""
     status = summary["status"]
     head = Table.grid(expand=True)
     head.add_column()
@@ -71,6 +74,10 @@ def panel(summary: dict[str, Any], rungs: list[dict[str, Any]], news: str = "") 
     grid.add_column()
     grid.add_row("trials", words.counts(summary["trials"]))
     grid.add_row("rungs", Text("\n").join(_ladders(rungs)) if rungs else Text("none yet", style="dim"))
+    known = [p for p in agree if p["spearman"] is not None]
+    if known:
+        said = "   ".join(f"{p['low']} ~ {p['high']}: {p['spearman']:.2f}" for p in known)
+        grid.add_row("agree", Text.assemble(said, ("  Spearman of the first objective", "dim")))
     best = "   ".join(f"{k} {words.metric(k, v)}" for k, v in summary["best"].items() if v is not None)
     grid.add_row("best", best or Text("none yet", style="dim"))
     hv = summary.get("hypervolume")

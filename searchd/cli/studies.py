@@ -61,13 +61,18 @@ def list_command(client: Client, as_json: bool) -> None:
 @json_option
 @client_options
 def show_command(study: str, client: Client, as_json: bool) -> None:
-    """One study at a glance: status, trials by state, steps, hypervolume, how busy the workers were."""
-    summary = client.show(study)
+    """One study at a glance: status, trials by state, steps, hypervolume, busy slots, how rungs agree."""
+    from searchd.views.agreement import agreement, warnings
+
+    summary, rungs = client.show(study), client.rungs(study)
+    agree = agreement(rungs)
     if as_json:
-        emit(summary)
+        emit({**summary, "rung_agreement": agree})
         return
     out = console()
-    out.print(panel(summary, client.rungs(study)))
+    out.print(panel(summary, rungs, agree=agree))
+    for line in warnings(agree, summary.get("unit", "step")):
+        out.print(Text(line, style="yellow"))
     if summary["reason"]:
         out.print(Text(summary["reason"], style="yellow"))
     if summary["status"] in {"queued", "running", "verifying"} and not client.alive(study):
