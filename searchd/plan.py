@@ -12,6 +12,8 @@ from typing import Any
 from numpy.random import Generator, Philox
 
 from searchd.errors import Missing
+from searchd.schedulers.acband import AcBand
+from searchd.schedulers.events import Finished, Losses, Reported, Resume, Start
 from searchd.schedulers.rungs import BracketPlan, Round, Rounding, bracket_table, bracket_weights, ladder
 from searchd.search.algorithms import check_options, make_scheduler, make_searcher
 from searchd.search.points import LATENCIES, broken_bound
@@ -37,21 +39,25 @@ def plan(study: Study) -> dict[str, Any]:
         make_searcher(spec, study.seed)
     except Missing as missing:  # planned here, run elsewhere
         notes.append(f"not to be run by this installation: {missing}")
-    exact = spec.scheduler in ("hyperband", "fifo")
+    exact = spec.scheduler in ("hyperband", "fifo", "acband")
     brackets = _brackets(study, notes)
-    trials = sum(b.trials for b in brackets) if limit is not None or spec.scheduler == "hyperband" else None
+    bounded = limit is not None or spec.scheduler in ("hyperband", "acband")
+    trials = sum(b.trials for b in brackets) if bounded else None
     if trials is None:
         ends = " or ".join(_ends(study)) or "until it is stopped"
         notes.append(f"no budget.trials: the search goes on {ends}; the rungs are those of {eta_top(study)} trials")
     if not exact:
         notes.append("expected numbers: rungs fill as trials come, and some that are overtaken later go up anyway")
     _budget_notes(study, brackets, notes)
+    races = spec.scheduler == "acband"
+    steps = None if trials is None else _runs(study) if races else sum(b.resume_cost for b in brackets)
+    restart = None if trials is None else steps if races else sum(b.restart_cost for b in brackets)
     acceptance = study.space.acceptance(Generator(Philox(key=0)), DRAWS)
     _bound_note(study, notes)
     return {
         "trials": trials,
-        "steps": None if trials is None else sum(b.resume_cost for b in brackets),
-        "steps_restart": None if trials is None else sum(b.restart_cost for b in brackets),
+        "steps": steps,
+        "steps_restart": restart,
         "brackets": [{"rungs": [{"trials": n, "step": step} for n, step in b.rungs]} for b in brackets],
         "exact": exact,
         "scheduler": spec.scheduler,
@@ -80,6 +86,8 @@ def _brackets(study: Study, notes: list[str]) -> list[BracketPlan]:
             return [BracketPlan(0, ((trials, spec.R),))]
         case "hyperband":
             return _iterations(study, notes)
+        case "acband":
+            return _epochs(study, notes)
         case "async-hyperband":
             weights = bracket_weights(steps, spec.brackets)
             turns = Round(weights)
@@ -89,6 +97,30 @@ def _brackets(study: Study, notes: list[str]) -> list[BracketPlan]:
             return [_expected(n, steps[s:], spec.eta) for s, n in enumerate(counts) if n]
         case _:
             return [_expected(trials, steps, spec.eta)]
+
+
+def _epochs(study: Study, notes: list[str]) -> list[BracketPlan]:
+    """An epoch of AC-Band as a bracket of one rung: its fresh configs, and its instances."""
+    scheduler = AcBand(study.search.R, max_trials=study.budget.trials, **study.search.options)
+    notes += [
+        f"epoch {epoch.number}: {epoch.trials} configs race on {epoch.instances} instances in {epoch.rounds} rounds"
+        for epoch in scheduler.table
+    ]
+    known = len(study.task.instances)
+    if known < study.search.R:
+        notes.append(f"R = {study.search.R} runs over {known} instances: each comes up again, with another seed")
+    return [BracketPlan(0, ((epoch.trials - (epoch.number > 1), epoch.instances),)) for epoch in scheduler.table]
+
+
+def _runs(study: Study) -> int:
+    """How many runs on an instance AC-Band asks for when nothing fails: counted, with the lower trial always faster."""
+    scheduler = AcBand(study.search.R, max_trials=study.budget.trials, **study.search.options)
+    runs = 0
+    while isinstance(answer := scheduler.ask(), Start | Resume):
+        runs += 1
+        scheduler.tell(Reported(answer.trial, answer.until, (Losses((float(answer.trial),)),)))
+        scheduler.tell(Finished(answer.trial, answer.until))
+    return runs
 
 
 def _expected(trials: int, steps: tuple[int, ...], eta: int) -> BracketPlan:

@@ -44,6 +44,22 @@ def stop_key(job: str) -> str:
     return f"searchd:stop:{job}"
 
 
+def cut(seconds: float, why: str) -> str:
+    """A reason in the stop key that ends a run on an instance and not the trial: it took longer than the winner's."""
+    return f"cut at {seconds!r} s: {why}"
+
+
+def cut_s(reason: str) -> float | None:
+    """The seconds in a reason that `cut` made; None for any other reason."""
+    words = reason.split(maxsplit=3)
+    if words[:2] != ["cut", "at"] or len(words) < 3:
+        return None
+    try:
+        return float(words[2])
+    except ValueError:
+        return None
+
+
 def worker_key(name: str) -> str:
     """A hash with a time to live of `LEASE_S`: what a worker is and does (`WorkerInfo` as JSON in field `m`)."""
     return f"searchd:worker:{name}"
@@ -81,6 +97,9 @@ class JobSpec(Frozen):
     artifacts: str
     signature: str | None = None
     time_limit_s: float | None = None
+    cap_s: float | None = None
+    """train, on an instance: seconds after which the run has lost its race."""
+    study_seed: int = 0
     points: tuple[dict[str, Any], ...] = ()
     """export: the operating points whose numbers are taken again, each with `point` and its `threshold`."""
 

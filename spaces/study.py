@@ -23,7 +23,9 @@ from spaces.space import Space
 from spaces.suggest import did_you_mean
 from spaces.task import Task, read_task
 
-SCHEDULERS: tuple[str, ...] = ("auto", "fifo", "asha", "pasha", "stopping", "hyperband", "async-hyperband")
+SCHEDULERS: tuple[str, ...] = (
+    "auto", "fifo", "asha", "pasha", "stopping", "hyperband", "async-hyperband", "acband",
+)  # fmt: skip
 SEARCHERS: tuple[str, ...] = (
     "auto", "random", "sobol", "tpe", "optuna-tpe", "bohb",
     "evolution", "mo-evolution", "mcts",
@@ -155,6 +157,7 @@ def _read(said: Any, problems: Problems, base: Path | None) -> Study:
     )
     if task.kind == "classify":
         _check_classify(study, problems)
+    _check_instances(study, problems)
     problems.raise_any()
     return study
 
@@ -215,6 +218,18 @@ def _check_objectives(objectives: Any, task: Task | None, problems: Problems) ->
         else:
             why = f"the classify task has no metric {name!r}: {did_you_mean(str(name), CLASSIFY_METRICS)}"
         problems.add(("objectives", name), why)
+
+
+def _check_instances(study: Study, problems: Problems) -> None:
+    """Races need instances, and instances are raced."""
+    races = study.search.scheduler == "acband"
+    if races and not study.task.instances:
+        problems.add(("search", "scheduler"), "acband races configs on instances: give task: {command, instances}")
+    elif study.task.instances and not races:
+        said = f"{study.search.scheduler} trains in steps, but this task runs on instances: use scheduler: acband"
+        problems.add(("task", "instances"), said)
+    if races and study.budget.steps is not None:
+        problems.add(("budget", "steps"), "acband spends R instances: set search.R instead of budget.steps")
 
 
 def _check_classify(study: Study, problems: Problems) -> None:

@@ -14,6 +14,7 @@ from spaces.checks import jsonable
 from spaces.data import NAMED, data_shape
 from spaces.errors import SpaceError
 from spaces.forms import Form
+from spaces.instances import read_instances
 from spaces.problems import Problems
 from spaces.suggest import did_you_mean
 
@@ -36,7 +37,8 @@ class Task(BaseModel):
 
     `describe`: what says a config's exact metrics before it is trained: a function's name alone, or a command's argv;
     empty: nothing does. `options` reach the worker as they are; for `classify`: `data`, and `shape` and `classes` for a
-    file. All kinds: `time_limit_s`. `model_dump(mode="json")` is what a job carries.
+    file; for a command over `instances`: their names, and `cap_s`. All kinds: `time_limit_s`.
+    `model_dump(mode="json")` is what a job carries.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +48,11 @@ class Task(BaseModel):
     argv: tuple[str, ...] = ()
     describe: tuple[str, ...] = ()
     options: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def instances(self) -> tuple[str, ...]:
+        """The problem instances that configs race on; none for a task that trains."""
+        return tuple(self.options.get("instances", ())) if self.kind == "command" else ()
 
     def dump(self) -> dict[str, Any]:
         """The mapping of a study file that reads to this task."""
@@ -102,6 +109,8 @@ def read_task(said: Any, problems: Problems, base: Path | None) -> Task | None:
     words = _words(value, "command", problems)
     says = _words(described, "describe", problems) if wants else ()
     if not words or says is None:
+        return None
+    if not read_instances(options, problems, base):
         return None
     return Task(kind="command", name=words[0], argv=words, describe=says, options=options)
 

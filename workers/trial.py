@@ -84,6 +84,10 @@ class Trial:
         self.options: dict[str, Any] = dict(spec.task.get("options") or {})
         """What the study file says beside the task's name (`task: {classify: {data: digits}}`)."""
         self.objectives = spec.objectives
+        self.study_seed = spec.study_seed
+        """The study's seed: what is the same for all its trials may be drawn from it."""
+        self.cap_s = spec.cap_s
+        """Seconds after which a run on an instance has lost its race; None: nobody has solved it yet."""
         self.files = root / "trials" / str(spec.trial)
         """A folder for this trial's files; it stays for its later jobs."""
         self.step = 0
@@ -164,6 +168,15 @@ class Trial:
             yield step
             self.close()
 
+    def jump(self) -> int:
+        """The last step of this job alone, opened; for a task whose steps do not build on one another."""
+        if self._started:
+            raise RuntimeError("trial.jump() takes the place of trial.steps(); a job has one of them")
+        self._started = self._open = True
+        self.step = self._spec.until
+        self._closed_at = self._wrote_at = time.monotonic()
+        return self.step
+
     def report(
         self, metrics: Mapping[str, Any] | None = None, /, *, points: Sequence[Mapping[str, Any]] | None = None,
         **named: Any,
@@ -193,6 +206,11 @@ class Trial:
     def stopping(self) -> bool:
         """Whether this job was asked to end; a long step may look at it and leave early."""
         return self._link.request() is not None
+
+    @property
+    def request(self) -> Request | None:
+        """What was asked of this job, with the reason."""
+        return self._link.request()
 
     # what the worker calls
 

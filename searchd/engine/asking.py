@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from searchd.engine.measuring import measured_of
 from searchd.engine.mind import Hopeless
+from searchd.engine.racing import limit_s
 from searchd.engine.turn import Turn
 from searchd.log import answer_payload
 from searchd.search.events import Exhausted, Job, Wait
@@ -89,6 +90,7 @@ def put_job(
         "objectives": [o.name for o in turn.study.objectives if o.name not in exact],
         "artifacts": turn.row.artifacts, "signature": signature, "points": list(points),
         "time_limit_s": task.options.get("time_limit_s") if kind == "train" else None,
+        "cap_s": limit_s(turn, until) if kind == "train" else None, "study_seed": turn.study.seed,
     }  # fmt: skip
     row = JobRow(job, turn.id, trial, kind, since, until, 1, "outbox", "", "", "", None, spec, turn.now, None, None)
     turn.tx.put_job(row)

@@ -11,6 +11,7 @@ from typing import Any
 
 from searchd.engine.describing import described
 from searchd.engine.measuring import measured
+from searchd.engine.racing import crown, cut_losers, races
 from searchd.engine.turn import BY_USER, STUDY_ENDED, Turn
 from searchd.engine.verifying import exported
 from searchd.search.events import Failed, Finished, Lost, Measured, Reported, Stopped
@@ -82,6 +83,11 @@ def _report(turn: Turn, job: JobRow, message: Report) -> None:
         turn.tx.set_trial(turn.id, job.trial, step=message.step)
     if not turn.search.is_rung(job.trial, message.step):
         return
+    if turn.study.task.instances:
+        turn.tell(Reported(job.trial, message.step, message.metrics, message.points), job=job.id)
+        cut_losers(turn, job)
+        crown(turn)
+        return
     _points(turn, job, message)
     turn.tell(Reported(job.trial, message.step, message.metrics, message.points), job=job.id)
 
@@ -144,6 +150,7 @@ def _finished(turn: Turn, job: JobRow, message: Ended) -> None:
         return
     _close(turn, job, "finished", "")
     turn.tell(Finished(job.trial, job.until), job=job.id)
+    crown(turn)
     if job.stop_reason is not None:
         _stopped(turn, job)
 
@@ -206,5 +213,5 @@ def _fail(turn: Turn, job: JobRow, reason: str, error: str, status: JobStatus = 
 
 def _close(turn: Turn, job: JobRow, status: JobStatus, reason: str) -> None:
     turn.tx.set_job(job.id, status=status, reason=reason, ended_at=turn.now)
-    if job.stop_reason is not None:
+    if job.stop_reason is not None or races(turn):
         turn.stops[job.id] = None

@@ -138,8 +138,14 @@ class AcBand:
 
     @property
     def incumbent(self) -> TrialId | None:
-        """The config that the last epoch left: the answer of the search. None before the first has ended."""
-        return None if self._incumbent is None else self._incumbent.trial
+        """Who won the last epoch: the answer of the search. Before the first has ended: who leads its races."""
+        if self._incumbent is not None and self._incumbent.trial is not None:
+            return self._incumbent.trial
+        leads = [
+            (-race.wins.get(p.trial, 0), race.total.get(p.trial, inf), p.trial)
+            for race in self._races for p in race.alive() if p.trial is not None
+        ]  # fmt: skip
+        return min(leads)[-1] if leads else None
 
     def peek(self) -> Answer:
         """What `ask` would answer; changes nothing."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from searchd.errors import SearchdError
+from searchd.schedulers.acband import AcBand
 from searchd.schedulers.asha import Asha
 from searchd.schedulers.auto import Auto
 from searchd.schedulers.events import Scheduler
@@ -67,6 +68,10 @@ def _stopping(spec: SearchSpec, limit: int | None, options: Mapping[str, Any]) -
     return Stopping(spec.r, spec.R, spec.eta, max_trials=limit, **options)
 
 
+def _acband(spec: SearchSpec, limit: int | None, options: Mapping[str, Any]) -> Scheduler:
+    return AcBand(spec.R, max_trials=limit, **options)
+
+
 def _hyperband(spec: SearchSpec, limit: int | None, options: Mapping[str, Any]) -> Scheduler:
     return Hyperband(spec.r, spec.R, spec.eta, max_trials=limit, brackets=spec.brackets, **options)
 
@@ -86,6 +91,7 @@ SCHEDULERS: Mapping[str, _SchedulerRow] = {
     "fifo": _SchedulerRow(_fifo),
     "asha": _SchedulerRow(_asha, _PROMOTION),
     "pasha": _SchedulerRow(_pasha, {"ranking": ("soft", "exact"), **_ORDER}),
+    "acband": _SchedulerRow(_acband, {"alpha": 0.0, "delta": 0.0, "k": 2}),
     "stopping": _SchedulerRow(_stopping, {"rule": ("floor", "quantile"), **_ORDER}),
     "hyperband": _SchedulerRow(_hyperband, _HYPERBAND, brackets=True),
     "async-hyperband": _SchedulerRow(_async_hyperband, {**_PROMOTION, "layout": ("shared", "bracket")}, brackets=True),

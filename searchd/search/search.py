@@ -66,6 +66,7 @@ from searchd.search.events import (
 )
 from searchd.search.fronts import FrontPoint, front_of
 from searchd.search.measurements import Measurements
+from searchd.search.races import averaged, standing_for
 from searchd.searchers.base import History, Record, Searcher, State, generator
 from spaces.config import Config
 from spaces.describe import Description, describe
@@ -145,9 +146,10 @@ class Search:
         """The points that no other dominates, each trial at the last rung it reported at, failed ones left out.
 
         Feasible points only, if there are any, sorted by the first objective; else those of the least compromise
-        between violation and objectives, the least violation first.
+        between violation and objectives, the least violation first. Of a study over instances: the one config that
+        has won its races so far, with the means of its runs.
         """
-        return front_of(self.study.objectives, self._records, self._points)
+        return front_of(self.study.objectives, self._records, standing_for(self.scheduler, self._points))
 
     # ------------------------------------------------------------ what is next
     def ask(self) -> SearchAnswer:
@@ -257,6 +259,8 @@ class Search:
             self._end(trial, "failed", reason)
             return (Stop(trial, reason),)
         losses = tuple(merging.losses(self.study.objectives, point) for point in merged)
+        if self.study.task.instances:
+            merged = [averaged(self._points.get(trial), merged[0])]
         self._points[trial] = (step, merged)
         self._book.enter(trial, step, losses)
         stops = self.scheduler.tell(told.Reported(trial, step, losses))

@@ -47,7 +47,7 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
         "created": row.created_at,
         "seconds": seconds,
         "trials": {**trials, "total": sum(trials.values())},
-        "steps_done": counts["steps"],
+        "steps_done": counts["reports"] if (row.spec.get("task") or {}).get("instances") else counts["steps"],
         "reports": counts["reports"],
         "duplicates": counts["duplicates"],
         "front": len(on_front),

@@ -55,7 +55,8 @@ def resolve(task: Mapping[str, Any], allow: tuple[str, ...] = (), path: tuple[st
         case "command":
             from workers.tasks.command import describer, runner
 
-            train = runner([str(a) for a in task.get("argv") or ()], allow, path)
+            instances = bool((task.get("options") or {}).get("instances"))
+            train = runner([str(a) for a in task.get("argv") or ()], allow, path, instances=instances)
             return Runner("command", train, describe=describer(described, allow, path) if described else None)
         case kind:
             raise Refused(f"task kind {kind!r} is not known to this worker; it knows classify, function, command")

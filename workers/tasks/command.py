@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -36,10 +38,18 @@ END_S = 3.0
 LOOK_S = 0.1
 
 
-def runner(argv: list[str], allow: tuple[str, ...], path: tuple[str, ...]) -> Callable[[Trial], None]:
-    """The training function that runs `argv`, in the first folder of `path`. Refused when not allow-listed."""
+def runner(
+    argv: list[str], allow: tuple[str, ...], path: tuple[str, ...], *, instances: bool = False
+) -> Callable[[Trial], None]:
+    """The training function that runs `argv`, in the first folder of `path`, a step at a time or on an instance.
+    Refused when not allow-listed."""
     _check(argv, allow)
-    return lambda trial: train(trial, argv, path[0] if path else None)
+    folder = path[0] if path else None
+    if instances:
+        from workers.tasks import instance
+
+        return lambda trial: instance.train(trial, argv, folder)
+    return lambda trial: train(trial, argv, folder)
 
 
 def describer(argv: list[str], allow: tuple[str, ...], path: tuple[str, ...]) -> Callable[[Trial], dict[str, Any]]:
@@ -62,43 +72,42 @@ def _check(argv: list[str], allow: tuple[str, ...]) -> None:
 
 def describe(trial: Trial, argv: list[str], folder: str | None) -> dict[str, Any]:
     """Run the program to its end; its lines of JSON, the later ones over the earlier. Ending when it fails."""
-    program = _started(trial, argv, folder, 0, None)
+    running = program(trial, argv, folder, {"since": "0", "checkpoint": ""})
     try:
-        lines = program.to_the_end()
+        lines = running.to_the_end()
     finally:
-        program.end()
+        running.end()
     if not lines:
         raise Ending("failed", "bad description", "the command ended without a line of JSON; print one: "
                      '{"parameters": 1234}')  # fmt: skip
     return {name: value for line in lines for name, value in line.items()}
 
 
+def program(trial: Trial, argv: list[str], folder: str | None, more: Mapping[str, str]) -> Program:
+    """The program started with this trial's config; `more`: names beside ours that argv and environment know."""
+    config = trial.files / "config.json"
+    write_atomically(config, json.dumps(trial.config, indent=1).encode())
+    known = {"config": str(config), "seed": str(trial.seed), "files": str(trial.files), "trial": str(trial.number),
+             **more}  # fmt: skip
+    return Program(fill(argv, known | {"python": sys.executable}, trial.flat), folder, known, trial)
+
+
 def train(trial: Trial, argv: list[str], folder: str | None) -> None:
     """Run the program over this job's steps."""
     since, file = trial.resume_file()
-    program = _started(trial, argv, folder, since, file)
+    running = program(trial, argv, folder, {"since": str(since), "checkpoint": str(file or "")})
     try:
         report: dict[str, Any] | None = None
         for step in trial.steps():
             while report is None or report["step"] < step:
-                report = program.report(step)
+                report = running.report(step)
                 if report is None:
                     return
             if report["step"] == step:
                 _hand_over(trial, step, report)
                 report = None
     finally:
-        program.end()
-
-
-def _started(trial: Trial, argv: list[str], folder: str | None, since: int, file: Path | None) -> Program:
-    config = trial.files / "config.json"
-    write_atomically(config, json.dumps(trial.config, indent=1).encode())
-    known = {
-        "config": str(config), "seed": str(trial.seed), "since": str(since),
-        "checkpoint": str(file or ""), "files": str(trial.files), "trial": str(trial.number),
-    }  # fmt: skip
-    return Program(fill(argv, known | {"python": sys.executable}, trial.flat), folder, known, trial)
+        running.end()
 
 
 def _hand_over(trial: Trial, step: int, report: Mapping[str, Any]) -> None:
@@ -167,10 +176,17 @@ class Program:
             raise Ending("failed", "bad report", f"the step of a report is {line['step']!r}, not a whole number")
         return line
 
-    def to_the_end(self) -> list[dict[str, Any]]:
-        """All its lines of JSON once it has ended; Ending when it did not end well."""
-        while self._open:
-            self._read()
+    def to_the_end(self, limit: Callable[[], float] = lambda: math.inf) -> list[dict[str, Any]] | None:
+        """All its lines of JSON once it has ended; None when it ran longer than `limit()` [s], which may shrink
+        meanwhile. Ending when it did not end well."""
+        began = time.monotonic()
+        while self._open or self._process.poll() is None:
+            if time.monotonic() - began > limit():
+                return None
+            if self._open:
+                self._read(LOOK_S / 10)
+            else:
+                time.sleep(LOOK_S / 10)
         self._check_code()
         return self._lines
 
@@ -187,9 +203,9 @@ class Program:
             reason = f"exit code {code}" if code > 0 else f"killed by {signal.Signals(-code).name}"
             raise Ending("failed", reason, self._tail.strip() or "the command wrote nothing to standard error")
 
-    def _read(self) -> None:
+    def _read(self, wait_s: float = LOOK_S) -> None:
         """What both streams hold now; waits a moment when they hold nothing."""
-        ready = select.select([s.fileno() for s in self._open.values()], [], [], LOOK_S)[0]
+        ready = select.select([s.fileno() for s in self._open.values()], [], [], wait_s)[0]
         for name, stream in list(self._open.items()):
             if stream.fileno() not in ready:
                 continue
