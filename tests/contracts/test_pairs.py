@@ -1,0 +1,64 @@
+"""One contract suite over every scheduler × searcher pair of the table: a search in trouble, cut and gone on with.
+
+New names join by themselves.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from zlib import crc32
+
+import pytest
+
+from searchd.schedulers.events import TrialId
+from searchd.search.algorithms import SCHEDULERS, SEARCHERS, make_searcher
+from searchd.search.search import Search
+from searchd.searchers.base import History, Searcher
+from spaces.config import Config
+from tests.support.chaos import chaos
+from tests.support.studies import FUNCTION, NETS, study
+
+ALONE: dict[str, str] = {}
+"""Schedulers that make no sense here, and why."""
+PAIRS = [(a, b) for a in SCHEDULERS for b in SEARCHERS if a not in ALONE]
+BASES = {1: (FUNCTION, "x + log10(lr) < 0.5"), 3: (NETS, "width * depth <= 40")}
+"""By the number of objectives: one; three with several points a trial, latencies measured first."""
+
+
+class Cut:
+    """Up to a trial the configs of the log, without a question to any searcher; from there on a fresh searcher."""
+
+    def __init__(self, known: dict[TrialId, Config], then: Searcher) -> None:
+        self.known, self.then = known, then
+
+    def suggest(self, trial: TrialId, history: History, rng: Any) -> Config:
+        known = self.known.get(trial)
+        return self.then.suggest(trial, history, rng) if known is None else known
+
+
+@pytest.mark.parametrize("objectives", [1, 3])
+@pytest.mark.parametrize(("scheduler", "searcher"), PAIRS)
+def test_a_search_in_trouble(scheduler: str, searcher: str, objectives: int) -> None:
+    """With 1 to 9 workers, lost, failed and diverging jobs, a user who stops, injects, extends and deepens: the search
+    ends, keeps constraint and limit, and one that is rebuilt in the middle with a fresh searcher gives the same
+    answers; so seed and order of events decide everything. Another seed decides otherwise."""
+    seed = crc32(f"{scheduler} {searcher} {objectives}".encode())
+    options = {"startup": 4} if "startup" in SEARCHERS[searcher].options else {}
+    base, constraint = BASES[objectives]
+    named = {"scheduler": scheduler, "searcher": searcher, "brackets": None, "options": options}
+    spec = study(base, search=named, budget={"trials": 18}, constraints=[constraint], seed=3)
+    live = Search(spec)
+    log = chaos(live, seed, 1 + seed % 9, 90, deeper=1, most=20)
+    configs = {trial: record.config for trial, record in live.trials.items()}
+    assert list(configs) == list(range(len(configs)))
+    for config in configs.values():
+        spec.space.check(config)
+    half = dict(list(configs.items())[: len(configs) // 2])
+    again = Search(spec, searcher=Cut(half, make_searcher(spec.search, 3)))
+    for event, answer in log:
+        assert (again.ask() if event is None else again.tell(event)) == answer
+    assert {t: r.state for t, r in again.trials.items()} == {t: r.state for t, r in live.trials.items()}
+    assert again.front() == live.front()
+    other = Search(spec, seed=4)
+    chaos(other, seed, 1 + seed % 9, 90, deeper=1, most=20)
+    assert [r.config for r in other.trials.values()] != list(configs.values())
