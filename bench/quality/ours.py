@@ -39,6 +39,7 @@ def study(problem: Problem, method: str) -> dict[str, Any]:
         "space": {p.name: domain(p, problem.space) for p in problem.space if p.when is None},
         "objectives": objectives,
         "search": {**search, **options},
+        "budget": {"trials": 100_000},  # or one pass of hyperband would be all
         "task": "bench.quality:nothing",
     }
 

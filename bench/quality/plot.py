@@ -15,6 +15,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.quality.problems import DEVICES, OTHERS, PUBLIC
 from bench.quality.summarise import RESULTS, Scored, read
@@ -62,6 +63,9 @@ def curves(scored: Sequence[Scored], problems: Sequence[str], file: str, columns
             if ours or method == "random":
                 ax.fill_between(x, low, high, color=colour, alpha=0.13, lw=0)
         ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
         ax.set_title(problem)
     for ax in axes.flat[len(problems) :]:
         ax.set_visible(False)
@@ -71,7 +75,7 @@ def curves(scored: Sequence[Scored], problems: Sequence[str], file: str, columns
         ax.set_ylabel(ylabel)
     order = [label for label, _, _ in SHOWN.values() if label in seen]
     fig.legend([seen[name] for name in order], order, loc="lower center", ncols=min(4, len(order)), frameon=False)
-    fig.tight_layout(rect=(0, 0.3 / (2.5 * lines + 0.5) * (1 + (len(order) > 4)), 1, 1))
+    fig.tight_layout(rect=(0, 0.21 * -(-len(order) // 4) / (2.5 * lines + 0.5), 1, 1))
     save(fig, file)
 
 
@@ -93,7 +97,7 @@ def overview(scored: Sequence[Scored], chosen: str, file: str) -> None:
     left.scatter(rank, y, c=colours, s=34, zorder=3)
     left.set_yticks(y, [SHOWN.get(n, (n,))[0] for n in names])
     left.set_xlabel(f"average rank on {lines[0]['problems']} problems (1 is best)")
-    left.set_title("shaded: not told apart from the best (5 %)", fontweight="normal")
+    left.set_title("shaded: not told apart from the best", fontweight="normal", fontsize=8.5)
     for i, name in enumerate(names):
         cpu = [s.cpu_s for s in scored if s.method == name]
         low, mid, high = np.maximum(np.percentile(cpu, (10, 50, 90)), 1e-3)

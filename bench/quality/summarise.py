@@ -1,4 +1,4 @@
-"""From runs to tables: results/runs.csv (a row a run), table.csv (a row a problem and method), ranks.csv.
+"""From runs to tables: results/runs.csv (a row a run), table.csv (a row a problem and method), ranks.csv, workers.csv.
 
     python -m bench.quality.summarise out/quality.jsonl …
 
@@ -128,6 +128,19 @@ def rank_table(scored: Sequence[Scored]) -> list[dict[str, Any]]:
     return lines
 
 
+def worker_table(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row a problem, method and number of workers, of those that ran with other numbers than 4 too: the same worker
+    seconds in all, so more workers know less when they decide."""
+    varied = {(r["problem"], r["method"]) for r in found if r["workers"] != 4}
+    lines = []
+    for workers in sorted({r["workers"] for r in found} if varied else ()):
+        runs = [r for r in found if r["workers"] == workers and (r["problem"], r["method"]) in varied]
+        for line in table(score(runs)):
+            kept = ("problem", "method", "runs", "regret_50", "regret_100", "regret_100_q1", "regret_100_q3", "cpu_s")
+            lines.append({"workers": workers, **{name: line[name] for name in (*kept, "trials")}})
+    return sorted(lines, key=lambda line: (line["problem"], line["method"], line["workers"]))
+
+
 def _median(scored: Sequence[Scored], problem: str, method: str, share: float) -> float:
     return float(np.median([s.at(share) for s in scored if (s.problem, s.method) == (problem, method)]))
 
@@ -162,12 +175,15 @@ def read(path: Path) -> list[Scored]:
 
 
 def main(paths: list[str]) -> None:
-    found = [row for path in paths for row in rows(Path(path)) if row["workers"] == 4]
-    scored = score(found)
+    every = [row for path in paths for row in rows(Path(path))]
+    scored = score(row for row in every if row["workers"] == 4)
     write(RESULTS / "runs.csv", [as_row(s) for s in scored])
     lines = table(scored)
     write(RESULTS / "table.csv", lines)
     write(RESULTS / "ranks.csv", rank_table(scored))
+    by_workers = worker_table(every)
+    if by_workers:
+        write(RESULTS / "workers.csv", by_workers)
     for line in lines:
         print(f"{line['problem']:26} {line['method']:24} n={line['runs']:<3} "
               f"{line['regret_25']} {line['regret_50']} {line['regret_100']}  "

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -203,7 +205,7 @@ def test_ranks_and_the_critical_difference_by_hand() -> None:
     assert critical_difference(4, 14) == pytest.approx(1.25, abs=0.005)
 
 
-def test_tables_from_runs(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_tables_from_runs(tmp_path: Path) -> None:
     """Regret and speed-up of two methods over three seeds; runs.csv reads back what was written."""
     facts = known("mfh6:good")
     half = (facts.best + facts.typical) / 2
@@ -222,3 +224,19 @@ def test_tables_from_runs(tmp_path) -> None:  # type: ignore[no-untyped-def]
         "fast", "random"]  # fmt: skip
     write(tmp_path / "runs.csv", [as_row(s) for s in scored])
     assert read(tmp_path / "runs.csv") == scored
+
+
+def test_figures_are_of_a_size_to_keep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The anytime curves of a few runs become a PNG below 300 kB."""
+    pytest.importorskip("matplotlib")
+    from bench.quality import plot
+    from bench.quality.summarise import Scored
+
+    monkeypatch.setattr(plot, "IMAGES", tmp_path)
+    runs = [
+        Scored("noisy", m, s, tuple(np.geomspace(1, 0.01 * (s + 1), 25)), 2.0, 0.1, 9, 3, False)
+        for m in ("auto+auto", "random") for s in range(3)
+    ]  # fmt: skip
+    plot.style()
+    plot.curves(runs, ["noisy"], "one.png", 1, "regret")
+    assert 5_000 < (tmp_path / "one.png").stat().st_size < 300_000
