@@ -18,7 +18,7 @@ from spaces.config import Config
 from tests.support.chaos import chaos
 from tests.support.studies import FUNCTION, NETS, study
 
-ALONE: dict[str, str] = {}
+ALONE = {"acband": "a race over instances of a command, and not steps of training: it has tests of its own"}
 """Schedulers that make no sense here, and why."""
 PAIRS = [(a, b) for a in SCHEDULERS for b in SEARCHERS if a not in ALONE]
 BASES = {1: (FUNCTION, "x + log10(lr) < 0.5"), 3: (NETS, "width * depth <= 40")}
