@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from PIL import Image
 
 from bench.quality.problems import DEVICES, OTHERS, PUBLIC
 from bench.quality.summarise import RESULTS, Scored, read
@@ -110,10 +112,12 @@ def overview(scored: Sequence[Scored], chosen: str, file: str) -> None:
 
 
 def save(fig: Any, file: str) -> None:
-    """A PNG of a page's width."""
+    """A PNG of a page's width, in 128 colours."""
     IMAGES.mkdir(parents=True, exist_ok=True)
-    fig.savefig(IMAGES / file, dpi=110)
+    drawn = io.BytesIO()
+    fig.savefig(drawn, dpi=110)
     plt.close(fig)
+    Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(IMAGES / file, optimize=True)
 
 
 def main() -> None:

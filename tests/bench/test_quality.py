@@ -156,7 +156,7 @@ def test_ours_and_random_of_the_peers_meet_the_same_protocol(name: str) -> None:
     ours = run_ours(problem, "fifo+random", 0, budget, 4)
     peer = run_peer(problem, Random(problem, 0), budget, 4, 10)
     assert ours.trials == pytest.approx(peer.trials, rel=0.25)
-    assert ours.trials - ours.full <= 4
+    assert 0 <= ours.trials - ours.full <= 4
     assert all(at <= budget for at, _ in ours.path)
 
 
