@@ -28,7 +28,7 @@ SCHEDULERS: tuple[str, ...] = (
 )  # fmt: skip
 SEARCHERS: tuple[str, ...] = (
     "auto", "random", "sobol", "tpe", "optuna-tpe", "bohb",
-    "evolution", "mo-evolution", "mcts",
+    "evolution", "mo-evolution", "mcts", "mobster",
 )  # fmt: skip
 CLASSIFY_METRICS: tuple[str, ...] = (
     "val_error", "val_loss", "train_loss", "latency_ms", "latency_p95_ms", "params", "macs", "bops", "bytes",

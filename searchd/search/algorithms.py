@@ -19,8 +19,10 @@ from searchd.schedulers.stopping import Stopping
 from searchd.searchers.auto import AutoSearcher
 from searchd.searchers.base import Searcher
 from searchd.searchers.bohb import BohbSearcher
+from searchd.searchers.curves import FAMILIES
 from searchd.searchers.evolution import EvolutionSearcher, MoEvolutionSearcher
 from searchd.searchers.mcts import MctsSearcher
+from searchd.searchers.mobster import MobsterSearcher
 from searchd.searchers.optuna import OptunaTpe
 from searchd.searchers.random import RandomSearcher
 from searchd.searchers.sobol import SobolSearcher
@@ -110,6 +112,10 @@ SEARCHERS: Mapping[str, _SearcherRow] = {
         lambda _, options: EvolutionSearcher(**options), {"population": 2, "tournament": 1, "startup": 1}
     ),
     "mo-evolution": _SearcherRow(lambda _, options: MoEvolutionSearcher(**options), {"population": 2, "startup": 1}),
+    "mobster": _SearcherRow(
+        lambda _, options: MobsterSearcher(**options),
+        {"kernel": FAMILIES, "pending": ("fantasies", "believer"), "startup": 1, "rows": 10},
+    ),
     "mcts": _SearcherRow(lambda _, options: MctsSearcher(**options), {"c": 0.0, "resolution": 1, "startup": 1}),
 }
 
