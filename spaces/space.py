@@ -96,7 +96,7 @@ class Space:
         best: dict[str, Any] = {}
         least = math.inf
         for _ in range(DRAWS if self.constraints else 1):
-            values = self._walk(lambda _, domain: domain.sample(rng))
+            values = self._draw(rng)
             far = self._violation(values)
             if far == 0.0:
                 return Config(values)
@@ -124,7 +124,7 @@ class Space:
         """The share of `n` unconstrained draws that are feasible, in [0, 1]; 1 without constraints."""
         if not self.constraints:
             return 1.0
-        hits = sum(self._violation(self._walk(lambda _, domain: domain.sample(rng))) == 0.0 for _ in range(n))
+        hits = sum(self._violation(self._draw(rng)) == 0.0 for _ in range(n))
         return hits / n
 
     def active(self, values: Mapping[str, Any]) -> tuple[str, ...]:
@@ -230,6 +230,12 @@ class Space:
 
         out: dict[str, Any] = {}
         tree.walk(self._nodes, choose, out)
+        return out
+
+    def _draw(self, rng: Generator) -> dict[str, Any]:
+        """One independent draw; constraints are not looked at. What a domain samples is canonical already."""
+        out: dict[str, Any] = {}
+        tree.walk(self._nodes, lambda _, domain: domain.value if isinstance(domain, Const) else domain.sample(rng), out)
         return out
 
     def _scope(self, values: Mapping[str, Any]) -> dict[str, Any]:

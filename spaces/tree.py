@@ -160,6 +160,9 @@ def walk(nodes: tuple[Node, ...], choose: Any, out: dict[str, Any], prefix: str 
     env = dict(env or {})
     for node in nodes:
         flat = prefix + node.name
+        if node.repeat is None and node.options is None:
+            out[flat] = env[node.name] = choose(flat, node.domain)
+            continue
         if node.repeat is None:
             names = [flat]
         else:

@@ -8,6 +8,8 @@ from typing import Protocol
 
 import numpy as np
 from numpy.random import Generator, Philox
+from numpy.random.bit_generator import ISeedSequence
+from numpy.typing import NDArray
 
 from searchd.schedulers.events import Losses, TrialId
 from searchd.searchers.record import Record, State
@@ -80,6 +82,16 @@ class Searcher(Protocol):
         ...
 
 
+class _Key(ISeedSequence):
+    """A key of Philox as it is. `Philox(key=...)` gives the same stream, but gathers entropy that nobody uses first."""
+
+    def __init__(self, words: tuple[int, int]) -> None:
+        self.words = words
+
+    def generate_state(self, n_words: int, dtype: type = np.uint32) -> NDArray[np.uint64]:
+        return np.array(self.words[:n_words], dtype=dtype)
+
+
 def generator(seed: int, trial: TrialId) -> Generator:
     """The randomness of one trial's suggestion: the order of calls cannot change it."""
-    return Generator(Philox(key=np.array([seed % 2**64, trial], dtype=np.uint64)))
+    return Generator(Philox(_Key((seed % 2**64, trial))))
