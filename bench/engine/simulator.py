@@ -51,7 +51,9 @@ def main() -> None:
     for scheduler, r, R in (("fifo", 1, 52), ("asha", 1, 52), ("asha", 1, 81), ("asha", 4, 108), ("stopping", 1, 81),
                             ("hyperband", 1, 81), ("async-hyperband", 1, 81)):  # fmt: skip
         for workers in (4, 100, 10_000):
-            spent, run = min((timed(study(scheduler, r, R), workers) for _ in range(ROUNDS)), key=lambda found: found[0])
+            spent, run = min(
+                (timed(study(scheduler, r, R), workers) for _ in range(ROUNDS)), key=lambda found: found[0]
+            )
             cells = (run.counts.events, run.counts.told, len(run.search.trials), f"{spent:.3f}",
                      round(run.counts.events / spent), f"{run.decision_cpu_s / spent:.2f}")  # fmt: skip
             rows.writerow([scheduler, r, R, workers, *cells])

@@ -16,7 +16,7 @@ from searchd.errors import Missing, SearchdError
 
 OURS = frozenset({"searchd", "spaces", "kernels", "workers", "ui"})
 _COMMANDS: dict[str, str] = {
-    "validate": "files", "plan": "files", "run": "run",
+    "validate": "files", "plan": "files", "simulate": "simulate", "run": "run",
     "serve": "serve", "worker": "serve", "ui": "serve",
     "submit": "studies", "list": "studies", "show": "studies", "watch": "studies", "front": "studies",
     "trials": "studies", "log": "studies", "workers": "studies",
@@ -26,7 +26,7 @@ _COMMANDS: dict[str, str] = {
     "doctor": "doctor", "completion": "doctor",
 }  # fmt: skip
 _SECTIONS: dict[str, tuple[str, ...]] = {
-    "One study on this machine": ("validate", "plan", "run"),
+    "One study on this machine": ("validate", "plan", "simulate", "run"),
     "Look": ("list", "show", "watch", "front", "trials", "log", "workers"),
     "Change": ("submit", "pause", "resume", "stop", "inject", "deepen"),
     "Take away": ("export", "replay"),

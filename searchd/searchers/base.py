@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.random import Generator, Philox
@@ -88,10 +88,10 @@ class _Key(ISeedSequence):
     def __init__(self, words: tuple[int, int]) -> None:
         self.words = words
 
-    def generate_state(self, n_words: int, dtype: type = np.uint32) -> NDArray[np.uint64]:
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> NDArray[Any]:
         return np.array(self.words[:n_words], dtype=dtype)
 
 
 def generator(seed: int, trial: TrialId) -> Generator:
     """The randomness of one trial's suggestion: the order of calls cannot change it."""
-    return Generator(Philox(_Key((seed % 2**64, trial))))
+    return Generator(Philox(_Key((seed % 2**64, trial))))  # type: ignore[arg-type]  # documented, but not typed

@@ -21,14 +21,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from searchd.simulator.faults import Faults
+    from searchd.simulator.outcome import hypervolume_over_time, incumbents, summary
     from searchd.simulator.run import Counts, Run, Seen, simulate
-    from searchd.simulator.world import MeasuringWorld, Step, TrialFailed, World
+    from searchd.simulator.world import DescribingWorld, MeasuringWorld, Step, TrialFailed, World
+    from searchd.simulator.worlds.log import Log
+    from searchd.simulator.worlds.surrogate import OnnxCurves, Surrogate
+    from searchd.simulator.worlds.synthetic import Synthetic
+    from searchd.simulator.worlds.table import Table
 
 _HOME = {
-    "Counts": "run", "Faults": "faults", "MeasuringWorld": "world", "Run": "run", "Seen": "run", "Step": "world",
-    "TrialFailed": "world", "World": "world", "simulate": "run",
+    "Counts": "run", "DescribingWorld": "world", "Faults": "faults", "Log": "worlds.log", "MeasuringWorld": "world",
+    "OnnxCurves": "worlds.surrogate", "Run": "run", "Seen": "run", "Step": "world", "Surrogate": "worlds.surrogate",
+    "Synthetic": "worlds.synthetic", "Table": "worlds.table", "TrialFailed": "world", "World": "world",
+    "hypervolume_over_time": "outcome", "incumbents": "outcome", "simulate": "run", "summary": "outcome",
 }  # fmt: skip
-__all__ = ["Counts", "Faults", "MeasuringWorld", "Run", "Seen", "Step", "TrialFailed", "World", "simulate"]
+__all__ = [
+    "Counts", "DescribingWorld", "Faults", "Log", "MeasuringWorld", "OnnxCurves", "Run", "Seen", "Step", "Surrogate",
+    "Synthetic", "Table", "TrialFailed", "World", "hypervolume_over_time", "incumbents", "simulate", "summary",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

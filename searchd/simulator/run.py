@@ -18,16 +18,27 @@ from typing import Any, Literal, NamedTuple
 
 from searchd.errors import SearchdError
 from searchd.schedulers.events import Scheduler, TrialId
-from searchd.search.events import Event, Exhausted, Failed, Finished, Job, Lost, Measured, Reported
+from searchd.search.events import (
+    Described,
+    Event,
+    Exhausted,
+    Failed,
+    Finished,
+    Job,
+    Lost,
+    Measured,
+    Reported,
+    Vetoed,
+)
 from searchd.search.search import Search
 from searchd.searchers.base import Searcher
 from searchd.simulator.faults import ATTEMPTS, NO_FAULTS, Faults
 from searchd.simulator.studies import ends, undescribed, with_pair
-from searchd.simulator.world import MeasuringWorld, Step, TrialFailed, World
+from searchd.simulator.world import DescribingWorld, MeasuringWorld, Step, TrialFailed, World
 from spaces.study import Study
 
-HOPELESS = 20
-"""So many trials that failed, and no report ever: the run ends, as in the service."""
+FAILED, VETOED = 20, 200
+"""So many trials that failed or were vetoed, and no report ever: the run ends, as in the service."""
 YOUNG = 50_000
 """New objects before Python looks for garbage among them."""
 Ended = Literal["complete", "seconds", "budget", "hopeless"]
@@ -57,6 +68,8 @@ class Counts:
     repeated: int = 0
     guessed: int = 0
     measured: int = 0
+    described: int = 0
+    vetoed: int = 0
     finished: int = 0
     stopped: int = 0
     failed: int = 0
@@ -103,7 +116,8 @@ def simulate(
         scheduler=scheduler if isinstance(scheduler, str) else None,
         searcher=searcher if isinstance(searcher, str) else None,
     )
-    study = undescribed(study)
+    if not isinstance(world, DescribingWorld):
+        study = undescribed(study)
     search = Search(
         study,
         seed,
@@ -139,7 +153,7 @@ class _Running:
     longer: float
     dies: float
     steps: Iterator[Step] = field(default_factory=lambda: iter(()))
-    due: Step | TrialFailed | Measured | None = None
+    due: Step | TrialFailed | Measured | Described | Vetoed | None = None
     over: bool = False
 
 
@@ -230,17 +244,30 @@ class _Simulation:
         self._end(running)
         self.counts.failed += 1
         self._tell(Failed(running.job.trial, reason))
-        if self.counts.failed >= HOPELESS and not self.counts.steps:
-            self._over, self._note = "hopeless", f"{self.counts.failed} trials failed and none reported: {reason}"
+        self._despair(self.counts.failed >= FAILED, f"{self.counts.failed} trials failed and none reported: {reason}")
         self._fill()
 
-    def _measured(self, running: _Running) -> None:
-        if running.over or not isinstance(running.due, Measured):
+    def _known(self, running: _Running) -> None:
+        """A measurement or a description is there."""
+        found = running.due
+        if running.over or not isinstance(found, Measured | Described | Vetoed):
             return
         self._end(running)
-        self.counts.measured += 1
-        self._tell(running.due)
+        if isinstance(found, Measured):
+            self.counts.measured += 1
+        else:
+            self.counts.described += 1
+        self._tell(found)
+        record = self.search.trials[running.job.trial]
+        if record.state == "vetoed":
+            self.counts.vetoed += 1
+            said = f"{self.counts.vetoed} trials were vetoed and none was trained: {record.reason}"
+            self._despair(self.counts.vetoed >= VETOED, said)
         self._fill()
+
+    def _despair(self, enough: bool, why: str) -> None:
+        if enough and not self.counts.steps:
+            self._over, self._note = "hopeless", why
 
     def _die(self, running: _Running) -> None:
         """The worker is gone, and nobody knows yet."""
@@ -302,9 +329,9 @@ class _Simulation:
         running = _Running(job, attempt, since, worker, self.now, longer, self.now + dies)
         self._flying[job.trial] = running
         self.counts.jobs += 1
-        if job.kind == "measure":
-            seconds, running.due = self._measure(job)
-            self._due(running, seconds, self._measured)
+        if job.kind != "train":
+            seconds, running.due = self._look(job)
+            self._due(running, seconds, self._known)
             return
         try:
             running.steps = iter(self.world.train(job.trial, job.config, since, job.until))
@@ -314,7 +341,12 @@ class _Simulation:
             return
         self._advance(running)
 
-    def _measure(self, job: Job) -> tuple[float, Measured]:
+    def _look(self, job: Job) -> tuple[float, Measured | Described | Vetoed]:
+        """What a measure or a describe job will find, and when."""
+        if job.kind == "describe":
+            if isinstance(self.world, DescribingWorld):
+                return self.world.describe(job.trial, job.config)
+            return 0.0, Described(job.trial, {})
         signature = job.signature or ""
         if isinstance(self.world, MeasuringWorld):
             return self.world.measure(signature, job.config)

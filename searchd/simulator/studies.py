@@ -40,5 +40,5 @@ def ends(study: Study) -> bool:
 
 
 def undescribed(study: Study) -> Study:
-    """The study without describe jobs: a world says every metric with its steps."""
+    """The study without describe jobs, for a world that says every metric with its steps."""
     return study.model_copy(update={"task": study.task.model_copy(update={"describe": ()})})

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from searchd.schedulers.events import TrialId
-from searchd.search.events import Measured
+from searchd.search.events import Described, Measured, Vetoed
 from spaces.config import Config
 
 
@@ -57,4 +57,14 @@ class MeasuringWorld(World, Protocol):
 
     def measure(self, signature: str, config: Config) -> tuple[float, Measured]:
         """How many seconds the measurement takes, and what it finds."""
+        ...
+
+
+@runtime_checkable
+class DescribingWorld(World, Protocol):
+    """A world that answers the describe jobs of a study whose task has a `describe`. In any other world there are no
+    such jobs: it says every metric with its steps."""
+
+    def describe(self, trial: TrialId, config: Config) -> tuple[float, Described | Vetoed]:
+        """How many seconds the description takes, and what it says."""
         ...

@@ -19,7 +19,7 @@ from numpy.random import Generator
 
 from searchd.errors import SearchdError, SpaceError
 from searchd.schedulers.events import TrialId
-from searchd.search.events import Measured
+from searchd.search.events import Described, Measured, Vetoed
 from searchd.searchers.base import History
 from searchd.simulator.world import Step, TrialFailed
 from spaces.config import Config
@@ -30,11 +30,13 @@ Points = tuple[Mapping[str, Any], ...]
 @dataclass(frozen=True, slots=True)
 class Past:
     """One recorded trial. `reports`: step → (seconds since the report before, metrics, points), ascending.
-    `failed`: why it failed, and after which step; None when it did not."""
+    `failed`: after which step it failed, and why; None when it did not. `described`: what a describe job said (or the
+    reason of a veto), None where there was none."""
 
     config: Config
     reports: Mapping[int, tuple[float, Mapping[str, Any], Points]] = field(default_factory=dict)
     failed: tuple[int, str] | None = None
+    described: Mapping[str, float] | str | None = None
 
 
 class Source(Protocol):
@@ -50,9 +52,7 @@ class Source(Protocol):
 class Log:
     """`trials`: the recorded ones by number. `devices`: signature → (seconds, what was measured)."""
 
-    def __init__(
-        self, trials: Sequence[Past], devices: Mapping[str, tuple[float, Measured]] | None = None
-    ) -> None:
+    def __init__(self, trials: Sequence[Past], devices: Mapping[str, tuple[float, Measured]] | None = None) -> None:
         self.trials = tuple(trials)
         self.devices = dict(devices or {})
         if not any(past.reports for past in self.trials):
@@ -67,6 +67,8 @@ class Log:
     def read(cls, source: Source, study: str) -> Log:
         """The log of a study, through a client; NotFound when there is no such study."""
         pasts = []
+        log = source.log(study)
+        described = _descriptions(log)
         for row in source.trials(study):
             detail = source.trial(study, row["trial"])
             reports = {
@@ -74,8 +76,8 @@ class Log:
                 for r in detail["reports"]
             }
             failed = (max(reports, default=0), row["reason"] or "failed") if row["status"] == "failed" else None
-            pasts.append(Past(Config(row["config"]), reports, failed))
-        return cls(pasts, _devices(source.log(study)))
+            pasts.append(Past(Config(row["config"]), reports, failed, described.get(row["trial"])))
+        return cls(pasts, _devices(log))
 
     @property
     def searcher(self) -> Recorded:
@@ -113,6 +115,13 @@ class Log:
         """What the study's device found for a signature; an error for one that it never met."""
         unknown = Measured(signature, error="the log holds no measurement of this shape")
         return self.devices.get(signature, (0.0, unknown))
+
+    def describe(self, trial: TrialId, config: Config) -> tuple[float, Described | Vetoed]:
+        """What the trial's describe job said; nothing where none was recorded."""
+        said = self._past(trial, config).described
+        if isinstance(said, str):
+            return 0.0, Vetoed(trial, said)
+        return 0.0, Described(trial, said or {})
 
     def _past(self, trial: TrialId, config: Config) -> Past:
         if trial < len(self.trials) and self.trials[trial].config == config:
@@ -202,6 +211,18 @@ def _devices(log: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, Measure
                 tuple(p["kernel_bits"]), None, p["extra"],
             )  # fmt: skip
             found[p["signature"]] = (max(0.0, entry["at"] - since), measured)
+    return found
+
+
+def _descriptions(log: Sequence[Mapping[str, Any]]) -> dict[int, Mapping[str, float] | str]:
+    """By trial: what its describe job said, or why it was vetoed."""
+    found: dict[int, Mapping[str, float] | str] = {}
+    for entry in log:
+        p = entry["payload"]
+        if p.get("event") == "described":
+            found[p["trial"]] = p["metrics"]
+        elif p.get("event") == "vetoed":
+            found[p["trial"]] = p["reason"]
     return found
 
 

@@ -1,8 +1,9 @@
 """A world from a model: any function of a config that answers whole curves, or an ONNX file that does.
 
-    world = Surrogate(lambda config: ({"loss": curve}, seconds), R=81)
-    world = Surrogate(OnnxCurves("model.onnx", R=52, parameters=("batch_size", "learning_rate"),
-                                 outputs={"val_accuracy": 1}, clock=0, constants={"x_cat": [3]}), R=52)
+world = Surrogate(lambda config: ({"loss": curve}, seconds), R=81)
+world = Surrogate(OnnxCurves("model.onnx", R=52, parameters=("batch_size", "learning_rate"),
+                             outputs={"val_error": 1}, errors={"val_error": 100}, clock=0,
+                             constants={"x_cat": [3]}), R=52)
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -64,9 +64,11 @@ class OnnxCurves:
     """An ONNX model as a function: one row a step, [step, parameters in raw units…] float32, to columns of its output.
 
     parameters  names in the order of the input's columns after the step
-    outputs     metric → column of the output; `signs` turns some (a validation error from an accuracy: offset 100, sign -1)
+    outputs     metric → column of the output
+    errors      metric → the whole that its column is taken from: {"val_error": 100} where the column is an accuracy
     clock       the column with the cumulative seconds; None: one second a step
-    constants   further inputs that are the same for every row, by name
+    constants   further inputs that are the same for every row, by name; whole numbers
+    name        of the input with the rows
     Missing without onnxruntime.
     """
 
@@ -94,7 +96,7 @@ class OnnxCurves:
         }
 
     def __call__(self, config: Config) -> tuple[Mapping[str, NDArray[np.float64]], NDArray[np.float64] | float]:
-        """The curves of a config. `errors`: metric → the whole that it is to be taken from (100 − accuracy)."""
+        """The curves of a config, and the seconds of each step."""
         rows = np.empty((len(self._steps), 1 + len(self._parameters)), dtype=np.float32)
         rows[:, 0] = self._steps
         rows[:, 1:] = [config[name] for name in self._parameters]

@@ -41,7 +41,9 @@ class Table:
         self.R = shape[1]
         self.seconds = np.ones(shape) if seconds is None else np.asarray(seconds, dtype=np.float64)
         if self.seconds.shape != shape or not (np.isfinite(self.seconds) & (self.seconds >= 0)).all():
-            raise SearchdError(f"a table needs seconds {list(shape)}, each 0 or more: those of each step, not their sum")
+            raise SearchdError(
+                f"a table needs seconds {list(shape)}, each 0 or more: those of each step, not their sum"
+            )
         try:
             known = [space.complete(config) for config in configs]
         except SpaceError as error:
@@ -52,8 +54,11 @@ class Table:
     @classmethod
     def load(cls, path: str | Path, space: Space, prefix: str = "") -> Table:
         """The table in an `.npz` file; of several tasks in it, the one whose arrays begin with `prefix`."""
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        except (OSError, ValueError) as error:
+            raise SearchdError(f"{path} cannot be read as .npz: {error}") from None
         if "hp" not in arrays or "hp_names" not in arrays:
             raise SearchdError(f"{path} is no table: it needs hp [n, d] and hp_names [d], but has {', '.join(arrays)}")
         hp, names = arrays.pop("hp"), [str(name) for name in arrays.pop("hp_names")]
@@ -66,8 +71,8 @@ class Table:
             tasks = ", ".join(sorted(arrays))
             raise SearchdError(f"{path} has no metric that begins with {prefix!r}: there are {tasks}")
         clock = rows.pop(TIME, None)
-        seconds = None if clock is None else np.diff(clock, axis=1, prepend=0.0)
-        return cls(space, [_config(space, names, row) for row in hp], rows, seconds)
+        seconds = None if clock is None else np.maximum(np.diff(clock, axis=1, prepend=0.0), 0.0)
+        return cls(space, [_config(names, row) for row in hp], rows, seconds)
 
     def row(self, config: Config) -> int:
         """The row that a config trains like."""
@@ -92,6 +97,7 @@ def _filled(units: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.nan_to_num(units, nan=-1.0)
 
 
-def _config(space: Space, names: Sequence[str], row: NDArray[Any]) -> dict[str, Any]:
-    """A row of `hp` as values; whole numbers where the space wants them."""
-    return {name: value.item() if not float(value).is_integer() else int(value) for name, value in zip(names, row, strict=True)}
+def _config(names: Sequence[str], row: NDArray[Any]) -> dict[str, Any]:
+    """A row of `hp` as values: whole ones as integers, which a float takes too."""
+    values = [value.item() for value in row]
+    return {n: int(v) if float(v).is_integer() else v for n, v in zip(names, values, strict=True)}

@@ -1,0 +1,152 @@
+"""`searchd simulate`: any study in any world, as a table and as JSON; what is wrong is said in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from searchd.cli import main
+from tests.support.studies import NETS
+from tests.support.world import World, spec
+
+STUDY = """
+study: plane
+space: {x: {float: [0, 1]}}
+objectives: {loss: minimize}
+search: {scheduler: asha, searcher: random, r: 1, R: 9, eta: 3}
+budget: {trials: 12}
+task: {function: "nowhere:train"}
+"""
+WORLD = """
+from searchd.simulator import Step
+
+class Mine:
+    def __init__(self, study):
+        self.name = study.objectives[0].name
+
+    def train(self, trial, config, since, until):
+        for step in range(since + 1, until + 1):
+            yield Step(step, 2.0, {self.name: config["x"] + 1 / step})
+
+def no_world():
+    return None
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Two studies that an engine ran to their end: one of a function, one of networks with measured latencies."""
+    out = tmp_path_factory.mktemp("out")
+    for name, said in (("toy", spec()), ("nets", {**NETS, "budget": {"trials": 8}})):
+        (out / name).mkdir()
+        world = World(out / name)
+        assert world.run(world.submit(said)) == "done"
+        world.close()
+    return str(out)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "plane.yaml").write_text(STUDY)
+    (tmp_path / "mine_of_test.py").write_text(WORLD)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SEARCHD_URL", raising=False)
+    return tmp_path
+
+
+def run(*args: str, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, ["simulate", *args])
+    assert result.exit_code == code, (result.output, result.exception)
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result
+
+
+def runs(*args: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(run(*args, "--json").stdout)["runs"]
+    return found
+
+
+@pytest.mark.usefixtures("folder")
+def test_pairs_are_compared_over_seeds() -> None:
+    """Every scheduler with every searcher, as many seeds each; one line a pair, medians over the seeds."""
+    said = ("plane.yaml", "--world", "synthetic:noise=0.1,seed=3", "--scheduler", "asha", "--scheduler", "fifo",
+            "--searcher", "random", "--seeds", "3")  # fmt: skip
+    found = runs(*said)
+    assert [(r["scheduler"], r["seed"]) for r in found] == [(s, n) for s in ("asha", "fifo") for n in range(3)]
+    assert all(r["best"]["value"] < 1 and r["decision_cpu_s"] > 0 for r in found)
+    lines = run(*said).stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["scheduler", "asha", "fifo", "medians"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_world_of_ones_own_and_troubles() -> None:
+    """`module:Class` of this folder is given the study; workers may be slow and die; seconds cut the run."""
+    [plain] = runs("plane.yaml", "--world", "mine_of_test:Mine", "--scheduler", "fifo", "--workers", "1")
+    assert plain["seconds"] == 12 * 9 * 2
+    [slow] = runs(
+        "plane.yaml", "--world", "mine_of_test:Mine", "--scheduler", "fifo", "--workers", "1", "--speeds", "0.5"
+    )
+    assert slow["seconds"] == 2 * plain["seconds"]
+    [cut] = runs("plane.yaml", "--world", "mine_of_test:Mine", "--seconds", "11", "--lifetime", "5")
+    assert (cut["ended"], cut["seconds"]) == ("seconds", 11)
+
+
+def test_a_table_is_a_world(folder: Path) -> None:
+    """A file of recorded curves, with the prefix of one of its tasks."""
+    hp = np.linspace(0, 1, 5)[:, None]
+    np.savez(
+        folder / "t.npz", hp=hp, hp_names=["x"], a_loss=np.tile(hp, 9), a_cum_time_s=np.tile(np.arange(1, 10), (5, 1))
+    )
+    [found] = runs("plane.yaml", "--world", "t.npz:a_", "--scheduler", "fifo", "--workers", "1")
+    assert found["seconds"] == 12 * 9
+    assert found["best"]["value"] in hp
+
+
+def test_another_scheduler_over_a_log(root: str) -> None:
+    """The log of a study answers what another scheduler would have cost; what it cannot know is counted and said."""
+    asha, fifo = runs("toy", "--world", "log", "--scheduler", "asha", "--scheduler", "fifo", "--root", root)
+    assert (asha["trials"], fifo["trials"]) == (9, 9)
+    assert asha["steps"] < fifo["steps"] == 81
+    assert fifo["guessed"] > asha["guessed"]
+    assert fifo["best"] == asha["best"] | {"seconds": fifo["best"]["seconds"]}
+    said = run("toy", "--world", "log", "--scheduler", "fifo", "--root", root).stdout
+    assert "the log's" in said
+    assert "never recorded" in said
+
+
+def test_the_same_pair_over_its_log_guesses_little(root: str) -> None:
+    """A simulation of what was done needs hardly more than was recorded: measured shapes, points and all."""
+    [found] = runs("nets", "--world", "log", "--workers", "2", "--root", root)
+    assert (found["ended"], found["failed"], found["trials"]) == ("complete", 0, 8)
+    assert found["guessed"] < found["steps"] / 3
+    assert found["front"] > 0
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("said", "code", "words"),
+    [
+        (("plane.yaml", "--world", "moon"), 2, "there are log, synthetic"),
+        (("plane.yaml", "--world", "log"), 2, "is a file, and has no log"),
+        (("plane.yaml", "--world", "synthetic:nosie=1"), 2, "no option 'nosie'"),
+        (("plane.yaml", "--world", "synthetic:noise=much"), 2, "needs a number"),
+        (("plane.yaml", "--world", "synthetic:crossing=2"), 1, "a share, 0 to 1"),
+        (("plane.yaml", "--world", "nowhere_at_all:World"), 1, "no world nowhere_at_all:World"),
+        (("plane.yaml", "--world", "mine_of_test:no_world"), 1, "needs a method train"),
+        (("plane.yaml", "--world", "synthetic", "--speeds", "fast"), 2, "numbers with commas"),
+        (("plane.yaml", "--world", "synthetic", "--scheduler", "asah"), 1, "did you mean 'asha'"),
+        (("absent", "--world", "log", "--root", "nothing"), 3, "no study 'absent'"),
+        (("plane.yaml", "--world", "none.npz"), 1, "none.npz"),
+    ],
+)
+def test_what_is_wrong_is_said(said: tuple[str, ...], code: int, words: str) -> None:
+    """Wrong usage, unknown names and missing files each get one line and their exit code."""
+    result = run(*said, code=code)
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "a bug" not in result.stderr
