@@ -239,6 +239,14 @@ class Client:
         """Replace the budget (`trials`, `hours`, `steps`, `parallel`; absent: no limit). An ended study goes on."""
         return self.backend.command(study, "extend", {"budget": budget})
 
+    def rebase(self, study: str, *, apply: bool = False) -> dict[str, Any]:
+        """Let the daemon's version decide from here on a study whose log it does not replay: what was trained stays.
+
+        Without `apply` nothing changes: `difference` and `text` (the first decision that comes out otherwise), `trials`
+        and `steps` that are kept, `jobs` that would end.
+        """
+        return self.backend.command(study, "rebase", {"apply": apply})
+
 
 def _frame(rows: list[dict[str, Any]]) -> Any:
     """Rows as a DataFrame: metrics as columns of their own names, the config as `config.NAME`."""

@@ -66,7 +66,7 @@ def deepening(reader: Reader, study: str, max_resource: int, trials: int | None 
     row = reader.study(study)
     if row is None:
         raise NotFound(f"no study {study!r}")
-    search = remember(row, reader.events(study)).search
+    search = remember(row, reader).search
     spec = SearchSpec(**dict(row.spec["search"]))
     limit = (row.spec.get("budget") or {}).get("trials")
     check_deeper(spec, max_resource)

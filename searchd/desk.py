@@ -26,6 +26,7 @@ class Handler(Protocol):
     def inject(self, study: str, values: Mapping[str, Any]) -> int: ...
     def extend(self, study: str, budget: Mapping[str, Any]) -> None: ...
     def deepen(self, study: str, max_resource: int, trials: int | None = None) -> None: ...
+    def rebase(self, study: str, *, apply: bool) -> dict[str, Any]: ...
 
 
 class Desk:
@@ -86,6 +87,9 @@ class Desk:
 
     def deepen(self, study: str, max_resource: int, trials: int | None = None) -> None:
         self._do(lambda: self._handler.deepen(study, max_resource, trials))
+
+    def rebase(self, study: str, *, apply: bool) -> dict[str, Any]:
+        return self._do(lambda: self._handler.rebase(study, apply=apply))
 
     def _do(self, call: Callable[[], T]) -> T:
         answer: Future[T] = Future()

@@ -59,12 +59,14 @@ def run_local(
     out: str | os.PathLike[str] = "out",
     slots: int | None = None,
     fresh: bool = False,
+    rebase: bool = False,
     progress: Progress,
 ) -> Outcome:
     """Run the study file at `path` to its end, in `out/NAME`; a folder with the same study is resumed.
 
-    `slots`: workers (default: the study's `budget.parallel`, else 2). Raises StudyError for a bad file, Refused when
-    the folder holds another study or a run is going on there, SearchdError when a process dies again and again.
+    `slots`: workers (default: the study's `budget.parallel`, else 2). `rebase`: when this version does not replay the
+    study's log, go on all the same. Raises StudyError for a bad file, Refused when the folder holds another study or a
+    run is going on there, SearchdError when a process dies again and again.
     """
     study = Study.load(Path(path))
     folder = made(Path(out) / study.name)
@@ -76,7 +78,8 @@ def run_local(
             progress.say("this study has ended; --fresh runs it anew, a larger budget in the file goes on with it")
             return _outcome(reader, study, folder, interrupted=False, report=_report(folder))
         (folder / BESIDE).write_text(str(beside))
-        run = _Run(study, beside, folder, slots or study.budget.parallel or 2, progress, signals, reader)
+        run = _Run(study, beside, folder, slots or study.budget.parallel or 2, progress, signals, reader,
+                   rebase=rebase)  # fmt: skip
         interrupted = run.to_the_end()
         report = "" if interrupted else _report(folder)
         return _outcome(reader, study, folder, interrupted=interrupted, report=report)
@@ -103,7 +106,7 @@ def deepen_local(
 @dataclass(slots=True)
 class _Run:
     """One run: the family of processes and what is shown of it. `beside`: the folder of the study's file; `deepen`: the
-    new R that it is to go on to, with a new number of trials."""
+    new R that it is to go on to, with a new number of trials; `rebase`: whatever another version decided."""
 
     study: Study
     beside: Path
@@ -113,6 +116,7 @@ class _Run:
     signals: Signals
     reader: Folder
     deepen: tuple[int, int | None] | None = None
+    rebase: bool = False
     family: Family = field(init=False)
 
     def to_the_end(self) -> bool:
@@ -163,6 +167,8 @@ class _Run:
         wanted = self.study.dump()
         with daemon_of(self.folder) as remote:
             status = summary["status"]
+            if self.rebase:
+                status = self._rebase(remote, summary["id"]) or status
             if self.deepen is not None:
                 R, trials = self.deepen
                 body = {"max_resource": R, "trials": trials}
@@ -175,6 +181,16 @@ class _Run:
                 self.progress.say(f"{self.study.name}: resumed at {summary['steps_done']} steps")
             if status in {"paused", "stopped", "faulted"}:
                 remote.command(summary["id"], "resume")
+
+    def _rebase(self, remote: Any, study: str) -> str | None:
+        """The status afterwards; None when there was nothing to rebase."""
+        try:
+            answer = remote.command(study, "rebase", {"apply": True})
+        except Refused as refused:
+            self.progress.say(str(refused))
+            return None
+        self.progress.say(f"{self.study.name}: rebased, {answer['trials']} trials are kept; {answer['text']}")
+        return str(answer["status"])
 
     def _watch(self) -> bool:
         name, news, after = str(self.folder), "", 0

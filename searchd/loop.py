@@ -148,6 +148,20 @@ class Loop:
     def deepen(self, study: str, max_resource: int, trials: int | None = None) -> None:
         self._command(study, lambda engine, now: engine.deepen(max_resource, trials, now))
 
+    def rebase(self, study: str, *, apply: bool) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+
+        def do(engine: Engine, now: float) -> Stops:
+            nonlocal found
+            what, stops = engine.rebase(now, apply=apply)
+            found = what.as_json()
+            return stops
+
+        self._command(study, do)
+        if apply:
+            self._strikes.pop(study, None)
+        return found
+
     def _command(self, study: str, do: Callable[[Engine, float], Stops]) -> None:
         engine = self._engine(study)
         if engine is None:

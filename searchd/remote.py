@@ -49,7 +49,7 @@ class Remote:
         return self._json("GET", self._path(study, view), params=given)
 
     def command(self, study: str, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """`pause`, `resume`, `stop`, `trials/N/stop`, `inject`, `extend`, `deepen`."""
+        """`pause`, `resume`, `stop`, `trials/N/stop`, `inject`, `extend`, `deepen`, `rebase`."""
         answer: dict[str, Any] = self._json("POST", self._path(study, verb), json=body)
         return answer
 

@@ -2,6 +2,8 @@
 `searchd replay`.
 
 Configs are read back from the log and never recomputed; every answer and every stop is computed again and compared.
+Where a study was rebased (its log has the event `rebased`), what was decided before is taken as it is recorded: the new
+rule begins with the facts of that stretch, and from there on everything is compared again.
 The log is walked from zero: there is no snapshot (docs/decisions/0003-no-snapshots.md has what that costs).
 """
 
@@ -15,6 +17,9 @@ from numpy.random import Generator
 
 from searchd.errors import NotFound
 from searchd.log import Payload, answer_payload, event_of, stops_payload
+from searchd.search.events import Stop
+from searchd.search.facts import Facts
+from searchd.search.recalling import recall
 from searchd.search.search import Search
 from searchd.searchers.base import History, Searcher
 from searchd.store.base import EventRow, Reader
@@ -47,6 +52,8 @@ class Difference:
     kind: str
     recorded: Any
     computed: Any
+    decided: bool = True
+    """False: the log itself is broken, and no other rule would explain it."""
 
     def __str__(self) -> str:
         return f"seq {self.seq} ({self.kind}): the log says {self.recorded}, computed again it is {self.computed}"
@@ -54,12 +61,17 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """What a replay found. `decisions`: answers and stops that were compared; `differences`: empty or the first one."""
+    """What a replay found. `decisions`: answers and stops that were compared; `differences`: empty or the first one.
+
+    `rebased`: the seq of the last rebase, 0 without one; `taken`: decisions before it, taken as they are recorded.
+    """
 
     study: str
     events: int
     decisions: int
     differences: tuple[Difference, ...]
+    rebased: int = 0
+    taken: int = 0
 
     @property
     def equal(self) -> bool:
@@ -67,15 +79,19 @@ class ReplayReport:
 
 
 class Replayer:
-    """Plays a log into a fresh `Search`, one event at a time.
+    """Plays a log into a fresh `Search`, one event at a time. `rebased`: the seq of its last rebase (`last_rebase`).
 
     After the log, `search` goes on where the log ended: new trials are suggested by the study's own searcher.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rebased: int = 0) -> None:
         self.search: Search | None = None
+        self.facts = Facts()
         self.events = 0
         self.decisions = 0
+        self.taken = 0
+        self._rebased = rebased
+        self._spec: Mapping[str, Any] = {}
         self._recorded = Recorded()
         self._seen: set[int] = set()
 
@@ -83,21 +99,31 @@ class Replayer:
         """Apply one event; the difference if it decides otherwise than the log says."""
         self.events += 1
         if event.seq != self.events:
-            return Difference(event.seq, event.kind, f"seq {event.seq}", f"seq {self.events} was expected: a gap")
+            return Difference(event.seq, event.kind, f"seq {event.seq}", f"seq {self.events} was expected: a gap",
+                              decided=False)  # fmt: skip
         payload = event.payload
         if event.kind == "submitted":
-            self.search = self._begin(payload["spec"])
+            self._spec = payload["spec"]
+            self.search = self._begin()
             return None
         if self.search is None:
-            return Difference(event.seq, event.kind, event.kind, "submitted must come first")
+            return Difference(event.seq, event.kind, event.kind, "submitted must come first", decided=False)
+        if event.seq <= self._rebased:
+            note(self.facts, event)
+            self.taken += is_decision(event)
+            if event.seq == self._rebased:
+                self.search = self._begin()
+                recall(self.search, self.facts)
+                self._seen = set(self.search.trials)
+            return None
         if event.kind == "asked":
             return self._ask(self.search, event)
         if "event" in payload:
             return self._tell(self.search, event)
         return None
 
-    def _begin(self, spec: Mapping[str, Any]) -> Search:
-        search = Search(Study.parse(dict(spec)))
+    def _begin(self) -> Search:
+        search = Search(Study.parse(dict(self._spec)))
         self._recorded.then = search.searcher
         search.searcher = self._recorded
         return search
@@ -138,10 +164,36 @@ def replay(reader: Reader, study: str) -> ReplayReport:
     """Prove the log of a study from zero; NotFound when there is no such study. Stops at the first difference."""
     if reader.study(study) is None:
         raise NotFound(f"no study {study!r}")
-    replayer = Replayer()
+    rebased = last_rebase(reader, study)
+    replayer = Replayer(rebased)
     differences: tuple[Difference, ...] = ()
     for event in reader.events(study):
         if found := replayer.play(event):
             differences = (found,)
             break
-    return ReplayReport(study, replayer.events, replayer.decisions, differences)
+    return ReplayReport(study, replayer.events, replayer.decisions, differences, rebased, replayer.taken)
+
+
+def last_rebase(reader: Reader, study: str) -> int:
+    """The seq of the newest event `rebased` of a study; 0 when there is none."""
+    return max((event.seq for event in reader.events(study, kinds=("rebased",))), default=0)
+
+
+def is_decision(event: EventRow) -> bool:
+    """Whether the event holds something that the search decided."""
+    return event.kind == "asked" or "event" in event.payload
+
+
+def note(facts: Facts, event: EventRow) -> None:
+    """What an event of the log says of the world."""
+    payload = event.payload
+    for new in payload.get("trials", ()):
+        facts.came(new["trial"], Config(new["config"]))
+    if event.kind == "asked" and payload.get("kind") == "measure":
+        facts.measures(payload["trial"], payload["signature"])
+    if event.kind == "rebased":
+        for report in payload["reports"]:
+            facts.reported(report["trial"], report["step"], report["metrics"], tuple(report["points"]))
+    if "event" in payload:
+        stops = [Stop(stop["trial"], stop["reason"]) for stop in payload.get("stops", ())]
+        facts.happened(event_of(payload), stops)

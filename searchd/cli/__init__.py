@@ -22,13 +22,14 @@ _COMMANDS: dict[str, str] = {
     "trials": "studies", "log": "studies", "workers": "studies",
     "deepen": "deepen",
     "pause": "change", "resume": "change", "stop": "change", "inject": "change",
+    "rebase": "change",
     "export": "take", "replay": "take",
     "doctor": "doctor", "completion": "doctor",
 }  # fmt: skip
 _SECTIONS: dict[str, tuple[str, ...]] = {
     "One study on this machine": ("validate", "plan", "simulate", "run"),
     "Look": ("list", "show", "watch", "front", "trials", "log", "workers"),
-    "Change": ("submit", "pause", "resume", "stop", "inject", "deepen"),
+    "Change": ("submit", "pause", "resume", "stop", "inject", "deepen", "rebase"),
     "Take away": ("export", "replay"),
     "A service": ("serve", "worker", "ui"),
     "Help": ("doctor", "completion"),

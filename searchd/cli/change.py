@@ -1,4 +1,4 @@
-"""`pause`, `resume`, `stop`, `inject`: what changes a study that a daemon runs."""
+"""`pause`, `resume`, `stop`, `inject`, `rebase`: what changes a study that a daemon runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import click
 import yaml
 
-from searchd.cli.common import client_options, emit, json_option, study_argument
+from searchd.cli.common import FAILED, client_options, emit, json_option, study_argument
 from searchd.client import Client
 from searchd.errors import SpaceError
 
@@ -99,6 +99,26 @@ def inject_command(study: str, values: tuple[str, ...], file: str | None, client
         raise click.UsageError("no values: give NAME=VALUE pairs or --file")
     trial = client.inject(study, given)
     _say({"trial": trial}, as_json, f"{study}: that is trial {trial}")
+
+
+@click.command("rebase")
+@study_argument
+@click.option("--yes", is_flag=True, help="Do it; without, only say what it means.")
+@json_option
+@client_options
+def rebase_command(study: str, yes: bool, client: Client, as_json: bool) -> None:
+    """Go on with a study whose log another version decided: what was trained stays.
+
+    This version decides from there on. Jobs in flight end, their trials go on from their checkpoints. Exit code 1 when
+    there is something to rebase and --yes was not given.
+    """
+    answer = client.rebase(study, apply=yes)
+    kept = f"{answer['trials']} trials with {answer['steps']} steps are kept, {len(answer['jobs'])} jobs in flight end"
+    if yes:
+        _say(answer, as_json, f"{study}: {answer['status']}, rebased; {kept}")
+        return
+    _say(answer, as_json, f"{answer['text']}\nwith --yes this version decides from here on; {kept}")
+    raise click.exceptions.Exit(FAILED)
 
 
 def _read(text: str) -> Any:

@@ -23,9 +23,12 @@ SHOWN_FAILURES = 3
 @click.option("--out", default="out", show_default=True, help="Where the study's folder goes: OUT/NAME.")
 @click.option("--slots", type=click.IntRange(1, 64), help="Workers at a time.  [the study's parallel, else 2]")
 @click.option("--fresh", is_flag=True, help="Forget what the folder holds and start anew.")
+@click.option("--rebase", is_flag=True, help="Go on even if another version decided so far; what was trained stays.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress, the front only.")
 @json_option
-def run_command(file: str, out: str, slots: int | None, fresh: bool, quiet: bool, as_json: bool) -> None:
+def run_command(
+    file: str, out: str, slots: int | None, fresh: bool, rebase: bool, quiet: bool, as_json: bool
+) -> None:  # fmt: skip
     """Run a study on this machine: broker, daemon, workers, then the front. Run it again to resume.
 
     Ctrl-C ends it cleanly (twice: at once); nothing is lost.
@@ -35,7 +38,7 @@ def run_command(file: str, out: str, slots: int | None, fresh: bool, quiet: bool
     load_study(file)  # what `validate` refuses is refused here with the same words, before anything starts
     screen = console(stderr=as_json)
     with Progress(screen, quiet=quiet) as progress:
-        outcome: Outcome = run_local(file, out=out, slots=slots, fresh=fresh, progress=progress)
+        outcome: Outcome = run_local(file, out=out, slots=slots, fresh=fresh, rebase=rebase, progress=progress)
     if as_json:
         emit({"study": outcome.summary["name"], "folder": str(outcome.folder), "interrupted": outcome.interrupted,
               "summary": outcome.summary, "front": outcome.front, "no_report": outcome.report})  # fmt: skip

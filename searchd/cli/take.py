@@ -82,9 +82,12 @@ def replay_command(study: str, root: str | None, database: str | None, as_json: 
             report = replay(reader, identity)
     differences = [str(d) for d in report.differences]
     if as_json:
-        emit({"study": study, "events": report.events, "decisions": report.decisions, "differences": differences})
+        emit({"study": study, "events": report.events, "decisions": report.decisions, "differences": differences,
+              "rebased": report.rebased or None, "taken": report.taken})  # fmt: skip
     elif not differences:
-        click.echo(f"{study}: {report.events} events, {report.decisions} decisions computed again, no difference")
+        taken = f"{report.taken} decisions before the rebase at seq {report.rebased} taken as recorded, "
+        click.echo(f"{study}: {report.events} events, {taken if report.rebased else ''}{report.decisions} decisions "
+                   "computed again, no difference")  # fmt: skip
     else:
         click.echo(f"{study}: {report.events} events; the log and the search differ:\n" + "\n".join(differences))
     if differences:

@@ -14,6 +14,7 @@ from typing import Any
 from searchd.engine import commands
 from searchd.engine.asking import ask
 from searchd.engine.mind import Mind, remember
+from searchd.engine.rebasing import Rebase, outlook, rebase
 from searchd.engine.recording import record
 from searchd.engine.turn import Turn
 from searchd.engine.verifying import verify
@@ -132,6 +133,20 @@ class Engine:
             commands.deepen(turn, max_resource, trials)
         return turn.stops
 
+    def rebase(self, now: float, *, apply: bool) -> tuple[Rebase, Stops]:
+        """Let this version decide from here on a study whose log it does not replay; without `apply` only say what
+        that means. Refused when the log replays, or is broken itself."""
+        if not apply:
+            with self._store.reading() as reader:
+                return outlook(reader, self.study), {}
+        self._mind = None
+        with self._store.transaction() as tx:
+            found = outlook(tx, self.study)
+            turn = rebase(tx, self.study, found, now)
+        self._mind = turn.mind
+        self.status = turn.row.status
+        return found, turn.stops
+
     def quarantine(self, error: str, message: str, now: float) -> None:
         """Set a message aside that broke the engine, and mark the study `faulted`: needs no search."""
         commands.quarantine(self._store, self.study, error, message, now)
@@ -146,7 +161,7 @@ class Engine:
                 if row is None:
                     raise NotFound(f"no study {self.study!r}")
                 if self._mind is None:
-                    self._mind = remember(row, tx.events(self.study))
+                    self._mind = remember(row, tx)
                 turn = Turn(tx, row, self._mind, now)
                 yield turn
         except BaseException:

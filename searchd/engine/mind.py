@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from searchd.errors import NotFound, Refused
-from searchd.replay import Replayer
+from searchd.replay import Replayer, last_rebase
 from searchd.search.search import Search
-from searchd.store.base import EventRow, StudyRow, StudyStatus
+from searchd.store.base import EventRow, Reader, StudyRow, StudyStatus
 from spaces.study import Study
 
 Hopeless = Literal["failed", "vetoed"]
@@ -42,19 +42,21 @@ class Mind:
     settled: bool = False
 
 
-def remember(row: StudyRow, events: Iterable[EventRow]) -> Mind:
+def remember(row: StudyRow, reader: Reader) -> Mind:
     """The mind that the log of a study leaves. Refused when it does not replay, naming the first event that differs."""
-    replayer = Replayer()
+    replayer = Replayer(last_rebase(reader, row.id))
     mind: Mind | None = None
-    for event in events:
+    for event in reader.events(row.id):
         if found := replayer.play(event):
             raise Refused(
                 f"the log of study {row.id!r} does not replay at {found}: another version of searchd decided it, or a "
-                "file that the study reads has changed; go on with the version that wrote it"
+                "file that the study reads has changed; go on with the version that wrote it, or let this one decide "
+                "from here on, with everything that was trained: `searchd rebase STUDY` (`searchd run FILE --rebase`)"
             )
         if mind is None and replayer.search is not None:
             mind = Mind(Study.parse(dict(row.spec)), replayer.search)
-        if mind is not None:
+        if mind is not None and replayer.search is not None:
+            mind.search = replayer.search  # another one from a rebase on
             _note(mind, event)
     if mind is None:
         raise NotFound(f"study {row.id!r} has no log")

@@ -49,3 +49,8 @@ class Commands(Protocol):
     def deepen(self, study: str, max_resource: int, trials: int | None = None) -> None:
         """Raise the maximum resource to R · eta^k, and perhaps the number of trials. A study that ended goes on."""
         ...
+
+    def rebase(self, study: str, *, apply: bool) -> dict[str, Any]:
+        """Let this version decide from here on a study whose log it does not replay; with `apply` false only say what
+        that means: `difference`, `text`, `trials`, `steps`, `jobs`. `Refused` when the log replays."""
+        ...

@@ -36,6 +36,10 @@ class DeepenBody(Body):
     trials: int | None = Field(default=None, ge=1, description="a new limit on the number of trials, set with it")
 
 
+class RebaseBody(Body):
+    apply: bool = Field(default=False, description="false: only say what it means")
+
+
 # ---------------------------------------------------------------- what goes out
 class ProblemModel(BaseModel):
     path: str = ""
@@ -67,6 +71,16 @@ class Injected(Answer):
 class Done(Answer):
     id: str
     status: str
+
+
+class Rebased(Done):
+    """`difference`: the first decision that this version takes otherwise; `jobs` in flight end."""
+
+    difference: dict[str, Any]
+    text: str
+    trials: int
+    steps: int
+    jobs: list[str]
 
 
 class ObjectiveModel(Answer):

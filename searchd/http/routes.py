@@ -23,6 +23,7 @@ from searchd.http.commands import Commands
 from searchd.http.stream import server_sent_events
 from searchd.lookup import find
 from searchd.store.base import Reader, Store, StudyRow
+from searchd.views.plain import plain
 from searchd.wire import WorkerInfo
 from spaces.study import Study
 
@@ -253,6 +254,12 @@ def deepening(study: str, max_resource: int, parts: Here, trials: int | None = N
 def deepen(study: str, body: m.DeepenBody, parts: Here) -> dict[str, Any]:
     parts.commands.deepen(_id(parts, study), body.max_resource, body.trials)
     return _done(parts, study)
+
+
+@v1.post("/studies/{study}/rebase", summary="let this version decide from here on", response_model=m.Rebased)
+def rebase(study: str, body: m.RebaseBody, parts: Here) -> dict[str, Any]:
+    found = parts.commands.rebase(_id(parts, study), apply=body.apply)
+    return {**_done(parts, study), **plain(found)}
 
 
 # ---------------------------------------------------------------- workers

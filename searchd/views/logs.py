@@ -64,6 +64,10 @@ def _text(kind: str, p: Mapping[str, Any], objectives: Sequence[Goal]) -> str:
                 return f"trial {p['trial']}: its front points keep the unverified numbers" + _because(p)
             beside = "" if p.get("alone", True) else ", beside other jobs"
             return f"trial {p['trial']}: {len(p['points'])} front points verified from the exported file{beside}"
+        case "rebased":
+            was = p["difference"]
+            return (f"rebased on searchd {p['version']}: it decides otherwise since seq {was['seq']}; what was trained "
+                    "stays")  # fmt: skip
         case "quarantined":
             return f"a message broke the engine and was set aside: {p['error']}"
         case _:

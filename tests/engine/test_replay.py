@@ -71,8 +71,8 @@ class Tampered:
     def study(self, study: str) -> Any:
         return self.inner.study(study)
 
-    def events(self, study: str) -> list[EventRow]:
-        return [new for row in self.inner.events(study) if (new := self.change(row)) is not None]
+    def events(self, study: str, **which: Any) -> list[EventRow]:
+        return [new for row in self.inner.events(study, **which) if (new := self.change(row)) is not None]
 
 
 def changed(seq: int, **payload: Any) -> Callable[[EventRow], EventRow]:

@@ -173,3 +173,22 @@ def test_deepen(http: httpx.Client) -> None:
     spec = http.get(f"/v1/studies/{study}/spec").json()
     assert (spec["search"]["R"], spec["budget"]["trials"]) == (27, 8)
     assert http.get(f"/v1/studies/{study}").json()["ladders"] == [[1, 3, 9, 27]]
+
+
+def test_rebase(http: httpx.Client, service: Service) -> None:
+    """A log that replays is refused; one that another version decided is explained first, and rebased when told so."""
+    study = submit(http)
+    until(lambda: service.dispatched)
+    assert http.post(f"/v1/studies/{study}/rebase", json={"apply": True}).status_code == 409
+    with service.store.transaction() as tx:
+        tx.append(study, "asked", {"answer": "job", "trial": 99, "kind": "train", "since": 0, "until": 1, "bracket": 0,
+                                   "signature": None, "reason": "", "job": "x", "trials": []}, 0.0)  # fmt: skip
+    outlook = http.post(f"/v1/studies/{study}/rebase", json={}).json()
+    assert outlook["difference"]["recorded"]["trial"] == 99
+    assert f"seq {outlook['difference']['seq']} (asked)" in outlook["text"]
+    assert outlook["jobs"]
+    rebased = http.post(f"/v1/studies/{study}/rebase", json={"apply": True}).json()
+    assert rebased["difference"] == outlook["difference"]
+    assert http.post(f"/v1/studies/{study}/rebase", json={"apply": True}).status_code == 409
+    kinds = [entry["kind"] for entry in http.get(f"/v1/studies/{study}/log").json()]
+    assert kinds.count("rebased") == 1

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from searchd.cli.run import _show
+from searchd.cli.run import show_outcome
 from searchd.local import Outcome, failures
 
 
@@ -33,7 +33,7 @@ def test_a_run_without_a_front_says_why(tmp_path: Path) -> None:
                "trials": {"failed": 6, "total": 6}}  # fmt: skip
     text = io.StringIO()
     why = ((3, "exception: ValueError: my bug"), (1, "oom"), (1, "diverged"), (1, "exit code 7"))
-    _show(Console(file=text, width=200), Outcome(tmp_path, summary, [], failures=why), "x.yaml")
+    show_outcome(Console(file=text, width=200), Outcome(tmp_path, summary, [], failures=why), "x.yaml")
     assert "3 trials failed: exception: ValueError: my bug" in text.getvalue()
     assert "1 more failed of other things" in text.getvalue()
     assert "complete" not in text.getvalue()
