@@ -14,7 +14,7 @@ from typing import Any
 
 from searchd.engine.commands import check_deeper
 from searchd.engine.mind import remember
-from searchd.errors import NotFound
+from searchd.errors import NotFound, Refused
 from searchd.schedulers.events import (
     Deepened,
     Extended,
@@ -61,7 +61,7 @@ def deepening(reader: Reader, study: str, max_resource: int, trials: int | None 
     steps, steps_restart}; `rungs` [{step, trials, new, promoted}]; `resumed`: trials that go on from their checkpoints;
     `notes`. `trials`: a new limit on their number that is set with it.
 
-    StudyError when `max_resource` is no R · eta^k, NotFound for an unknown study.
+    StudyError when `max_resource` is no R · eta^k, Refused where R cannot be raised, NotFound for an unknown study.
     """
     row = reader.study(study)
     if row is None:
@@ -108,7 +108,10 @@ def _rest(search: Search, losses: LossOf, R: int | None, limit: int | None) -> A
         if record.state in ("running", "waiting") and record.until:
             _run(scheduler, record.trial, max((s for s in record.losses), default=record.step), record.until, losses)
     if R is not None:
-        scheduler.tell(Deepened(R))
+        try:
+            scheduler.tell(Deepened(R))
+        except ValueError as error:
+            raise Refused(str(error)) from None
     scheduler.tell(Extended(limit))
     return _drain(scheduler, losses)
 

@@ -327,7 +327,7 @@ def _is_over(reader: Folder, study: Study, folder: Path) -> bool:
     changed = [k for k in differences(spec, wanted) if k.split(".")[0] != "budget"]
     if changed == ["search.R"] and _deepened(spec["search"], study):
         changed = []  # the file says how it began
-    if changed == ["search.R"]:
+    if changed == ["search.R"] and study.search.R in deeper(spec["search"]["R"], study.search.R, study.search.eta):
         raise Refused(f"{folder}/ has R = {spec['search']['R']}, the file R = {study.search.R}: "
                       f"`searchd deepen {folder.name} --max-resource {study.search.R}` goes on with what is trained")
     if changed:

@@ -48,6 +48,8 @@ def plan(study: Study) -> dict[str, Any]:
         notes.append(f"no budget.trials: the search goes on {ends}; the rungs are those of {eta_top(study)} trials")
     if not exact:
         notes.append("expected numbers: rungs fill as trials come, and some that are overtaken later go up anyway")
+    if spec.scheduler == "pasha":
+        notes.append("the most that pasha would take: it opens a rung only while the ranking is unsettled")
     _budget_notes(study, brackets, notes)
     races = spec.scheduler == "acband"
     steps = None if trials is None else _runs(study) if races else sum(b.resume_cost for b in brackets)

@@ -349,8 +349,9 @@ class Search:
             self.scheduler.tell(event)
         except ValueError as error:
             top, eta = max(max(rungs) for rungs in self.scheduler.ladders()), self.study.search.eta
-            nearest = " or ".join(map(str, deeper(top, event.R, eta)))
-            raise SearchdError(f"{error}: choose {nearest}") from None
+            nearest = deeper(top, event.R, eta)
+            hint = "" if event.R in nearest else f": choose {' or '.join(map(str, nearest))}"
+            raise SearchdError(f"{error}{hint}") from None
         self._book.version += 1
         for record in list(self._records.values()):
             if record.state == "done" and record.step < self._top(record):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from searchd.deepen import deepening
-from searchd.errors import NotFound, Refused, StudyError
+from searchd.errors import NotFound, Refused, SearchdError, StudyError
 from searchd.store import open_store
 from searchd.store.base import Reader, Store
 from tests.support.logged import HYPERBAND, logged
@@ -91,6 +91,19 @@ def test_other_schedulers_have_a_price(store: Store, search: dict[str, Any]) -> 
     assert found["exact"] == (search["scheduler"] == "fifo")
     assert 0 < found["extra"]["steps"] < found["fresh"]["steps"]
     assert found["resumed"] > 0
+
+
+def test_a_search_that_cannot_be_deepened(world: World) -> None:
+    """`acband` spends its instances by a table of its own: that is told, not a bug, and changes nothing."""
+    search = {"scheduler": "acband", "searcher": "random", "R": 500}
+    task = {"command": ["solve", "{instance}"], "instances": [str(i) for i in range(600)], "cap_s": 5}
+    study = world.submit(spec(search=search, task=task, objectives={"run_time_s": "minimize"}, budget={}))
+    events = len(world.events(study))
+    with pytest.raises(Refused, match="acband"), world.store.reading() as reader:
+        deepening(reader, study, 1500)
+    with pytest.raises(SearchdError, match="acband"):
+        world.loop.deepen(study, 1500)
+    assert len(world.events(study)) == events
 
 
 def test_an_endless_search_counts_who_is_known(world: World) -> None:
