@@ -27,7 +27,7 @@ SCHEDULERS: tuple[str, ...] = (
     "auto", "fifo", "asha", "pasha", "stopping", "hyperband", "async-hyperband", "acband",
 )  # fmt: skip
 SEARCHERS: tuple[str, ...] = (
-    "auto", "random", "sobol", "tpe", "optuna-tpe", "bohb",
+    "auto", "random", "sobol", "tpe", "optuna-tpe", "bohb", "priorband",
     "evolution", "mo-evolution", "mcts", "mobster",
 )  # fmt: skip
 CLASSIFY_METRICS: tuple[str, ...] = (

@@ -24,6 +24,7 @@ from searchd.searchers.evolution import EvolutionSearcher, MoEvolutionSearcher
 from searchd.searchers.mcts import MctsSearcher
 from searchd.searchers.mobster import MobsterSearcher
 from searchd.searchers.optuna import OptunaTpe
+from searchd.searchers.priorband import PriorBandSearcher
 from searchd.searchers.random import RandomSearcher
 from searchd.searchers.sobol import SobolSearcher
 from searchd.searchers.tpe import TpeSearcher
@@ -107,6 +108,7 @@ SEARCHERS: Mapping[str, _SearcherRow] = {
     "sobol": _SearcherRow(lambda seed, _: SobolSearcher(seed)),
     "tpe": _SearcherRow(lambda _, options: TpeSearcher(**options), _TPE),
     "optuna-tpe": _SearcherRow(lambda _, options: OptunaTpe(**options), _TPE),
+    "priorband": _SearcherRow(lambda _, __: PriorBandSearcher()),
     "bohb": _SearcherRow(lambda _, options: BohbSearcher(**options), {"random_fraction": 0.0}),
     "evolution": _SearcherRow(
         lambda _, options: EvolutionSearcher(**options), {"population": 2, "tournament": 1, "startup": 1}

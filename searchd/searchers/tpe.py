@@ -29,6 +29,7 @@ from searchd.searchers.crowd import LEAST, Crowd
 from searchd.searchers.needs import need
 from searchd.searchers.parzen import Columns, Parzen
 from searchd.searchers.patterns import Patterns
+from searchd.searchers.prior import Prior, weight
 from searchd.searchers.split import good, good_of_several, how_many, values_of
 from searchd.searchers.table import RUNNING, Table
 from spaces.config import Config
@@ -46,7 +47,8 @@ TRIES = 16
 class TpeSearcher:
     """`startup`: a rung needs max(startup, d + 1) trials. `candidates`: drawn for each suggestion.
 
-    Missing without scipy. Priors of the space are used while suggestions are still random.
+    Missing without scipy. Priors of the space are followed while suggestions are random; then as many candidates
+    again come from them, and their weight in the choice fades with the number of trials (see `prior`).
     """
 
     def __init__(self, *, startup: int = 10, candidates: int = 24) -> None:
@@ -82,6 +84,8 @@ class _Model:
         self._columns: dict[tuple[Column, ...], Columns] = {}
         self._crowds: dict[tuple[Column, ...], Crowd] = {}
         self._pairs: list[tuple[Columns, Parzen, Parzen | Crowd]] = []
+        self._prior = Prior(table.space)
+        self._weight = 0.0
 
     def of(self, table: Table) -> bool:
         return self._table() is table
@@ -108,6 +112,7 @@ class _Model:
         groups = self._patterns.groups(rows)
         for gone in self._crowds.keys() - set(groups):
             del self._crowds[gone]
+        self._weight = weight(len(rows)) if self._prior else 0.0
         self._pairs = [self._pair(group, table, below, above) for group in groups]
 
     def draw(self, rng: Generator, candidates: int) -> dict[int, float]:
@@ -115,7 +120,12 @@ class _Model:
         chosen: dict[int, float] = {}
         for columns, below, above in self._pairs:
             x = below.sample(rng, candidates)
-            best = x[int(np.argmax(below.log_density(x) - above.log_density(x)))]
+            if self._weight:
+                x = np.vstack([x, self._prior.sample(columns.all, candidates, rng)])
+            score = below.log_density(x) - above.log_density(x)
+            if self._weight:
+                score += self._weight * self._prior.log(columns.all, x)
+            best = x[int(np.argmax(score))]
             chosen.update(zip(columns.at.tolist(), best.tolist(), strict=True))
         return chosen
 
