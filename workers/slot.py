@@ -138,7 +138,7 @@ class Slot:
                 log.info("dropped: job %s attempt %d was begun before", spec.id, spec.attempt)
 
     def _claim(self, spec: JobSpec) -> bool:
-        warm = spec.checkpoint is not None and spec.checkpoint.sha256 in self._warm.holds
+        warm = spec.checkpoint is not None and held(spec.checkpoint.sha256) in self._holds()
         begun = Begun(**who(spec, self._options.name), device=self._options.device.identity, warm=warm)
         while True:
             try:

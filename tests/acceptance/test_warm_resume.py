@@ -108,6 +108,25 @@ def test_a_resume_at_the_holder_reads_no_file(clean_broker: Broker, tmp_path: Pa
         assert info.child_pid
         os.kill(info.child_pid, signal.SIGKILL)
         until(lambda: (now := fleet.info()) is not None and not now.holds, "a dead child holds nothing")
+        newest = fleet.ended(second).checkpoint
+        third = fleet.send(fleet.job("train_net", **again | {"since": 6, "checkpoint": newest, "until": 8}))
+        fresh = fleet.ended(third)
+        assert [m.warm for m in fleet.messages(third.id) if isinstance(m, Begun)] == [False]
+        assert fresh.checkpoint is not None
+        assert fresh.holds == (held(fresh.checkpoint.sha256),), "not what the dead one held"
+
+
+def test_the_own_queue_comes_first(clean_broker: Broker, tmp_path: Path) -> None:
+    """Of two jobs that wait for a busy slot, the one in its own queue begins first, though it was sent last."""
+    with Fleet(clean_broker, tmp_path) as fleet:
+        fleet.ready()
+        first = fleet.send(fleet.job(until=15, nested={"pause": 0.1}))
+        fleet.report(first)
+        anybodys, own = fleet.send(fleet.job()), fleet.job()
+        fleet.dispatcher.publish(Dispatch(id="own", jobs=(own,)), "cpu", f"{fleet.name}-0")
+        fleet.ended(anybodys)
+        begun = [m.job for m in fleet.seen if isinstance(m, Begun)]
+        assert begun == [first.id, own.id, anybodys.id]
 
 
 def test_resumes_land_warm(daemon: Daemon, clean_broker: Broker, tmp_path: Path) -> None:

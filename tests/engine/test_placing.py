@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from searchd.dispatch import MemoryDispatcher
+from searchd.engine import publish
 from searchd.placing import PATIENCE_S, Places
+from searchd.store import open_store
 from searchd.store.base import JobRow
 from searchd.transport.memory import MemoryTransport
-from searchd.wire import CheckpointRef, Ended, JobSpec, WorkerInfo, held
+from searchd.wire import CheckpointRef, Ended, JobSpec, WorkerInfo, held, own_queue, queue
+from tests.support.stores import checkpoint_row, job_row, study_row, trial_row
 from tests.support.world import World, spec
 
 SHA = "ab" * 32
@@ -108,6 +113,27 @@ def test_a_job_that_is_claimed_is_not_overdue(attempt: int, claimed: int, overdu
         transport.broker.claim(job().id, claimed)
     known.heard([ended("a", job=job().id, attempt=attempt, outcome="lost")])
     assert bool(known.overdue(60.0)) is overdue
+
+
+def test_what_is_for_one_worker_goes_first_and_once(tmp_path: Path) -> None:
+    """Of three jobs in the outbox, two of which go on from what one worker holds, the first of these two is for it,
+    and is sent before the others, which are for whoever comes."""
+    store = open_store(f"sqlite:///{tmp_path / 'study.db'}")
+    with store.transaction() as t:
+        t.add_study(study_row(spec={"device": "cpu"}))
+        for n in range(3):
+            t.put_trial(trial_row(n))
+            t.put_job(job_row(f"j{n}", n, created_at=float(n), until=9, spec=job().model_dump(exclude={"attempt"}) | {
+                "id": f"j{n}", "trial": n, "checkpoint": None}))  # fmt: skip
+            if n:
+                t.put_checkpoint(checkpoint_row(3, n, sha256=SHA))
+    sent: list[tuple[str, str]] = []
+    dispatcher = MemoryDispatcher(lambda dispatch, at: sent.append((dispatch.jobs[0].id, at)))
+    assert publish(store, dispatcher, places(info("a", SHA)).choose) == 3
+    assert sent == [("j1", own_queue("a")), ("j0", queue("cpu")), ("j2", queue("cpu"))]
+    with store.reading() as reader:
+        assert [(j.status, j.worker) for j in reader.jobs()] == [("queued", ""), ("queued", "a"), ("queued", "")]
+    store.close()
 
 
 # ---------------------------------------------------------------- in the daemon's loop

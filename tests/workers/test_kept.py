@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.fleet import until
 from workers.checkpoints import Checkpoints
+from workers.child import ChildOptions
 from workers.kept import MOST, Kept
 from workers.rehearse import Rehearsal, rehearse
 from workers.state import random_states
 from workers.trial import Trial
+from workers.warm import Warm
 
 torch = pytest.importorskip("torch")
 
@@ -151,9 +156,9 @@ def train(trial: Trial) -> None:
 def chain(folder: Path, ends: tuple[int, ...], kept: Kept | None, function: Any = train) -> list[Rehearsal]:
     """Jobs of one trial, each from the checkpoint of the one before."""
     runs: list[Rehearsal] = []
-    for until in ends:
+    for end in ends:
         before = runs[-1] if runs else None
-        runs.append(rehearse(function, {}, until=until, folder=folder, seed=3, resume=before, kept=kept))
+        runs.append(rehearse(function, {}, until=end, folder=folder, seed=3, resume=before, kept=kept))
     return runs
 
 
@@ -190,3 +195,21 @@ def test_only_the_end_of_a_job_is_held(tmp_path: Path) -> None:
     (ended,) = chain(tmp_path, (5,), kept, slow)
     assert ended.checkpoint is not None
     assert kept.names == (ended.checkpoint.sha256,)
+
+
+def test_a_fresh_child_holds_nothing() -> None:
+    """What a child said that it holds is forgotten with it."""
+    warm = Warm(ChildOptions(), {})
+    try:
+        warm.ensure()
+        warm.holds = ("ab" * 32,)
+        warm.ensure()
+        assert warm.holds
+        assert warm.pid is not None
+        os.kill(warm.pid, signal.SIGKILL)
+        until(lambda: warm.pid is None, "the child gone")
+        warm.ensure()
+        assert warm.pid is not None
+        assert warm.holds == ()
+    finally:
+        warm.end()
