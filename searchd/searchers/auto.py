@@ -39,7 +39,10 @@ DRAWN, NEAR, PARENTS = 150, 150, 5
 """Candidates of a model: so many from the whole space, so many near the trials with the best predictions."""
 BEST, OTHERS, REFINED = 70, 20, 50
 """Of those the best means and some others are looked at closely; and so many around the winner."""
-OPTIMISM = 0.6
+EXPLORE = 10
+"""Every so manieth trial fills the space as the first ones do: at a low rung that costs little, and it finds the good
+region where most of the space is a plateau."""
+OPTIMISM = 0.8
 """The target is up to so many standard deviations of the losses below the best prediction."""
 APART = 0.03
 """No suggestion is nearer than this to another trial in every feature …"""
@@ -88,7 +91,7 @@ class AutoSearcher:
         self._learn(table)
         tried = self._tried(trial, history)
         pool = self._batches.at(trial, table).pool if trial >= FILL else None
-        if pool is None:
+        if pool is None or trial % EXPLORE == 0:
             return self._far(tried, rng)
         return self._best(pool, tried, rng)
 

@@ -22,7 +22,7 @@ from searchd.searchers.table import Table
 
 Model = TypeVar("Model")
 
-GROW = 100
+GROW = 60
 """One more suggestion a model for every so many trials …"""
 PENDING = 8
 """… and for every so many trials of which nothing was known: a great fleet asks for many at once."""

@@ -26,6 +26,7 @@ NOISE = (1e-4, 1.0)
 NUGGET = 1e-6
 """Added to the diagonal: keeps it positive definite with equal rows."""
 LEAST_VARIANCE = 1e-8
+_ROOT5 = math.sqrt(5.0)
 
 _FIRST_STEP, _STEPS, _FASTER, _SLOWER = 0.15, (0.01, 0.4), 1.3, 0.5
 _LENGTH_SD, _SIGNAL_SD, _NOISE_MEAN, _NOISE_SD = 0.8, 1.0, math.log(0.02), 1.5
@@ -71,16 +72,17 @@ def start(groups: int, active: float | None = None) -> Hyper:
 
 def kernel(a: Floats, b: Floats, hyper: Hyper, groups: NDArray[np.intp]) -> Floats:
     """Covariances of the signal between rows `a` [n, d] and `b` [m, d]: [n, m]. `groups` [d]: parameter of a column."""
-    shrink = np.exp(-hyper.theta[groups])
-    root = _roots(a * shrink, b * shrink)
-    return np.asarray(hyper.signal * (1 + root + root * root / 3) * np.exp(-root))
+    stretch = _stretch(hyper, groups)
+    return _matern(_distances(a * stretch, b * stretch), hyper.signal)
 
 
-def climb(hyper: Hyper, x: Floats, y: Floats, noise: Floats, groups: NDArray[np.intp], steps: int) -> Hyper:
+def climb(
+    hyper: Hyper, x: Floats, y: Floats, noise: Floats, groups: NDArray[np.intp], steps: int, bias: Floats | None = None
+) -> Hyper:
     """`steps` sign-gradient steps up the log posterior of the hyperparameters, given rows `x` [n, d], targets `y` [n]
-    and the known noise of each row `noise` [n] (variances)."""
+    and the known noise of each row `noise` [n] (variances). `bias` [n]: see `Posterior`."""
     for _ in range(steps):
-        slope = gradient(hyper, x, y, noise, groups)
+        slope = gradient(hyper, x, y, noise, groups, bias)
         pace = hyper.pace
         if hyper.slope is not None:
             pace = np.clip(pace * np.where(slope * hyper.slope > 0, _FASTER, _SLOWER), *_STEPS)
@@ -92,9 +94,13 @@ def climb(hyper: Hyper, x: Floats, y: Floats, noise: Floats, groups: NDArray[np.
     return hyper
 
 
-def log_posterior(hyper: Hyper, x: Floats, y: Floats, noise: Floats, groups: NDArray[np.intp]) -> float:
+def log_posterior(
+    hyper: Hyper, x: Floats, y: Floats, noise: Floats, groups: NDArray[np.intp], bias: Floats | None = None
+) -> float:
     """What `climb` climbs: log evidence and log prior, up to a constant."""
     k = kernel(x, x, hyper, groups)
+    if bias is not None:
+        k *= 1 + np.minimum.outer(bias, bias) / hyper.signal
     k[np.diag_indices(len(x))] += noise + hyper.noise + NUGGET
     lower = np.linalg.cholesky(k)
     white = np.linalg.solve(lower, y)
@@ -103,20 +109,26 @@ def log_posterior(hyper: Hyper, x: Floats, y: Floats, noise: Floats, groups: NDA
     return evidence - 0.5 * float((off**2 / _prior_variances(hyper)).sum())
 
 
-def gradient(hyper: Hyper, x: Floats, y: Floats, noise: Floats, groups: NDArray[np.intp]) -> Floats:
+def gradient(
+    hyper: Hyper, x: Floats, y: Floats, noise: Floats, groups: NDArray[np.intp], bias: Floats | None = None
+) -> Floats:
     """The gradient of `log_posterior` by the hyperparameters' logarithms: [g + 2]."""
     n = len(x)
-    shrunk = x * np.exp(-hyper.theta[groups])
-    root = _roots(shrunk, shrunk)
+    rows = x * _stretch(hyper, groups)
+    root = _distances(rows, rows)
     decay = hyper.signal * np.exp(-root)
     signal = (1 + root + root * root / 3) * decay
     k = signal.copy()
+    if bias is not None:
+        more = 1 + np.minimum.outer(bias, bias) / hyper.signal
+        k *= more
+        decay *= more
     k[np.diag_indices(n)] += noise + hyper.noise + NUGGET
     inverse = np.linalg.inv(k)
     alpha = inverse @ y
     weight = np.outer(alpha, alpha) - inverse  # d evidence = 1/2 tr(weight dK)
-    pull = weight * (5 / 3 * (1 + root) * decay)  # dK / d log length of a column = pull-part × (difference / length)²
-    by_column = (shrunk * shrunk * pull.sum(axis=1)[:, None]).sum(axis=0) - ((pull @ shrunk) * shrunk).sum(axis=0)
+    pull = weight * ((1 + root) * decay / 3)  # dK / d log length of a column = (1 + root) decay / 3 × its part of root²
+    by_column = pull.sum(axis=1) @ (rows * rows) - ((pull @ rows) * rows).sum(axis=0)
     slope = np.empty(len(hyper.theta))
     slope[:-2] = np.bincount(groups, by_column, minlength=len(slope) - 2)
     slope[-2] = 0.5 * (weight * signal).sum()
@@ -127,29 +139,34 @@ def gradient(hyper: Hyper, x: Floats, y: Floats, noise: Floats, groups: NDArray[
 class Posterior:
     """What the process says after rows `x` [n, d] with targets `y` [n] and known noise [n].
 
-    `pending` [p, d]: rows that are being tried: they take away uncertainty around them, and the mean stays as it is.
+    `bias` [n]: variances of what the targets are off by besides, not each on its own but alike where rows are alike: a
+    process with the kernel's correlations. Of two rows the lesser one counts for both (what is wrong with a good
+    approximation is wrong with a worse one too). `pending` [p, d]: rows that are being tried: they take away
+    uncertainty around them, and the mean stays as it is.
     """
 
     def __init__(
-        self, hyper: Hyper, x: Floats, y: Floats, noise: Floats, groups: NDArray[np.intp], pending: Floats | None = None
-    ) -> None:
+        self, hyper: Hyper, x: Floats, y: Floats, noise: Floats, groups: NDArray[np.intp],
+        pending: Floats | None = None, bias: Floats | None = None,
+    ) -> None:  # fmt: skip
         self.hyper = hyper
         self._n = len(x)
-        self._groups = groups
-        rows = x if pending is None or not len(pending) else np.vstack([x, pending])
-        self._shrink = np.exp(-hyper.theta[groups])
-        self._rows = rows * self._shrink
-        k = self._covariance(self._rows)
-        known = np.zeros(len(rows))
+        self._stretch = _stretch(hyper, groups)
+        self._rows = (x if pending is None or not len(pending) else np.vstack([x, pending])) * self._stretch
+        self._norms = (self._rows * self._rows).sum(axis=1)
+        k = self._covariances(self._rows)
+        if bias is not None:
+            k[: self._n, : self._n] *= 1 + np.minimum.outer(bias, bias) / hyper.signal
+        known = np.zeros(len(k))
         known[: self._n] = noise
-        k[np.diag_indices(len(rows))] += known + hyper.noise + NUGGET
-        self._whiten = np.linalg.inv(np.linalg.cholesky(k))
+        k[np.diag_indices(len(k))] += known + hyper.noise + NUGGET
+        self._whiten = np.linalg.inv(np.linalg.cholesky(k)).T
         first = self._whiten[: self._n, : self._n]
-        self._alpha = first.T @ (first @ y)
+        self._alpha = first @ (y @ first)
 
     def covariances(self, a: Floats) -> Floats:
         """Of rows [m, d] with everything known or pending: [m, n + p]. What `mean` and `sd` take."""
-        return self._covariance(a * self._shrink)
+        return self._covariances(a * self._stretch)
 
     def mean(self, covariances: Floats) -> Floats:
         """Posterior means [m]."""
@@ -157,20 +174,38 @@ class Posterior:
 
     def sd(self, covariances: Floats) -> Floats:
         """Posterior standard deviations of the signal, without noise: [m]."""
-        white = covariances @ self._whiten.T
+        white = covariances @ self._whiten
         left: Floats = self.hyper.signal - np.einsum("ij,ij->i", white, white)
         return np.sqrt(np.maximum(left, LEAST_VARIANCE))
 
-    def _covariance(self, shrunk: Floats) -> Floats:
-        root = _roots(shrunk, self._rows)
-        return np.asarray(self.hyper.signal * (1 + root + root * root / 3) * np.exp(-root))
+    def _covariances(self, rows: Floats) -> Floats:
+        return _matern(_distances(rows, self._rows, self._norms), self.hyper.signal)
 
 
-def _roots(a: Floats, b: Floats) -> Floats:
-    """sqrt(5) times the distances between rows: [n, m]."""
-    square = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1)[None] - 2 * (a @ b.T)
-    root: Floats = np.sqrt(5 * np.maximum(square, 0.0))
-    return root
+def _stretch(hyper: Hyper, groups: NDArray[np.intp]) -> Floats:
+    """What columns are multiplied by, so that plain distances are the kernel's argument."""
+    return np.asarray(_ROOT5 * np.exp(-hyper.theta[groups]))
+
+
+def _distances(a: Floats, b: Floats, norms: Floats | None = None) -> Floats:
+    """Between rows [n, d] and [m, d]: [n, m]; in place, for this is where the time goes. `norms`: squares of `b`'s."""
+    found: Floats = a @ b.T
+    found *= -2.0
+    found += (a * a).sum(axis=1)[:, None]
+    found += (b * b).sum(axis=1) if norms is None else norms
+    np.maximum(found, 0.0, out=found)
+    return np.sqrt(found, out=found)
+
+
+def _matern(root: Floats, signal: float) -> Floats:
+    """signal (1 + r + r² / 3) exp(-r) of stretched distances."""
+    found: Floats = root * (signal / 3)
+    found += signal
+    found *= root
+    found += signal
+    np.negative(root, out=root)
+    found *= np.exp(root, out=root)
+    return found
 
 
 def _prior_means(hyper: Hyper) -> Floats:

@@ -25,6 +25,8 @@ LEAST = 4
 """Fewer trials with a loss give no model."""
 MOST = 100
 """More rows are thinned out."""
+BIAS = 0.5
+"""The share of a short run's doubt that is alike for similar configs; the rest is noise."""
 FIRST_STEPS, MORE_STEPS, REFIT = 25, 3, 1.12
 """Steps of the first climb; of later ones, each time there are so many times the rows."""
 
@@ -73,13 +75,14 @@ def surrogate(
     """The model of what was `found`, over feature rows `x` [≥ n, d], and the hyperparameters to go on from."""
     rows, mean, variance = _thinned(found)
     center, spread = float(mean.mean()), float(mean.std()) + 1e-6
-    y, noise = (mean - center) / spread, variance / spread**2
+    y, doubt = (mean - center) / spread, variance / spread**2
+    noise, bias = (1 - BIAS) * doubt, BIAS * doubt
     at = x[rows]
     total = len(found.rows)
     steps = FIRST_STEPS if not climbed.rows else MORE_STEPS if total >= REFIT * climbed.rows else 0
     if steps:
-        climbed = Climbed(gp.climb(climbed.hyper, at, y, noise, groups, steps), total)
-    posterior = gp.Posterior(climbed.hyper, at, y, noise, groups, x[pending])
+        climbed = Climbed(gp.climb(climbed.hyper, at, y, noise, groups, steps, bias), total)
+    posterior = gp.Posterior(climbed.hyper, at, y, noise, groups, x[pending], bias)
     means = posterior.mean(posterior.covariances(at))
     return Surrogate(posterior, rows, means, center, spread), climbed
 

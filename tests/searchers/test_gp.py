@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from searchd.searchers import gp
@@ -18,17 +19,19 @@ def rows(n: int, seed: int = 0) -> tuple[Floats, Floats, Floats]:
     return x, np.sin(5 * x[:, 0]) + x[:, 1] - x[:, 2] ** 2, rng.random(n) * 0.01
 
 
-def test_gradient_is_the_slope_of_the_posterior() -> None:
+@pytest.mark.parametrize("biased", [False, True])
+def test_gradient_is_the_slope_of_the_posterior(biased: bool) -> None:
     """The analytic gradient equals central differences in every hyperparameter, shared length scales included."""
     x, y, noise = rows(12)
     hyper = gp.climb(gp.start(3), x, y, noise, GROUPS, 3)
-    found = gp.gradient(hyper, x, y, noise, GROUPS)
+    bias = np.linspace(0, 0.5, 12) if biased else None
+    found = gp.gradient(hyper, x, y, noise, GROUPS, bias)
     for i in range(len(found)):
         sides = []
         for h in (1e-5, -1e-5):
             theta = hyper.theta.copy()
             theta[i] += h
-            sides.append(gp.log_posterior(gp.Hyper(theta, hyper.typical, hyper.pace), x, y, noise, GROUPS))
+            sides.append(gp.log_posterior(gp.Hyper(theta, hyper.typical, hyper.pace), x, y, noise, GROUPS, bias))
         assert abs((sides[0] - sides[1]) / 2e-5 - found[i]) < 1e-4 * max(1.0, abs(found[i]))
 
 
@@ -86,3 +89,16 @@ def test_equal_rows_stay_positive_definite() -> None:
     hyper = gp.climb(gp.start(3), x, np.zeros(30), np.zeros(30), GROUPS, 30)
     model = gp.Posterior(hyper, x, np.zeros(30), np.zeros(30), GROUPS, pending=x)
     assert np.isfinite(model.sd(model.covariances(x))).all()
+
+
+def test_bias_of_similar_rows_does_not_average_out() -> None:
+    """Many biased rows around a place say no more of it than the bias lets them; as much plain noise would average."""
+    x = np.tile(rows(1)[0], (30, 1)) + np.linspace(0, 0.01, 30)[:, None]
+    y, doubt = np.ones(30), np.full(30, 0.5)
+    hyper = gp.start(3)
+    noisy = gp.Posterior(hyper, x, y, doubt, GROUPS)
+    biased = gp.Posterior(hyper, x, y, np.zeros(30), GROUPS, bias=doubt)
+    at = x[:1]
+    assert noisy.mean(noisy.covariances(at))[0] > 0.9
+    assert abs(biased.mean(biased.covariances(at))[0] - 1 / 1.5) < 0.03
+    assert biased.sd(biased.covariances(at))[0] > 3 * noisy.sd(noisy.covariances(at))[0]
