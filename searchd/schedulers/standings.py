@@ -1,7 +1,8 @@
 """One rung: who reached it, in which order, and who may leave it upwards.
 
 With one objective the order is a sorted list, kept by bisection: an entry and the best candidate cost
-microseconds. With several it is computed when asked for, and only as far down as needed.
+microseconds. With several it is kept in layers (see `layered`) and ordered only as far down as needed; the order by
+scalarisation is computed when asked for.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 
 from searchd.schedulers.events import Losses, TrialId
+from searchd.schedulers.layered import Layered
 from searchd.schedulers.order import DIVERGED, OUT, Standing, ranking, standing
-from searchd.schedulers.orders import Order
+from searchd.schedulers.orders import INSIDE, Order
 
 Key = tuple[int, float, float, TrialId]
 
@@ -22,7 +24,7 @@ class Standings:
     `order`: what ranks several objectives.
     """
 
-    __slots__ = ("_by", "_entries", "_keys", "_offered", "_order", "_rank", "_several", "step", "taken")
+    __slots__ = ("_by", "_entries", "_keys", "_layered", "_offered", "_order", "_rank", "_several", "step", "taken")
 
     def __init__(self, step: int, order: Order = "eps-net") -> None:
         self.step = step
@@ -33,7 +35,8 @@ class Standings:
         self._several = False
         self._keys: list[Key] = []  # one objective: all entries, sorted
         self._order: list[Key] = []  # one objective: the offered and not taken, sorted
-        self._rank: dict[TrialId, int] = {}  # several: as far as the ranking was read
+        self._layered: Layered | None = None  # several, ranked by layers
+        self._rank: dict[TrialId, int] = {}  # several, by scalarisation: as far as the ranking was read
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -51,7 +54,10 @@ class Standings:
             return False
         entry = standing(points)
         self._entries[trial] = entry
-        self._several = self._several or any(len(p) > 1 for p in entry[2])
+        if not self._several and any(len(p) > 1 for p in entry[2]):
+            self._begin_several()
+        elif self._layered is not None:
+            self._layered.put(trial, entry)
         self._rank.clear()
         insort(self._keys, _key(trial, entry))
         return True
@@ -82,6 +88,8 @@ class Standings:
         self._keys.pop(bisect_left(self._keys, _key(trial, self._entries[trial])))
         self._entries[trial] = (OUT, 0.0, ())
         insort(self._keys, _key(trial, self._entries[trial]))
+        if self._layered is not None:
+            self._layered.put(trial, self._entries[trial])
         self._rank.clear()
 
     def best(self, within: int | None = None) -> tuple[TrialId, int] | None:
@@ -96,6 +104,8 @@ class Standings:
             key = self._order[0]
             rank = bisect_left(self._keys, key)
             return (key[-1], rank) if rank < most else None
+        if self._layered is not None:
+            return self._layered.best(self._offered, most)
         open_ = [(self._rank[t], t) for t in self._offered if t in self._rank]
         if open_:
             rank, trial = min(open_)
@@ -113,6 +123,8 @@ class Standings:
         """The rank of an entry, from 0."""
         if not self._several:
             return bisect_left(self._keys, _key(trial, self._entries[trial]))
+        if self._layered is not None:
+            return self._layered.rank(trial)
         if trial not in self._rank:
             for other in self._read():
                 if other == trial:
@@ -128,6 +140,14 @@ class Standings:
     def diverged(self, trial: TrialId) -> bool:
         """Whether an entry has no finite point."""
         return self._entries[trial][0] >= DIVERGED
+
+    def _begin_several(self) -> None:
+        """The first report with several objectives: who is in already (they diverged) is ranked with it."""
+        self._several = True
+        if self._by != "scalarisation":
+            self._layered = Layered(INSIDE[self._by])
+            for trial, entry in self._entries.items():
+                self._layered.put(trial, entry)
 
     def _withdraw(self, trial: TrialId) -> None:
         if trial in self._offered:
