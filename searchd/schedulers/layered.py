@@ -154,6 +154,10 @@ class _Layer:
         self._coming: Iterator[int] = iter(())
         self._owner: list[TrialId] = []
 
+    def __reduce__(self) -> tuple[type[_Layer], tuple[Numbers, frozenset[TrialId]]]:
+        """A copy finds its order anew: an iterator half read cannot be copied."""
+        return _Layer, (self.rows, self.owners)
+
     def restart(self, scale: int, order: Iterator[int], owner: list[TrialId]) -> None:
         """The order is to be found anew, under this scale."""
         self.scale, self._coming, self._owner = scale, order, owner
