@@ -57,7 +57,8 @@ def shares(table: Table, ladders: tuple[tuple[int, ...], ...], bracket: int) -> 
     top = len(table.steps) - 1
     if top < 0 or not np.isfinite(table.violation[:, top]).any():
         return random, prior, None
-    rung = next(k for k in range(top, -1, -1) if np.isfinite(table.violation[:, k]).sum() >= min(eta, len(table)))
+    enough = (k for k in range(top, -1, -1) if np.isfinite(table.violation[:, k]).sum() >= min(eta, len(table)))
+    rung = next(enough, top)  # with many failures no rung may have so many
     rows = order_of(table, rung)
     best = int(order_of(table, top)[0])
     head = rows[: max(eta, len(rows) // eta)]

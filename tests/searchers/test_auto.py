@@ -76,7 +76,7 @@ def test_warm_equals_cold_in_the_middle_of_a_search(space: dict[str, Any], objec
 
 
 def best(run: Run) -> float:
-    return min(seen.metrics["loss"] for seen in run.trace if seen.step == 27)
+    return min(float(seen.metrics["loss"]) for seen in run.trace if seen.step == 27)
 
 
 def test_it_finds_the_bowl() -> None:
