@@ -21,9 +21,12 @@ from searchd.searchers.base import Searcher
 from searchd.searchers.bohb import BohbSearcher
 from searchd.searchers.curves import FAMILIES
 from searchd.searchers.evolution import EvolutionSearcher, MoEvolutionSearcher
+from searchd.searchers.evolution_strategy import CmaEsSearcher
 from searchd.searchers.mcts import MctsSearcher
 from searchd.searchers.mobster import MobsterSearcher
 from searchd.searchers.optuna import OptunaTpe
+from searchd.searchers.optuna_gp import OptunaGp
+from searchd.searchers.optuna_nsga2 import OptunaNsga2
 from searchd.searchers.priorband import PriorBandSearcher
 from searchd.searchers.random import RandomSearcher
 from searchd.searchers.sobol import SobolSearcher
@@ -118,6 +121,13 @@ SEARCHERS: Mapping[str, _SearcherRow] = {
         lambda _, options: MobsterSearcher(**options),
         {"kernel": FAMILIES, "pending": ("fantasies", "believer"), "startup": 1, "rows": 10},
     ),
+    "gp": _SearcherRow(
+        lambda _, options: MobsterSearcher(kernel="independent", **options),
+        {"pending": ("fantasies", "believer"), "startup": 1, "rows": 10},
+    ),
+    "optuna-gp": _SearcherRow(lambda _, options: OptunaGp(**options), {"startup": 1, "rows": 10}),
+    "cma-es": _SearcherRow(lambda _, options: CmaEsSearcher(**options), {"population": 0, "startup": 1}),
+    "nsga2": _SearcherRow(lambda _, options: OptunaNsga2(**options), {"population": 2}),
     "mcts": _SearcherRow(lambda _, options: MctsSearcher(**options), {"c": 0.0, "resolution": 1, "startup": 1}),
 }
 

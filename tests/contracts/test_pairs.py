@@ -20,7 +20,9 @@ from tests.support.studies import FUNCTION, NETS, study
 
 ALONE = {"acband": "a race over instances of a command, and not steps of training: it has tests of its own"}
 """Schedulers that make no sense here, and why."""
-PAIRS = [(a, b) for a in SCHEDULERS for b in SEARCHERS if a not in ALONE]
+SLOW = {"optuna-gp"}
+"""Searchers that take tenths of a second for a suggestion; Optuna's others stand for it."""
+PAIRS = [(a, b) for a in SCHEDULERS for b in SEARCHERS if a not in ALONE and b not in SLOW]
 BASES = {1: (FUNCTION, "x + log10(lr) < 0.5"), 3: (NETS, "width * depth <= 40")}
 """By the number of objectives: one; three with several points a trial, latencies measured first."""
 

@@ -15,7 +15,9 @@ from spaces.config import Config
 from spaces.space import Space
 from tests.support.studies import FUNCTION, NETS, run, study
 
-EACH = pytest.mark.parametrize("name", SEARCHERS)
+SLOW = {"optuna-gp"}
+"""Searchers that take tenths of a second for a suggestion: test_optuna_gp.py has the contract in small."""
+EACH = pytest.mark.parametrize("name", [name for name in SEARCHERS if name not in SLOW])
 SPACES: dict[str, Space] = {
     "conditional": Space.parse(FUNCTION["space"]),
     "repeated": Space.parse(NETS["space"], ["width * depth <= 30"]),
