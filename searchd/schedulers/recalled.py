@@ -52,7 +52,7 @@ class Recalled:
     def __init__(self, inner: Scheduler, past: Mapping[TrialId, Past], trials: int) -> None:
         self._inner = inner
         self._past = dict(past)
-        self._trials = trials
+        self._brought = trials  # ids below are of configs that are recorded, or that the user brought since
         self._pending: deque[Resume] = deque()  # answers of the rule inside that need training beyond the record
         self._stops: list[Stop] = []  # said while nobody told anything: they go out with the next tell
         for trial in range(trials):
@@ -60,9 +60,9 @@ class Recalled:
         self._recall()
 
     def peek(self) -> Answer:
-        """What `ask` would answer; changes nothing. Trials that never trained come first, as brought ones do."""
+        """What `ask` would answer; changes nothing. Brought configs that never trained come first, as ever."""
         answer = self._inner.peek()
-        if not self._pending or (isinstance(answer, Start) and answer.trial < self._trials):
+        if not self._pending or (isinstance(answer, Start) and answer.trial < self._brought):
             return answer
         return self._pending[0]
 
@@ -79,6 +79,8 @@ class Recalled:
         if isinstance(event, Failed | Stopped) and event.trial in self._past:
             self._past[event.trial].over = "failed" if isinstance(event, Failed) else "stopped"
             self._pending = deque(answer for answer in self._pending if answer.trial != event.trial)
+        if isinstance(event, Injected):
+            self._brought = max(self._brought, event.trial + 1)
         stops = self._inner.tell(event)
         self._recall()
         late, self._stops = self._stops, []

@@ -131,6 +131,24 @@ def test_restarts_after_a_rebase_change_nothing(
     assert found[0] == found[1]
 
 
+def test_a_trial_that_the_old_rule_stopped_may_go_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop of the scheduler was its decision; a rule that stops nobody trains such a trial from where it was."""
+    with monkeypatch.context() as patch:
+        release(patch, "stopping")
+        study = world.submit(SAID)
+        turn(world, 40)
+        with world.store.reading() as reader:
+            stopped = {row.trial for row in reader.trials(study) if row.status == "stopped"}
+        assert stopped
+    release(monkeypatch, "fifo")
+    world.restart()
+    world.loop.rebase(study, apply=True)
+    assert world.run(study) == "done"
+    world.check(study)
+    with world.store.reading() as reader:
+        assert {(row.step, row.status) for row in reader.trials(study)} == {(9, "done")}
+
+
 def test_jobs_in_flight_end_and_their_late_words_are_ignored(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their workers find the stop key; what they still send changes nothing."""
     study = begun(world)
@@ -193,16 +211,21 @@ def test_failed_stopped_vetoed_and_brought_trials_stay_what_they_are(
     stopped = next(n for n, row in before.items() if row.status == "paused")
     world.loop.stop_trial(study, stopped)
     brought = world.loop.inject(study, {"x": 0.25, "k": 1})
+    gone = world.loop.inject(study, {"x": 0.75, "k": 1})
     vetoed = {n for n, row in before.items() if row.status == "vetoed"}
     assert vetoed
     turn(world, 1)
     release(monkeypatch, "hyperband")
     world.restart()
     world.loop.rebase(study, apply=True)
+    world.loop.stop_trial(study, gone)  # before it started
+    late = world.loop.inject(study, {"x": 0.5, "k": 1})
+    world.loop.stop_trial(study, late)
     assert world.run(study) == "done"
     world.check(study)
     with world.store.reading() as reader:
         after = {row.trial: row for row in reader.trials(study)}
+        assert [(after[n].status, after[n].step) for n in (gone, late)] == [("stopped", 0), ("stopped", 0)]
         described = [job.trial for job in reader.jobs(study) if job.kind == "describe"]
     assert (after[failed].status, after[failed].reason) == ("failed", "oom")
     assert (after[stopped].status, after[stopped].reason) == ("stopped", "stopped by the user")

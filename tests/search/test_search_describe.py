@@ -95,9 +95,9 @@ def test_a_vetoed_trial_raises_no_quota() -> None:
     for _ in range(4):
         s.tell(Described(ask(s).trial, {"size": 99.0}))
     for trial in (4, 5):
-        ask(s)
+        assert (ask(s).trial, s.trials[trial].state) == (trial, "waiting")
         s.tell(Described(trial, {"size": 1.0}))
-        ask(s)
+        assert (ask(s).trial, s.trials[trial].state) == (trial, "running")
         s.tell(Finished(trial, 1, {"loss": float(trial)}))
     assert ask(s).trial == 6
 
