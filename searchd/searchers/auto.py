@@ -20,12 +20,15 @@ from numpy.random import Generator, Philox
 from numpy.typing import NDArray
 
 from searchd.schedulers.events import TrialId
-from searchd.schedulers.improvement import log_improvement
 from searchd.searchers import gp
 from searchd.searchers.base import History
 from searchd.searchers.batches import Batches, Known
+from searchd.searchers.columns import columns_of
 from searchd.searchers.features import Features
-from searchd.searchers.surrogate import LEAST, Climbed, Surrogate, ends, surrogate
+from searchd.searchers.judges import Front, Judge, OneLoss, Predicted, lengths, scale_of
+from searchd.searchers.prior import Prior, weight
+from searchd.searchers.several import Several
+from searchd.searchers.surrogate import LEAST, Climbed, ends, surrogate
 from searchd.searchers.table import Table
 from spaces.config import Config
 from spaces.space import Space
@@ -35,15 +38,14 @@ Floats = NDArray[np.float64]
 FILL = 8
 """The first trials fill the space: the farthest of TRIED random points each."""
 TRIED = 16
-DRAWN, NEAR, PARENTS = 150, 150, 5
+DRAWN, NEAR = 150, 150
 """Candidates of a model: so many from the whole space, so many near the trials with the best predictions."""
 BEST, OTHERS, REFINED = 70, 20, 50
-"""Of those the best means and some others are looked at closely; and so many around the winner."""
+"""Of those the best means (for several losses: the most promising) and some others are looked at closely; and so many
+around the winner."""
 EXPLORE = 10
 """Every so manieth trial fills the space as the first ones do: at a low rung that costs little, and it finds the good
 region where most of the space is a plateau."""
-OPTIMISM = 0.8
-"""The target is up to so many standard deviations of the losses below the best prediction."""
 APART = 0.03
 """No suggestion is nearer than this to another trial in every feature …"""
 TRIES = 25
@@ -52,20 +54,22 @@ TRIES = 25
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
-    """A model and the candidates that it offers to the trials of its batch: points, features, means, deviations."""
+    """A judge and the candidates that are offered to the trials of its batch: points, features, what is said of them,
+    and the log of the user's prior, weighed."""
 
-    model: Surrogate
+    judge: Judge
     units: Floats
     x: Floats
-    mean: Floats
-    sd: Floats
+    predicted: Predicted
+    belief: Floats
+    weight: float
 
 
 @dataclass(frozen=True, slots=True)
 class _Served:
-    """What serves a batch. No pool: not enough is known yet."""
+    """What serves a batch; hyperparameters of each loss. No pool: not enough is known yet."""
 
-    climbed: Climbed
+    climbed: tuple[Climbed, ...]
     pool: _Pool | None = None
 
 
@@ -77,6 +81,9 @@ class AutoSearcher:
         self._space: Space | None = None
         self._features = Features(Space(()))
         self._batches = Batches(self._build, FILL)
+        self._prior = Prior(self._features.space)
+        self._columns = columns_of(self._features.space)
+        self._several = Several()
         self._table: Table | None = None
         self._x = np.zeros((0, 0))
         self._rows = 0
@@ -84,6 +91,7 @@ class AutoSearcher:
     def suggest(self, trial: TrialId, history: History, rng: Generator) -> Config:
         if history.space is not self._space:
             self._space, self._features = history.space, Features(history.space)
+            self._prior, self._columns = Prior(history.space), columns_of(history.space)
             self._table = None
         if not self._features.d:
             return history.space.sample(rng)
@@ -117,29 +125,70 @@ class AutoSearcher:
 
     # ------------------------------------------------------------ models
     def _build(self, known: Known, first: TrialId, before: _Served | None) -> _Served:
-        features = self._features
-        climbed = Climbed(gp.start(len(features.names), features.active)) if before is None else before.climbed
-        found = ends(known)
-        if len(found.rows) < LEAST:
+        features, table = self._features, known.table
+        fresh = Climbed(gp.start(len(features.names), features.active))
+        climbed = (fresh,) * table.objectives if before is None else before.climbed
+        violation = known.column(table.violation)
+        if table.objectives == 1:
+            losses = known.column(table.loss)[:, :, None]
+        else:
+            losses = self._several.losses(known, first)
+        found = [ends(losses[:, :, j], violation) for j in range(table.objectives)]
+        if len(found[0].rows) < LEAST:
             return _Served(climbed)
-        model, climbed = surrogate(found, self._x, known.pending, features.groups, climbed)
+        if table.objectives == 1:
+            worth = found[0].mean + 0.5 * np.sqrt(found[0].variance)
+        else:
+            reached = np.stack([each.chain.unwarp(each.mean) for each in found], axis=1)
+            scale = scale_of(reached)
+            length = lengths(reached, scale)
+            worth = -(length / np.maximum(length.max(axis=0), 1e-12)).max(axis=1)
+        pending = known.pending
+        fits = [surrogate(e, worth, self._x, pending, features.groups, c) for e, c in zip(found, climbed, strict=True)]
+        models = [model for model, _ in fits]
+        judge: Judge = OneLoss(models[0])
+        if table.objectives > 1:
+            rows = found[0].rows
+            judge = Front(models, [each.chain for each in found], rows, reached, scale, self._x[pending])
+        return _Served(tuple(c for _, c in fits), self._pool(judge, table, first, len(found[0].rows)))
+
+    def _pool(self, judge: Judge, table: Table, first: TrialId, n: int) -> _Pool:
+        """Candidates for a batch, the most promising of many."""
+        features = self._features
         rng = Generator(Philox(key=np.array([self._seed % 2**64, first], dtype=np.uint64), counter=[0, 0, 0, 1]))
-        parents = model.rows[np.argsort(model.means, kind="stable")[:PARENTS]]
-        start = known.table.units[parents[rng.integers(len(parents), size=NEAR)]]
+        start = table.units[judge.parents[rng.integers(len(judge.parents), size=NEAR)]]
         steps = 10 ** rng.uniform(-2.3, -0.4, (NEAR, 1))
         near = features.jitter(start, steps, rng.random((NEAR, 1)), rng)
-        units = np.vstack([features.draw(DRAWN, rng), near])
+        units = np.vstack([self._draw(DRAWN, rng), near])
         x = features(units)
-        covariances = model.posterior.covariances(x)
-        mean = model.posterior.mean(covariances)
-        close = np.concatenate([np.argpartition(mean, BEST)[:BEST], rng.integers(len(units), size=OTHERS)])
-        sd = model.posterior.sd(covariances[close])
-        return _Served(climbed, _Pool(model, units[close], x[close], mean[close], sd))
+        predicted = judge.predict(x)
+        heavy = weight(n)
+        belief = heavy * self._belief(units)
+        close = np.argpartition(judge.glance(predicted) - belief, BEST)[:BEST]
+        close = np.concatenate([close, rng.integers(len(units), size=OTHERS)])
+        means, sds = predicted
+        return _Pool(judge, units[close], x[close], (means[:, close], sds[:, close]), belief[close], heavy)
+
+    def _draw(self, n: int, rng: Generator) -> Floats:
+        """Points from the whole space [n, width]; half of them by the user's priors where there are any."""
+        units = self._features.draw(n, rng)
+        if self._prior:
+            half = n // 2
+            columns = self._columns
+            units[:half, [c.at for c in columns]] = self._prior.sample(columns, half, rng)
+            units = self._features.snap(np.where(np.isnan(units), rng.random(units.shape), units))
+        return units
+
+    def _belief(self, units: Floats) -> Floats:
+        """The log of the user's prior at points [n, width]: 0 without one."""
+        if not self._prior:
+            return np.zeros(len(units))
+        return self._prior.log(self._columns, units[:, [c.at for c in self._columns]])
 
     # ------------------------------------------------------------ suggestions
     def _far(self, tried: Floats, rng: Generator) -> Config:
         """The farthest of a few random points from everything tried."""
-        units = self._features.draw(TRIED, rng)
+        units = self._draw(TRIED, rng)
         x = self._features(units)
         if not tried.size:
             return self._config(units[:1], rng)
@@ -147,16 +196,14 @@ class AutoSearcher:
         return self._config(units[np.argsort(-gap, kind="stable")], rng)
 
     def _best(self, pool: _Pool, tried: Floats, rng: Generator) -> Config:
-        model, features = pool.model, self._features
-        target = float(model.means.min()) - OPTIMISM * rng.random()
-        score = log_improvement(pool.mean, pool.sd, target)
+        judge, bold = pool.judge, float(rng.random())
+        score = judge.rate(pool.predicted, bold) + pool.belief
         winner = self._pick(pool.units, pool.x, score, tried)
         sd = 10 ** rng.uniform(-2.5, -0.8, (REFINED, 1))
-        around = features.jitter(np.tile(winner, (REFINED, 1)), sd, np.full((REFINED, 1), 0.4), rng)
+        around = self._features.jitter(np.tile(winner, (REFINED, 1)), sd, np.full((REFINED, 1), 0.4), rng)
         units = np.vstack([winner[None], around])
-        x = features(units)
-        covariances = model.posterior.covariances(x)
-        score = log_improvement(model.posterior.mean(covariances), model.posterior.sd(covariances), target)
+        x = self._features(units)
+        score = judge.rate(judge.predict(x), bold) + pool.weight * self._belief(units)
         return self._config(self._pick(units, x, score, tried)[None], rng)
 
     def _pick(self, units: Floats, x: Floats, score: Floats, tried: Floats) -> Floats:

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from searchd.schedulers.extrapolator import Merit, extrapolate
+from searchd.schedulers.extrapolator import Extrapolation, Merit, extrapolate
 from searchd.searchers import gp
-from searchd.searchers.batches import Known
 
 Floats = NDArray[np.float64]
 
@@ -33,11 +32,12 @@ FIRST_STEPS, MORE_STEPS, REFIT = 25, 3, 1.12
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """How trials will end, for one loss: `rows` of the table, mean and variance of each [n], warped."""
+    """How trials will end, for one loss: `rows` of the table, mean and variance of each [n], warped by `chain`."""
 
     rows: NDArray[np.intp]
     mean: Floats
     variance: Floats
+    chain: Extrapolation
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +60,24 @@ class Surrogate:
     spread: float
 
 
-def ends(known: Known) -> Ends:
-    """From one objective and its violations."""
-    loss, violation = known.column(known.table.loss), known.column(known.table.violation)
+def ends(loss: Floats, violation: Floats) -> Ends:
+    """From one loss and the violations of bounds, at the rungs [n, K] each: NaN where nothing is known."""
     values = Merit.of(loss, violation)(loss, violation)
-    mean, variance = extrapolate(values).finals(values)
+    chain = extrapolate(values)
+    mean, variance = chain.finals(values)
     rows = np.flatnonzero(~np.isnan(mean))
-    return Ends(rows, mean[rows], variance[rows])
+    return Ends(rows, mean[rows], variance[rows], chain)
 
 
 def surrogate(
-    found: Ends, x: Floats, pending: NDArray[np.intp], groups: NDArray[np.intp], climbed: Climbed
+    found: Ends, worth: Floats, x: Floats, pending: NDArray[np.intp], groups: NDArray[np.intp], climbed: Climbed
 ) -> tuple[Surrogate, Climbed]:
-    """The model of what was `found`, over feature rows `x` [≥ n, d], and the hyperparameters to go on from."""
-    rows, mean, variance = _thinned(found)
+    """The model of what was `found`, over feature rows `x` [≥ n, d], and the hyperparameters to go on from.
+
+    `worth` [n]: which trials to keep when there are too many, the least first.
+    """
+    keep = thinned(worth, found.variance)
+    rows, mean, variance = found.rows[keep], found.mean[keep], found.variance[keep]
     center, spread = float(mean.mean()), float(mean.std()) + 1e-6
     y, doubt = (mean - center) / spread, variance / spread**2
     noise, bias = (1 - BIAS) * doubt, BIAS * doubt
@@ -87,14 +91,15 @@ def surrogate(
     return Surrogate(posterior, rows, means, center, spread), climbed
 
 
-def _thinned(found: Ends) -> tuple[NDArray[np.intp], Floats, Floats]:
-    n = len(found.rows)
+def thinned(worth: Floats, variance: Floats) -> NDArray[np.intp]:
+    """Which rows to model, of [n]: half by their worth (the least first), a quarter of the most certain, the newest."""
+    n = len(worth)
     if n <= MOST:
-        return found.rows, found.mean, found.variance
+        return np.arange(n)
     keep = np.zeros(n, dtype=bool)
-    keep[np.argsort(found.mean + 0.5 * np.sqrt(found.variance), kind="stable")[: MOST // 2]] = True
+    keep[np.argsort(worth, kind="stable")[: MOST // 2]] = True
     rest = np.flatnonzero(~keep)
-    keep[rest[np.argsort(found.variance[rest], kind="stable")[: MOST // 4]]] = True
+    keep[rest[np.argsort(variance[rest], kind="stable")[: MOST // 4]]] = True
     rest = np.flatnonzero(~keep)
     keep[rest[int(keep.sum()) - MOST :]] = True
-    return found.rows[keep], found.mean[keep], found.variance[keep]
+    return np.flatnonzero(keep)

@@ -162,6 +162,10 @@ class Table:
             kept = self._cached[step] = (self.version, best_points(self._points.get(step, {})))
         return kept[1]
 
+    def points(self, step: int) -> Mapping[TrialId, tuple[Losses, ...]]:
+        """What each trial brought at a rung step, in the order of entry: no point where it failed on its way."""
+        return self._points.get(step, {})
+
     # ------------------------------------------------------------ growing
     def update(self, record: Record) -> None:
         """A trial is new, or changed. What entered a rung stays there as it is."""

@@ -1,0 +1,179 @@
+"""What a candidate promises, by what models say of it: for one loss, and for a front of several.
+
+One loss: expected improvement on a target below the best predicted mean. Several: the expected gain of dominated
+volume, as an average over fixed directions: the volume that a front dominates is the mean over directions λ of
+(max over its points of min over objectives of gain / λ)^m, so a candidate's share follows from how far it gets in each
+direction, over fixed normal draws of what it may turn out to be. Exact in the limit for any number of objectives.
+
+Source of the directions: Deng and Zhang (2019); Zhang and Golovin (2020), ICML, hypervolume scalarisations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from statistics import NormalDist
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from searchd.schedulers.extrapolator import Extrapolation
+from searchd.schedulers.front import non_dominated
+from searchd.schedulers.improvement import log_improvement
+from searchd.searchers.surrogate import Surrogate
+
+Floats = NDArray[np.float64]
+Predicted = tuple[Floats, Floats]
+"""Means and standard deviations, standardised: [m, n] each for m losses."""
+
+OPTIMISM, FRONT_OPTIMISM = 0.8, 0.2
+"""The target is up to so many standard deviations of the losses below the best prediction."""
+PARENTS = 5
+DRAWS = 12
+"""What a candidate may turn out to be."""
+DIRECTIONS = {2: 24, 3: 36}
+MORE_DIRECTIONS = 64
+FAR = 10.0
+"""The corner of the volume is at the worst loss, or where that is an outlier, so many times the distance from the best
+to the median beyond the best."""
+
+
+class Judge(Protocol):
+    parents: NDArray[np.intp]
+    """Rows of the table whose neighbourhood is worth a look."""
+
+    def predict(self, x: Floats) -> Predicted:
+        """Of feature rows [n, d]."""
+        ...
+
+    def glance(self, predicted: Predicted) -> Floats:
+        """A cheap score [n], the least first, to choose whom to rate."""
+        ...
+
+    def rate(self, predicted: Predicted, bold: float) -> Floats:
+        """What each candidate promises [n], as a logarithm. `bold` in [0, 1]: how much is hoped for."""
+        ...
+
+
+class OneLoss:
+    def __init__(self, model: Surrogate) -> None:
+        self._model = model
+        self._least = float(model.means.min())
+        self.parents = model.rows[np.argsort(model.means, kind="stable")[:PARENTS]]
+
+    def predict(self, x: Floats) -> Predicted:
+        return _predict([self._model], x)
+
+    def glance(self, predicted: Predicted) -> Floats:
+        means, _ = predicted
+        return np.asarray(means[0])
+
+    def rate(self, predicted: Predicted, bold: float) -> Floats:
+        means, sds = predicted
+        return log_improvement(means[0], sds[0], self._least - OPTIMISM * bold)
+
+
+class Front:
+    """`models`, `chains`: one a loss. `reached` [r, m]: losses that count as attained, `rows` [r]: whose they are;
+    `scale`: best and corner of the volume, [m] each. `pending` [p, d]: what is being tried counts at its means."""
+
+    def __init__(
+        self, models: Sequence[Surrogate], chains: Sequence[Extrapolation], rows: NDArray[np.intp], reached: Floats,
+        scale: tuple[Floats, Floats], pending: Floats,
+    ) -> None:  # fmt: skip
+        self._models = models
+        self._chains = chains
+        self._scale = scale
+        self.parents = rows[non_dominated(reached)]
+        self._power = len(models)
+        if len(pending):
+            means, _ = self.predict(pending)
+            hoped = np.stack([self._losses(j, mean) for j, mean in enumerate(means)], axis=1)
+            reached = np.vstack([reached, hoped])
+        self._floor = np.asarray(lengths(reached, scale).max(axis=0) ** self._power)
+
+    def predict(self, x: Floats) -> Predicted:
+        return _predict(self._models, x)
+
+    def glance(self, predicted: Predicted) -> Floats:
+        return -self._gained(predicted, FRONT_OPTIMISM / 2, np.full((self._power, 1), -0.5))
+
+    def rate(self, predicted: Predicted, bold: float) -> Floats:
+        return self._gained(predicted, FRONT_OPTIMISM * bold, _draws(self._power))
+
+    def _gained(self, predicted: Predicted, hope: float, draws: Floats) -> Floats:
+        means, sds = predicted
+        best, corner = self._scale
+        directions = directions_of(self._power)
+        least: Floats | None = None
+        for j in range(self._power):
+            losses = self._losses(j, (means[j] - hope)[:, None] + sds[j][:, None] * draws[j])
+            gain = np.maximum((corner[j] - losses) / (corner[j] - best[j]), 0.0)
+            along = gain[:, :, None] / directions[:, j]
+            least = along if least is None else np.minimum(least, along, out=least)
+        assert least is not None
+        volume = least.copy()
+        for _ in range(self._power - 1):
+            volume *= least
+        volume -= self._floor
+        gained = np.maximum(volume, 0.0, out=volume).mean(axis=(1, 2))
+        return np.asarray(np.log(gained + 1e-300))
+
+    def _losses(self, j: int, standard: Floats) -> Floats:
+        return self._chains[j].unwarp(self._models[j].center + self._models[j].spread * standard)
+
+
+def scale_of(reached: Floats) -> tuple[Floats, Floats]:
+    """Best value and corner of the volume for losses [r, m]: [m] each."""
+    best, middle, worst = reached.min(axis=0), np.median(reached, axis=0), reached.max(axis=0)
+    corner = np.minimum(worst, best + FAR * np.maximum(middle - best, 0.01 * (worst - best)))
+    return best, np.where(corner > best, corner, best + np.maximum(np.abs(best), 1.0))
+
+
+def lengths(reached: Floats, scale: tuple[Floats, Floats]) -> Floats:
+    """How far losses [r, m] get from the corner in each direction: [r, L]."""
+    best, corner = scale
+    gain = np.maximum((corner - reached) / (corner - best), 0.0)
+    found: Floats = (gain[:, None, :] / directions_of(reached.shape[1])).min(axis=2)
+    return found
+
+
+@lru_cache(maxsize=8)
+def directions_of(m: int) -> Floats:
+    """Fixed directions of the positive orthant, evenly spread: [L, m], of length 1, no entry 0."""
+    if m == 2:
+        angles = (np.arange(DIRECTIONS[2]) + 0.5) / DIRECTIONS[2] * math.pi / 2
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    count = DIRECTIONS.get(m, MORE_DIRECTIONS)
+    found = np.maximum(np.abs(_normals(count, m)), 1e-3)
+    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True))
+
+
+@lru_cache(maxsize=8)
+def _draws(m: int) -> Floats:
+    """Fixed draws of m independent standard normals: [m, DRAWS]."""
+    return _normals(DRAWS, m).T
+
+
+def _normals(n: int, m: int) -> Floats:
+    """A low-discrepancy set of normals [n, m]: Halton's sequence, and an even grid in the first column."""
+    inverse = NormalDist().inv_cdf
+    primes = [p for p in range(2, 100) if all(p % q for q in range(2, p))][: m - 1]
+    uniform = [[(i + 0.5) / n, *(_radical(i + 1, p) for p in primes)] for i in range(n)]
+    return np.array([[inverse(u) for u in row] for row in uniform])
+
+
+def _radical(i: int, base: int) -> float:
+    found, share = 0.0, 1.0
+    while i:
+        share /= base
+        found += share * (i % base)
+        i //= base
+    return found
+
+
+def _predict(models: Sequence[Surrogate], x: Floats) -> Predicted:
+    covariances = [(model.posterior, model.posterior.covariances(x)) for model in models]
+    return np.stack([p.mean(k) for p, k in covariances]), np.stack([p.sd(k) for p, k in covariances])
