@@ -30,6 +30,7 @@ SEARCHERS: tuple[str, ...] = (
     "auto", "random", "sobol", "tpe", "optuna-tpe", "bohb", "priorband",
     "evolution", "mo-evolution", "mcts", "mobster",
     "gp", "optuna-gp", "cma-es", "nsga2",
+    "portfolio",
 )  # fmt: skip
 CLASSIFY_METRICS: tuple[str, ...] = (
     "val_error", "val_loss", "train_loss", "latency_ms", "latency_p95_ms", "params", "macs", "bops", "bytes",

@@ -27,6 +27,7 @@ from searchd.searchers.mobster import MobsterSearcher
 from searchd.searchers.optuna import OptunaTpe
 from searchd.searchers.optuna_gp import OptunaGp
 from searchd.searchers.optuna_nsga2 import OptunaNsga2
+from searchd.searchers.portfolio import PortfolioSearcher
 from searchd.searchers.priorband import PriorBandSearcher
 from searchd.searchers.random import RandomSearcher
 from searchd.searchers.sobol import SobolSearcher
@@ -35,8 +36,18 @@ from spaces.study import SearchSpec
 from spaces.suggest import did_you_mean
 
 T = TypeVar("T")
-Allowed = tuple[str, ...] | int | float
-"""What an option may be: one of these words, a whole number from this one up, or (a float) any number from it up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """Two or more of these words, each once."""
+
+    words: tuple[str, ...]
+
+
+Allowed = tuple[str, ...] | int | float | Several
+"""What an option may be: one of these words, a whole number from this one up, (a float) any number from it up, or
+several of some words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +141,19 @@ SEARCHERS: Mapping[str, _SearcherRow] = {
     "nsga2": _SearcherRow(lambda _, options: OptunaNsga2(**options), {"population": 2}),
     "mcts": _SearcherRow(lambda _, options: MctsSearcher(**options), {"c": 0.0, "resolution": 1, "startup": 1}),
 }
+ARMS = tuple(SEARCHERS)
+"""What a portfolio may choose among."""
+DEFAULT_ARMS = ("random", "tpe", "mobster", "evolution")
+
+
+def _portfolio(seed: int, options: Mapping[str, Any]) -> Searcher:
+    names, explore = options.get("arms", DEFAULT_ARMS), options.get("explore", 0.1)
+    if explore > 1:
+        raise SearchdError(f"search.options.explore is a share from 0 to 1, but is {explore!r}")
+    return PortfolioSearcher(seed, {name: SEARCHERS[name].make(seed, {}) for name in names}, explore=explore)
+
+
+SEARCHERS = {**SEARCHERS, "portfolio": _SearcherRow(_portfolio, {"arms": Several(ARMS), "explore": 0.0})}
 
 
 def make_scheduler(spec: SearchSpec, max_trials: int | None) -> Scheduler:
@@ -172,6 +196,13 @@ def _options(spec: SearchSpec, allowed: Mapping[str, Allowed]) -> dict[str, Any]
         elif isinstance(rule, float):
             if isinstance(value, bool) or not isinstance(value, int | float) or not rule <= value < float("inf"):
                 raise SearchdError(f"search.options.{name} needs a number from {rule:g} up, but is {value!r}")
+        elif isinstance(rule, Several):
+            given = value if isinstance(value, list | tuple) else [value]
+            for one in given:
+                if one not in rule.words:
+                    raise SearchdError(f"search.options.{name} has {one!r}: {did_you_mean(str(one), rule.words)}")
+            if len(given) < 2 or len(set(given)) < len(given):
+                raise SearchdError(f"search.options.{name} needs two or more, each once, but is {value!r}")
         elif value not in rule:
             raise SearchdError(f"search.options.{name} = {value!r}: {did_you_mean(str(value), rule)}")
     return chosen
