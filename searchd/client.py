@@ -203,6 +203,10 @@ class Client:
             study = Study.load(Path(study))
         elif not isinstance(study, Study):
             study = Study.parse(dict(study))
+        if study.warm_start:
+            from searchd.folder import with_past
+
+            study = with_past(study)
         return self.backend.submit(study.dump(), artifacts)
 
     def pause(self, study: str) -> dict[str, Any]:

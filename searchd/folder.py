@@ -20,6 +20,7 @@ from searchd.remote import Remote
 
 if TYPE_CHECKING:
     from searchd.store.base import Reader, Store
+    from spaces.study import Study
 
 STUDY_DB = "study.db"
 SERVICE_DB = "searchd.db"
@@ -182,6 +183,21 @@ class Folder:
         if row is None:
             raise NotFound(f"no study {identity!r}")
         return dict(row.spec)
+
+
+def with_past(study: Study, root: Path | None = None) -> Study:
+    """The study with those of its `warm_start` looked up that are on this machine: folders of runs, and with a `root`
+    names of runs below it. Errors as of `searchd.earlier`; without a root other names are left to the daemon."""
+    from searchd.earlier import look_up
+
+    known = {e.name for e in study.earlier}
+    found = list(study.earlier)
+    with contextlib.closing(Folder(root or "out")) as folder:
+        for name in study.warm_start:
+            if name not in known and (root is not None or (Path(name) / STUDY_DB).is_file()):
+                with folder.opened(name) as (reader, identity):
+                    found.append(look_up(study, reader, name, identity))
+    return study.model_copy(update={"earlier": tuple(found)})
 
 
 def live_daemon(folder: Path) -> Remote | None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from searchd.broker import broker, short_folder, wait_until_it_answers
 from searchd.errors import NotFound, Refused, SearchdError, Unreachable
-from searchd.folder import STATE, STUDY_DB, Folder, daemon_state, live_daemon
+from searchd.folder import STATE, STUDY_DB, Folder, daemon_state, live_daemon, with_past
 from searchd.processes import Family, Interrupted, Member, Signals, listening
 from searchd.progress import Progress
 from searchd.schedulers.rungs import deeper
@@ -158,7 +158,7 @@ class _Run:
         known = self.reader.studies()
         if not known:
             with daemon_of(self.folder) as remote:
-                remote.submit(self.study.dump(), ".")
+                remote.submit(with_past(self.study, self.folder.parent).dump(), ".")
             self.progress.say(f"{self.study.name}: {self.slots} workers, files in {self.folder}/")
             for finding in lint_study(self.study):
                 self.progress.say(f"look: {finding}")
@@ -324,7 +324,7 @@ def _is_over(reader: Folder, study: Study, folder: Path) -> bool:
     if spec is None:
         return False
     wanted = study.dump()
-    changed = [k for k in differences(spec, wanted) if k.split(".")[0] != "budget"]
+    changed = [k for k in differences(spec, wanted) if k.split(".")[0] not in ("budget", "earlier")]
     if changed == ["search.R"] and _deepened(spec["search"], study):
         changed = []  # the file says how it began
     if changed == ["search.R"] and study.search.R in deeper(spec["search"]["R"], study.search.R, study.search.eta):

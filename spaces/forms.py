@@ -130,6 +130,23 @@ class BudgetForm(Form):
     parallel: Annotated[int, Field(ge=1)] | None = None
 
 
+class EarlierTrialForm(Form):
+    """A trial of an earlier study: what its losses are by this study's objectives (lower is better; null: diverged)."""
+
+    config: dict[str, Any]
+    values: list[Number] | None = None
+    violation: Annotated[Number, Field(ge=0)] = 0.0
+
+
+class EarlierForm(Form):
+    """What a name of `warm_start` stood for when the study was submitted: written by searchd, read by its search."""
+
+    name: str
+    study: str
+    step: int
+    trials: list[EarlierTrialForm]
+
+
 def _goal_alone(value: Any) -> Any:
     return {"goal": value} if isinstance(value, str) else value
 
@@ -151,6 +168,12 @@ class StudyForm(Form):
     objectives: dict[str, Objective] = Field(min_length=1, description="Metrics by name, and which way is better.")
     search: SearchForm = SearchForm()
     budget: BudgetForm = BudgetForm()
+    warm_start: list[str] = Field(
+        default_factory=list, description="Earlier studies to learn from: names, ids, or folders of runs."
+    )
+    earlier: list[EarlierForm] = Field(
+        default_factory=list, description="What warm_start found; written by searchd when the study is submitted."
+    )
     task: str | dict[str, Any] = Field(
         default="classify", description="classify, package.module:function, or a mapping with one of these keys."
     )

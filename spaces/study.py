@@ -77,6 +77,27 @@ class Budget(BaseModel):
     parallel: int | None = None
 
 
+class EarlierTrial(BaseModel):
+    """A trial of an earlier study. `values`: its losses by the new study's objectives, None: it diverged."""
+
+    model_config = _FROZEN
+
+    config: dict[str, Any]
+    values: tuple[float, ...] | None = None
+    violation: float = 0.0
+
+
+class Earlier(BaseModel):
+    """What a `name` in `warm_start` stood for when the study was submitted: a study's id, and its trials at `step`."""
+
+    model_config = _FROZEN
+
+    name: str
+    study: str
+    step: int
+    trials: tuple[EarlierTrial, ...]
+
+
 class Study(BaseModel):
     """One study, complete: defaults filled in, library spaces merged, file paths absolute."""
 
@@ -90,6 +111,8 @@ class Study(BaseModel):
     task: Task
     device: str = "cpu"
     seed: int = 0
+    warm_start: tuple[str, ...] = ()
+    earlier: tuple[Earlier, ...] = ()
 
     @classmethod
     def parse(cls, said: Mapping[str, Any], base: str | Path | None = None) -> Study:
@@ -111,6 +134,9 @@ class Study(BaseModel):
     def dump(self) -> dict[str, Any]:
         """JSON-able, and `Study.parse(study.dump()) == study`: defaults written out, `use:` resolved."""
         objectives = {o.name: o.model_dump(exclude={"name"}, exclude_none=True) for o in self.objectives}
+        warm: dict[str, Any] = {"warm_start": list(self.warm_start)} if self.warm_start else {}
+        if self.earlier:
+            warm["earlier"] = [e.model_dump(mode="json") for e in self.earlier]
         return {
             "study": self.name,
             "space": self.space.dump(),
@@ -121,6 +147,7 @@ class Study(BaseModel):
             "task": self.task.dump(),
             "device": self.device,
             "seed": self.seed,
+            **warm,
         }
 
     @field_serializer("space")
@@ -156,6 +183,8 @@ def _read(said: Any, problems: Problems, base: Path | None) -> Study:
         task=task,
         device=form.device,
         seed=form.seed,
+        warm_start=tuple(form.warm_start),
+        earlier=tuple(Earlier.model_validate(e.model_dump()) for e in form.earlier),
     )
     if task.kind == "classify":
         _check_classify(study, problems)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from searchd.earlier import with_earlier
 from searchd.errors import Refused
 from searchd.search.search import Search
 from searchd.store.base import Store, StudyRow
@@ -17,12 +18,16 @@ _FOLDER = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
 
 
 def submit(store: Store, spec: Mapping[str, Any], root: str, artifacts: str | None, now: float) -> str:
-    """Take a study and answer its id; StudyError says what is wrong with it.
+    """Take a study and answer its id; StudyError says what is wrong with it, NotFound that it is to start from one that
+    is not there.
 
     `root`: the daemon's artifact root. `artifacts`: the folder of the study's files below it (`.`: the root itself);
     None: a folder named after the id. Refused when it leads out of the root.
     """
     study = Study.parse(dict(spec))
+    if study.warm_start:
+        with store.reading() as reader:
+            study = with_earlier(study, reader)
     Search(study)  # an unknown scheduler, a missing part: said now, to whoever submits
     identity = _identity(study.name, now)
     folder = identity if artifacts is None else artifacts

@@ -68,6 +68,7 @@ from searchd.search.fronts import FrontPoint, front_of
 from searchd.search.measurements import Measurements
 from searchd.search.races import averaged, standing_for
 from searchd.searchers.base import History, Record, Searcher, State, generator
+from searchd.searchers.earlier import foreign
 from spaces.config import Config
 from spaces.describe import Description, describe
 from spaces.study import Study
@@ -97,6 +98,7 @@ class Search:
         self.searcher = make_searcher(study.search, self.seed) if searcher is None else searcher
         self.scheduler = make_scheduler(study.search, study.budget.trials) if scheduler is None else scheduler
         self.note = ""
+        self._earlier = foreign(study.space, study.earlier)
         self._book = Book(study.space, len(study.objectives))
         self._records: Mapping[TrialId, Record] = self._book.records
         self._points: dict[TrialId, tuple[int, list[dict[str, Any]]]] = {}
@@ -400,5 +402,5 @@ class Search:
         version, ladders = self._book.version, self.scheduler.ladders()
         return History(
             self.study.space, self._book.rows, len(self.study.objectives), ladders, rejected, self._describe,
-            lambda: self._book.table(version, ladders),
+            lambda: self._book.table(version, ladders), self._earlier,
         )  # fmt: skip

@@ -5,6 +5,8 @@ The first trials fill the space. Then a suggestion is the candidate with the gre
 plain expected improvement sits in corners), at some distance from everything tried. Candidates are drawn from the
 whole space and around the best predicted trials; the winner is refined once.
 
+With earlier studies (`warm_start`) the first trials are their best configs.
+
 Stateless: see `batches` for how one model serves several trials.
 
 Source: RESEARCH.md, part 2, 1c. Expected improvement: Jones, Schonlau, Welch (1998).
@@ -24,6 +26,7 @@ from searchd.searchers import gp
 from searchd.searchers.base import History
 from searchd.searchers.batches import Batches, Known
 from searchd.searchers.columns import columns_of
+from searchd.searchers.earlier import first_configs
 from searchd.searchers.features import Features
 from searchd.searchers.judges import Front, Judge, OneLoss, Predicted, lengths, scale_of
 from searchd.searchers.prior import Prior, weight
@@ -95,6 +98,9 @@ class AutoSearcher:
             self._table = None
         if not self._features.d:
             return history.space.sample(rng)
+        begin = first_configs(history.earlier, FILL // 2) if history.earlier else []
+        if trial < len(begin) and not history.rejected and history.space.feasible(begin[trial]):
+            return begin[trial]
         table = history.table
         self._learn(table)
         tried = self._tried(trial, history)

@@ -12,6 +12,7 @@ from numpy.random.bit_generator import ISeedSequence
 from numpy.typing import NDArray
 
 from searchd.schedulers.events import Losses, TrialId
+from searchd.searchers.earlier import Foreign
 from searchd.searchers.record import Record, State
 from searchd.searchers.table import Table
 from spaces.config import Config
@@ -36,7 +37,8 @@ class History:
     copy).
 
     `rejected`: what was suggested for this trial already and refused (it breaks a bound on an exact metric, or is
-    there already). `live`: the table that is kept while the search goes on, None once it went on from here.
+    there already). `earlier`: what other studies found (`warm_start`). `live`: the table that is kept while the search
+    goes on, None once it went on from here.
     """
 
     space: Space
@@ -46,6 +48,7 @@ class History:
     rejected: tuple[Config, ...] = ()
     describer: Callable[[Config], Description | None] = _no_description
     live: Callable[[], Table | None] = _no_table
+    earlier: tuple[Foreign, ...] = ()
     _built: list[Table] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property

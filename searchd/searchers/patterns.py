@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from searchd.searchers.columns import Column
 from searchd.searchers.table import Table
 
+NONE = np.zeros(0, dtype=np.int64)
+
 
 class Patterns:
     """The pattern of activity of each row of one table, looked at once a row."""
@@ -30,20 +32,26 @@ class Patterns:
     def look(self, table: Table) -> None:
         """Takes in the rows that are new."""
         n = len(table)
-        if not self._conditional or n == self._known:
+        if n == self._known or not self._conditional:
             return
         if n > len(self._of):
             longer = np.zeros(max(64, 2 * n), dtype=np.int64)
             longer[: self._known] = self._of[: self._known]
             self._of = longer
-        active = ~np.isnan(table.units[self._known : n][:, self._at])
-        for row, one in enumerate(active, start=self._known):
-            key = one.tobytes()
-            if key not in self._numbers:
-                self._numbers[key] = len(self._active)
-                self._active.append(one)
-            self._of[row] = self._numbers[key]
+        self._of[self._known : n] = self.of(table.units[self._known : n])
         self._known = n
+
+    def of(self, units: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The patterns [n], by number, of points [n, width] of the unit cube."""
+        found = np.zeros(len(units), dtype=np.int64)
+        if self._conditional:
+            for i, one in enumerate(~np.isnan(units[:, self._at])):
+                key = one.tobytes()
+                if key not in self._numbers:
+                    self._numbers[key] = len(self._active)
+                    self._active.append(one)
+                found[i] = self._numbers[key]
+        return found
 
     def most(self, rows: NDArray[np.int64]) -> int:
         """The most columns that are active in one of these rows."""
@@ -51,11 +59,13 @@ class Patterns:
             return len(self._columns)
         return max((int(self._active[i].sum()) for i in self._seen(rows)), default=0)
 
-    def groups(self, rows: NDArray[np.int64]) -> tuple[tuple[Column, ...], ...]:
-        """The groups of columns that these rows have, in the order of their first columns."""
+    def groups(
+        self, rows: NDArray[np.int64], more: NDArray[np.int64] = NONE
+    ) -> tuple[tuple[Column, ...], ...]:
+        """The groups of columns that these rows have, and `more` patterns, in the order of their first columns."""
         if not self._conditional:
-            return (self._columns,) if self._columns and len(rows) else ()
-        seen = self._seen(rows)
+            return (self._columns,) if self._columns and len(rows) + len(more) else ()
+        seen = tuple(sorted({*self._seen(rows), *more.tolist()}))
         if seen not in self._groups:
             found: dict[tuple[bool, ...], list[Column]] = {}
             for i, column in enumerate(self._columns):

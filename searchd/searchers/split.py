@@ -95,9 +95,12 @@ def values_of(table: Table, rows: NDArray[np.int64], k: int) -> Floats:
 
 def _ranks(table: Table, rows: NDArray[np.int64], k: int) -> Floats:
     """Ranks [n] of rows by several objectives: by layer, inside a layer by an ε-net."""
-    ranks = np.empty(len(rows))
-    left, place = np.arange(len(rows)), 0
-    values = values_of(table, rows, k)
+    return _ranks_of(values_of(table, rows, k))
+
+
+def _ranks_of(values: Floats) -> Floats:
+    ranks = np.empty(len(values))
+    left, place = np.arange(len(values)), 0
     while len(left):
         front = non_dominated(values[left])
         layer = left[front]
@@ -113,3 +116,13 @@ def _net(values: Floats) -> Iterator[int]:
     low = rows.min(axis=0)
     span = rows.max(axis=0) - low
     return epsilon_net((rows - low) / np.where(span > 0, span, 1.0))
+
+
+def ranks(values: Floats, violation: Floats) -> Floats:
+    """Ranks [n] from 0 of points `values` [n, m] with `violation` [n] (inf: diverged), as schedulers rank them."""
+    able = np.flatnonzero(np.isfinite(violation))
+    inner = values[able, 0] if values.shape[1] == 1 else _ranks_of(values[able])
+    order = np.lexsort((able, inner, violation[able]))
+    found = np.full(len(values), float(len(able)))
+    found[able[order]] = np.arange(len(able))
+    return found

@@ -15,6 +15,7 @@ rung with enough trials; Watanabe (2023), arXiv:2304.11127. Several objectives: 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from weakref import ref
 
@@ -24,8 +25,10 @@ from numpy.typing import NDArray
 
 from searchd.schedulers.events import TrialId
 from searchd.searchers.base import History
+from searchd.searchers.blend import Blend, Density, Likely, LikelyBlend
 from searchd.searchers.columns import Column, columns_of
 from searchd.searchers.crowd import LEAST, Crowd
+from searchd.searchers.earlier import Foreign, share
 from searchd.searchers.needs import need
 from searchd.searchers.parzen import Columns, Parzen
 from searchd.searchers.patterns import Patterns
@@ -48,7 +51,8 @@ class TpeSearcher:
     """`startup`: a rung needs max(startup, d + 1) trials. `candidates`: drawn for each suggestion.
 
     Missing without scipy. Priors of the space are followed while suggestions are random; then as many candidates
-    again come from them, and their weight in the choice fades with the number of trials (see `prior`).
+    again come from them, and their weight in the choice fades with the number of trials (see `prior`). With earlier
+    studies nothing is random: their good and bad trials have estimators too, which count less with each own trial.
     """
 
     def __init__(self, *, startup: int = 10, candidates: int = 24) -> None:
@@ -61,7 +65,7 @@ class TpeSearcher:
         space, table = history.space, history.table
         model = self._model
         if model is None or not model.of(table):
-            model = self._model = _Model(table)
+            model = self._model = _Model(table, history.earlier)
         step = model.deepest(self._startup)
         if step is None:
             return space.sample(rng)
@@ -77,13 +81,16 @@ class TpeSearcher:
 class _Model:
     """What is kept from one suggestion to the next: a cache of the table, and nothing else."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, earlier: Sequence[Foreign]) -> None:
         self._table = ref(table)
         conditional = any(s.parent is not None or s.repeat is not None for s in table.space.slots)
         self._patterns = Patterns(columns_of(table.space), conditional)
         self._columns: dict[tuple[Column, ...], Columns] = {}
         self._crowds: dict[tuple[Column, ...], Crowd] = {}
-        self._pairs: list[tuple[Columns, Parzen, Parzen | Crowd]] = []
+        self._pairs: list[tuple[Columns, Likely, Density]] = []
+        many = [(f.units, how_many(len(f.units))) for f in earlier]
+        self._theirs = (_stacked(table, [u[:k] for u, k in many]), _stacked(table, [u[k:] for u, k in many]))
+        self._patterns_theirs = np.unique(self._patterns.of(np.vstack(self._theirs)))
         self._prior = Prior(table.space)
         self._weight = 0.0
 
@@ -91,7 +98,10 @@ class _Model:
         return self._table() is table
 
     def deepest(self, startup: int) -> int | None:
-        """The deepest rung step that knows enough, somebody there with a finite loss."""
+        """The place of the deepest rung step that knows enough, somebody there with a finite loss.
+
+        With earlier studies that is the one with the most trials, as long as none knows enough.
+        """
         table = self._table()
         if table is None:
             return None
@@ -101,6 +111,8 @@ class _Model:
             rows = np.flatnonzero(~np.isnan(violation))
             if len(rows) >= max(startup, self._patterns.most(rows) + 1) and np.isfinite(violation[rows]).any():
                 return k
+        if len(self._theirs[0]) and table.steps:
+            return int(np.argmax((~np.isnan(table.violation)).sum(axis=0)))
         return None
 
     def learn(self, k: int, table: Table) -> None:
@@ -109,7 +121,7 @@ class _Model:
         bad = table.state <= RUNNING  # those that are busy, and those that entered and are not good
         bad[rows] = ~is_good
         below, above = rows[is_good], np.flatnonzero(bad)
-        groups = self._patterns.groups(rows)
+        groups = self._patterns.groups(rows, self._patterns_theirs)
         for gone in self._crowds.keys() - set(groups):
             del self._crowds[gone]
         self._weight = weight(len(rows)) if self._prior else 0.0
@@ -131,24 +143,32 @@ class _Model:
 
     def _pair(
         self, group: tuple[Column, ...], table: Table, below: Rows, above: Rows
-    ) -> tuple[Columns, Parzen, Parzen | Crowd]:
+    ) -> tuple[Columns, Likely, Density]:
         columns = self._columns.get(group)
         if columns is None:
             columns = self._columns[group] = Columns(group)
-        units = table.units
         first = group[0].at
-        below = below[~np.isnan(units[below, first])]
-        above = above[~np.isnan(units[above, first])]
-        several = table.objectives > 1
-        weights = np.ones(len(below)) if several else None
-        likely = Parzen(columns, units[below][:, columns.at], weights)
+        below, above = (rows[~np.isnan(table.units[rows, first])] for rows in (below, above))
+        weights = np.ones(len(below)) if table.objectives > 1 else None
+        likely: Likely = Parzen(columns, table.units[below][:, columns.at], weights)
+        unlikely: Density
         if len(above) < LEAST:
-            return columns, likely, Parzen(columns, units[above][:, columns.at])
-        crowd = self._crowds.get(group)
-        if crowd is None:
-            crowd = self._crowds[group] = Crowd(columns)
-        crowd.become(above, units)
-        return columns, likely, crowd
+            unlikely = Parzen(columns, table.units[above][:, columns.at])
+        else:
+            if group not in self._crowds:
+                self._crowds[group] = Crowd(columns)
+            unlikely = self._crowds[group]
+            self._crowds[group].become(above, table.units)
+        fine, poor = (units[~np.isnan(units[:, first])][:, columns.at] for units in self._theirs)
+        if len(fine) + len(poor):
+            trusted = share(len(below) + len(above))
+            likely = LikelyBlend(likely, Parzen(columns, fine, np.ones(len(fine))), trusted)
+            unlikely = Blend(unlikely, Parzen(columns, poor, np.ones(len(poor))), trusted)
+        return columns, likely, unlikely
+
+
+def _stacked(table: Table, units: Sequence[Floats]) -> Floats:
+    return np.vstack([np.zeros((0, table.space.width)), *units])
 
 
 def sides(table: Table, k: int) -> tuple[Rows, Bools]:

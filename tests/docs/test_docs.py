@@ -22,7 +22,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 INLINE = re.compile(r"`(searchd [^`]+)`")
-TOP = {"study", "space", "use", "constraints", "objectives", "search", "budget", "task", "device", "seed"}
+TOP = {"study", "space", "use", "constraints", "objectives", "search", "budget", "task", "device", "seed", "warm_start"}
 
 
 def name(page: Path) -> str:
