@@ -39,8 +39,7 @@ class Prior:
     def __init__(self, space: Space) -> None:
         self._normal: dict[int, tuple[float, float]] = {}
         self._shares: dict[int, Floats] = {}
-        self.columns = columns_of(space)
-        for column in self.columns:
+        for column in columns_of(space):
             domain = space[column.name].domain
             if isinstance(domain, Choice) and domain.weights is not None:
                 shares = np.array(domain.weights) / sum(domain.weights)
@@ -68,10 +67,6 @@ class Prior:
                 here[there] = np.log(self._shares[column.at] * column.count)[column.index(u[there])]
             total += here
         return total
-
-    def log_units(self, units: Floats) -> Floats:
-        """The same [m] of points `units` [m, width] of the unit cube, NaN where a parameter is not active."""
-        return self.log(self.columns, units[:, [c.at for c in self.columns]])
 
     def sample(self, columns: Sequence[Column], m: int, rng: Generator) -> Floats:
         """So many points [m, D] of these columns."""
