@@ -75,7 +75,8 @@ class Turn:
 
     def sync(self) -> None:
         """Write the state of every trial whose state in the search is not that of its row."""
-        for trial, known in self.search.trials.items():
+        for trial in self.search.take_changed():
+            known = self.search.trials[trial]
             if self.mind.states[trial] != known.state:
                 self.mind.states[trial] = known.state
                 changes: dict[str, Any] = {"status": known.state}

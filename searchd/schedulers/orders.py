@@ -101,8 +101,8 @@ def by_crowding(points: ArrayLike) -> Iterator[int]:
 def mean_ranks(points: ArrayLike, owners: NDArray[np.intp], count: int) -> Rows:
     """The mean rank [count] of each owner over the fixed weights; an owner's value is that of its best point.
 
-    `points` [n, m] in [0, 1], `owners` [n] whom each row belongs to: 0, 0, 1, … up to count − 1. The rank under one weight is the
-    number of owners that are better.
+    `points` [n, m] in [0, 1], `owners` [n] whom each row belongs to: 0, 0, 1, … up to count − 1. The rank under one
+    weight is the number of owners that are better.
     """
     rows = np.asarray(points, dtype=np.float64)
     values = chebyshev(rows[None], np.array(weights(rows.shape[1]))[:, None])  # [DRAWS, n]

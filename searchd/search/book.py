@@ -19,7 +19,7 @@ class Book:
     The table is brought up to now when somebody reads it: who never does pays one set entry a change.
     """
 
-    __slots__ = ("_stale", "_table", "records", "rows", "tally", "version")
+    __slots__ = ("_changed", "_stale", "_table", "records", "rows", "tally", "version")
 
     def __init__(self, space: Space, objectives: int) -> None:
         self.records: dict[TrialId, Record] = {}
@@ -27,6 +27,7 @@ class Book:
         self.version = 0
         self.tally = 0
         self._stale: set[TrialId] = set()
+        self._changed: set[TrialId] = set()
         self._table = Table(space, objectives)
 
     def put(self, record: Record) -> None:
@@ -38,7 +39,14 @@ class Book:
         else:
             self.rows[trial] = record
         self._stale.add(trial)
+        self._changed.add(trial)
         self.version += 1
+
+    def take_changed(self) -> list[TrialId]:
+        """The trials that are new, or other than when this was asked last, by id."""
+        found = sorted(self._changed)
+        self._changed.clear()
+        return found
 
     def change(self, trial: TrialId, **changes: Any) -> None:
         """Some fields of a record are these from now on."""

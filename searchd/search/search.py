@@ -16,11 +16,9 @@ The engine, the simulator and you drive it alike. A loop of your own:
         else:
             save(model, job.trial, job.until)
             search.tell(Finished(job.trial, job.until))
-    for point in search.front():
-        print(point.config, point.metrics)
+    print(search.front())
 
 `ask` that answers Wait or Exhausted changes nothing. Every event about an unknown or ended trial changes nothing.
-
 A config that breaks a bound on an exact metric (`bytes`, `macs`, …), or whose latency could not be measured, is
 never started: others are suggested instead, and when none is found no new trial starts (`note` says why).
 Where a user's task describes configs by jobs, a trial begins with such a job: what breaks a bound is `vetoed` then.
@@ -84,13 +82,9 @@ class Search:
     """
 
     def __init__(
-        self,
-        study: Study,
-        seed: int | None = None,
-        *,
-        searcher: Searcher | None = None,
+        self, study: Study, seed: int | None = None, *, searcher: Searcher | None = None,
         scheduler: Scheduler | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.study = study
         self.seed = study.seed if seed is None else seed
         if searcher is None and scheduler is None:
@@ -101,6 +95,8 @@ class Search:
         self._earlier = foreign(study.space, study.earlier)
         self._book = Book(study.space, len(study.objectives))
         self._records: Mapping[TrialId, Record] = self._book.records
+        self.take_changed = self._book.take_changed
+        """The trials that are new, or other than when this was asked last: who writes rows need not look at all."""
         self._points: dict[TrialId, tuple[int, list[dict[str, Any]]]] = {}
         self._digests: set[str] = set()
         self._injected: deque[TrialId] = deque()

@@ -49,6 +49,20 @@ def test_replay(scheduler: str, base: dict[str, Any], seed: int, workers: int, t
         assert measured.count(signature) == 1, "a shape is measured once"
 
 
+@pytest.mark.parametrize("base", [FUNCTION, NETS])
+@given(seed=st.integers(0, 10**6), workers=st.integers(1, 6), turns=st.integers(0, 100))
+@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+def test_what_changed_is_told(base: dict[str, Any], seed: int, workers: int, turns: int) -> None:
+    """Who copies only the trials that `take_changed` names has every trial as the search has it, after each call."""
+    copied: dict[TrialId, Any] = {}
+    again = Search(study(base, budget={"trials": 9}))
+    for event, _ in chaos(Search(study(base, budget={"trials": 9})), seed, workers, turns):
+        again.ask() if event is None else again.tell(event)
+        copied.update((trial, again.trials[trial]) for trial in again.take_changed())
+        assert copied == again.trials
+    assert again.take_changed() == []
+
+
 @given(seed=st.integers(0, 10**6), workers=st.integers(1, 6), turns=st.integers(0, 60))
 @settings(deadline=None, max_examples=5, suppress_health_check=[HealthCheck.too_slow])
 def test_replay_of_tpe(seed: int, workers: int, turns: int) -> None:
