@@ -81,11 +81,11 @@ def test_the_better_searcher_gets_the_trials() -> None:
 
 @pytest.mark.parametrize("objectives", [1, 2])
 def test_a_restart_plays_the_same_game(objectives: int) -> None:
-    """At every moment of a search with failures, injected configs and four workers a fresh portfolio has the same shares
-    and names the same arm; and the arm that is recomputed for an old trial is the one that suggested it."""
+    """At every moment of a search with failures, injected configs and four workers a fresh portfolio has the same
+    shares and names the same arm; and the arm that is recomputed for an old trial is the one that suggested it."""
     arms = {"far": Fixed(0.6, 1.0), "near": Fixed(0.0, 0.4)}
     warm, chosen = PortfolioSearcher(7, arms), {}
-    goals = {name: "minimize" for name in ("a", "b")[:objectives]}
+    goals = dict.fromkeys(("a", "b")[:objectives], "minimize")
     spec = study(budget={"trials": 60})
     said = {**spec.dump(), "space": LINE.dump(), "constraints": [], "objectives": goals}
     search = Search(Study.parse(said), 3, searcher=warm)
