@@ -5,6 +5,8 @@ improvement at the deepest rung with at least THRESHOLD losses. Trials that run 
 will reach: EI is averaged over joint draws of their losses. Goes with any scheduler: with `asha` it is MOBSTER, with
 `stopping` its stopping variant, with one rung plain Bayesian optimisation.
 
+A prior of the user multiplies the expected improvement with a power that fades (`prior`).
+
 Hyperparameters are fitted when the number of losses passes fixed sizes, each fit from the one before on the losses
 heard first, so that a restart, which goes through the same sizes, has the same model.
 """
@@ -20,10 +22,12 @@ from numpy.typing import NDArray
 
 from searchd.schedulers.events import TrialId
 from searchd.searchers.base import History
+from searchd.searchers.columns import columns_of
 from searchd.searchers.curves import Family, family
 from searchd.searchers.features import Features
 from searchd.searchers.joint_gp import Data, Fit, JointPosterior, climb, expected_improvement, start
 from searchd.searchers.observations import Observations, targets
+from searchd.searchers.prior import Prior, weight
 from searchd.searchers.table import Table
 from spaces.config import Config
 from spaces.space import Space
@@ -50,6 +54,28 @@ LOOKS = 50
 """So many candidates are looked at for one that is feasible and new."""
 
 
+class _Ground:
+    """A space as the model and the user's prior see it."""
+
+    def __init__(self, space: Space) -> None:
+        self.features = Features(space)
+        self._prior = Prior(space)
+        self._columns = columns_of(space)
+        self._at = [column.at for column in self._columns]
+
+    def draw(self, n: int, rng: Generator) -> Floats:
+        """Points of the whole space [n, width]; half of them by the user's prior where there is one."""
+        if not self._prior:
+            return self.features.draw(n, rng)
+        units = rng.random((n, self.features.width))
+        units[: n // 2, self._at] = self._prior.sample(self._columns, n // 2, rng)
+        return self.features.snap(units)
+
+    def belief(self, units: Floats) -> Floats:
+        """The log of the user's prior at points [n, width]; 0 without one."""
+        return self._prior.log(self._columns, units[:, self._at]) if self._prior else np.zeros(len(units))
+
+
 class MobsterSearcher:
     """`kernel`: a family of `curves`. `pending`: EI over `fantasies` of pending losses, or at their means
     (`believer`). `startup`: so many trials have to report before the model suggests. `rows`: of the model, at most."""
@@ -61,12 +87,13 @@ class MobsterSearcher:
         self._believer = pending == "believer"
         self._startup = startup
         self._rows = rows
-        self._features: Features | None = None
+        self._ground: _Ground | None = None
         self._fitted: tuple[Table, tuple[int, ...], list[Fit]] | None = None
 
     def suggest(self, trial: TrialId, history: History, rng: Generator) -> Config:  # noqa: ARG002
         space, table = history.space, history.table
-        features = self._features_of(space)
+        ground = self._ground_of(space)
+        features = ground.features
         seen = Observations.of(table)
         reported = int(np.isfinite(table.violation).any(axis=1).sum())
         if not features.d or reported < max(self._startup, 1):
@@ -90,15 +117,15 @@ class MobsterSearcher:
         def score(units: Floats) -> Floats:
             mean, sd = posterior.at(features(units), target)
             improvement: Floats = expected_improvement(mean, sd[:, None], incumbent).mean(axis=1)
-            return improvement + 1e-12 * sd
+            return np.asarray(np.log(improvement + 1e-12 * sd) + weight(reported) * ground.belief(units))
 
         best = table.units[tried[np.argsort(means[: len(x)].mean(axis=1), kind="stable")[:5]]]
-        return _take(history, _search(features, best, score, rng), rng)
+        return _take(history, _search(ground, best, score, rng), rng)
 
-    def _features_of(self, space: Space) -> Features:
-        if self._features is None or self._features.space is not space:
-            self._features = Features(space)
-        return self._features
+    def _ground_of(self, space: Space) -> _Ground:
+        if self._ground is None or self._ground.features.space is not space:
+            self._ground = _Ground(space)
+        return self._ground
 
     def _fit(self, history: History, seen: Observations, curves: Family, features: Features) -> Fit:
         """The fit of the last scheduled size; those of a table are kept while it grows."""
@@ -155,9 +182,10 @@ def _pending(history: History) -> tuple[Ints, Ints]:
     return np.array(rows, dtype=np.intp), np.array(due, dtype=np.intp)
 
 
-def _search(features: Features, best: Floats, score: Callable[[Floats], Floats], rng: Generator) -> Floats:
+def _search(ground: _Ground, best: Floats, score: Callable[[Floats], Floats], rng: Generator) -> Floats:
     """Candidates [m, width] by falling score: random ones and steps from `best`, then steps from the best so far."""
-    units = np.vstack([features.draw(RANDOM, rng), _near(features, best, 50, *FAR, rng)])
+    features = ground.features
+    units = np.vstack([ground.draw(RANDOM, rng), _near(features, best, 50, *FAR, rng)])
     scores = score(units)
     for sd, often in ROUNDS:
         near = _near(features, units[np.argsort(-scores, kind="stable")[:BEST]], NEAR, sd, often, rng)

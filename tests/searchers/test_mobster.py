@@ -166,6 +166,24 @@ def _finish(search: Search, job: Job) -> None:
     search.tell(Finished(job.trial, job.until))
 
 
+def test_a_prior_leads_and_lets_go() -> None:
+    """With few losses a prior decides between equal optima; with many that contradict it, it is overruled."""
+    space = Space.parse({"x": {"float": [0, 1], "prior": {"mean": 0.8, "sd": 0.1}}})
+
+    def median_of(losses: dict[float, float]) -> float:
+        records = tuple(
+            Record(i, space.complete({"x": x}), "paused", 1, 1, losses={1: (Losses((v,)),)})
+            for i, (x, v) in enumerate(losses.items())
+        )
+        history = History(space, records, 1, ((1,),))
+        return median(MobsterSearcher().suggest(t, history, generator(0, t))["x"] for t in range(100, 109))
+
+    twice = {x: min(abs(x - 0.2), abs(x - 0.8)) for x in (0.0, 0.1, 0.35, 0.5, 0.65, 0.9, 1.0)}
+    assert median_of(twice) > 0.7
+    once = {x: abs(x - 0.2) for x in np.linspace(0, 1, 25).round(3).tolist()}
+    assert abs(median_of(once) - 0.2) < 0.1
+
+
 @pytest.mark.parametrize("scheduler", ["asha", "stopping", "fifo"])
 def test_it_beats_random(scheduler: str) -> None:
     """On a smooth conditional toy, over three seeds, with promotion, stopping or plain: lower than random by far."""
