@@ -111,8 +111,8 @@ class ObjectiveForm(Form):
 class SearchForm(Form):
     """How to search. `r`, `R`, `eta` as in the Hyperband paper, in units of `unit` (one step of training)."""
 
-    scheduler: str = "asha"
-    searcher: str = "tpe"
+    scheduler: str = "auto"
+    searcher: str = "auto"
     r: Annotated[int, Field(ge=1)] = 1
     R: Annotated[int, Field(ge=1, le=10**9)] = 27
     eta: Annotated[int, Field(ge=2)] = 3

@@ -56,8 +56,8 @@ class SearchSpec(BaseModel):
 
     model_config = _FROZEN
 
-    scheduler: str = "asha"
-    searcher: str = "tpe"
+    scheduler: str = "auto"
+    searcher: str = "auto"
     r: int = 1
     R: int = 27
     eta: int = 3

@@ -17,9 +17,9 @@ STUDY = "study: x\nspace: {{width: {{int: [8, 32]}}}}\nobjectives: {{val_error: 
     ("search", "says"),
     [
         ("scheduler: asha, brackets: 3", "asha has one bracket, but brackets = 3: use hyperband or async-hyperband"),
-        ("options: {promotion: delay}", "options.promotion = 'delay': did you mean 'delayed'?"),
-        ("options: {rule: quantile}", "asha × tpe has no option 'rule'"),
-        ("options: {startup: 0}", "options.startup needs a whole number from 1 up, but is 0"),
+        ("scheduler: asha, options: {promotion: delay}", "options.promotion = 'delay': did you mean 'delayed'?"),
+        ("options: {rule: quantile}", "auto × auto has no option 'rule'"),
+        ("searcher: tpe, options: {startup: 0}", "options.startup needs a whole number from 1 up, but is 0"),
     ],
 )
 @pytest.mark.parametrize("command", ["validate", "plan"])
