@@ -134,7 +134,8 @@ def answer_payload(answer: SearchAnswer) -> Payload:
         case Job():
             return {"answer": "job", "trial": answer.trial, "kind": answer.kind, "since": answer.since,
                     "until": answer.until, "bracket": answer.bracket, "signature": answer.signature,
-                    "reason": answer.reason}  # fmt: skip
+                    "reason": answer.reason,
+                    **({} if answer.parent is None else {"parent": answer.parent})}  # fmt: skip
         case Wait():
             return {"answer": "wait"}
         case Exhausted():

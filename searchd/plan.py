@@ -14,6 +14,7 @@ from numpy.random import Generator, Philox
 from searchd.errors import Missing
 from searchd.schedulers.acband import AcBand
 from searchd.schedulers.events import Finished, Losses, Reported, Resume, Start
+from searchd.schedulers.pbt import Pbt
 from searchd.schedulers.rungs import BracketPlan, Round, Rounding, bracket_table, bracket_weights, ladder
 from searchd.search.algorithms import check_options, make_scheduler, make_searcher
 from searchd.search.points import LATENCIES, broken_bound
@@ -41,7 +42,7 @@ def plan(study: Study) -> dict[str, Any]:
         notes.append(f"not to be run by this installation: {missing}")
     exact = spec.scheduler in ("hyperband", "fifo", "acband")
     brackets = _brackets(study, notes)
-    bounded = limit is not None or spec.scheduler in ("hyperband", "acband")
+    bounded = limit is not None or spec.scheduler in ("hyperband", "acband", "pbt")
     trials = sum(b.trials for b in brackets) if bounded else None
     if trials is None:
         ends = " or ".join(_ends(study)) or "until it is stopped"
@@ -88,6 +89,8 @@ def _brackets(study: Study, notes: list[str]) -> list[BracketPlan]:
             return [BracketPlan(0, ((trials, spec.R),))]
         case "hyperband":
             return _iterations(study, notes)
+        case "pbt":
+            return [_population(study, notes)]
         case "acband":
             return _epochs(study, notes)
         case "async-hyperband":
@@ -99,6 +102,15 @@ def _brackets(study: Study, notes: list[str]) -> list[BracketPlan]:
             return [_expected(n, steps[s:], spec.eta) for s, n in enumerate(counts) if n]
         case _:
             return [_expected(trials, steps, spec.eta)]
+
+
+def _population(study: Study, notes: list[str]) -> BracketPlan:
+    """The members train to R side by side; how many copies there will be is up to what they report."""
+    spec = study.search
+    options = {name: spec.options[name] for name in ("population", "quantile") if name in spec.options}
+    scheduler = Pbt(spec.r, spec.R, spec.eta, **options)
+    notes.append(f"{scheduler.population} members; each that gives up its place to a copy counts one trial more")
+    return BracketPlan(0, tuple((scheduler.population, step) for step in scheduler.ladders()[0]))
 
 
 def _epochs(study: Study, notes: list[str]) -> list[BracketPlan]:

@@ -24,11 +24,11 @@ from spaces.suggest import did_you_mean
 from spaces.task import Task, read_task
 
 SCHEDULERS: tuple[str, ...] = (
-    "auto", "fifo", "asha", "pasha", "stopping", "hyperband", "async-hyperband", "acband",
+    "auto", "fifo", "asha", "pasha", "stopping", "hyperband", "async-hyperband", "acband", "pbt",
 )  # fmt: skip
 SEARCHERS: tuple[str, ...] = (
     "auto", "random", "sobol", "tpe", "optuna-tpe", "bohb", "priorband",
-    "evolution", "mo-evolution", "mcts", "mobster",
+    "evolution", "mo-evolution", "mcts", "mobster", "pbt",
     "gp", "optuna-gp", "cma-es", "nsga2",
     "portfolio",
 )  # fmt: skip
@@ -259,8 +259,28 @@ def _check_instances(study: Study, problems: Problems) -> None:
     elif study.task.instances and not races:
         said = f"{study.search.scheduler} trains in steps, but this task runs on instances: use scheduler: acband"
         problems.add(("task", "instances"), said)
+    _check_population(study, problems)
     if races and study.budget.steps is not None:
         problems.add(("budget", "steps"), "acband spends R instances: set search.R instead of budget.steps")
+
+
+def _check_population(study: Study, problems: Problems) -> None:
+    """Whoever takes over weights must change only what they fit: both halves of the method, and names to explore."""
+    search = study.search
+    if (search.scheduler == "pbt") != (search.searcher == "pbt"):
+        key = "searcher" if search.scheduler == "pbt" else "scheduler"
+        problems.add(("search", key), f"population-based training is pbt with searcher pbt: write {key}: pbt")
+    elif search.scheduler == "pbt":
+        explore = search.options.get("explore")
+        names = explore if isinstance(explore, list) else []
+        if not names:
+            said = "pbt needs explore: [names], the parameters that may change while weights are kept, such as lr"
+            problems.add(("search", "options"), said)
+        known = [*study.space.names, *{n.rpartition(".")[0] for n in study.space.names} - {""}]
+        for name in names:
+            if not any(n == name or n.startswith(f"{name}.") for n in study.space.names):
+                said = f"{name!r} is no parameter of this space: {did_you_mean(str(name), known)}"
+                problems.add(("search", "options", "explore"), said)
 
 
 def _check_classify(study: Study, problems: Problems) -> None:

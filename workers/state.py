@@ -48,6 +48,18 @@ def restore(value: Any, state: Any) -> None:
         value.bit_generator.state = state
 
 
+def settings(value: Any) -> list[dict[str, Any]]:
+    """What an optimizer was built with, one mapping a parameter group (its learning rate, …); none for others."""
+    groups = getattr(value, "param_groups", None)
+    return [{k: v for k, v in group.items() if k != "params"} for group in groups] if isinstance(groups, list) else []
+
+
+def set_settings(value: Any, groups: list[dict[str, Any]]) -> None:
+    """Set the groups of an optimizer to what `settings` answered."""
+    for group, known in zip(getattr(value, "param_groups", ()), groups, strict=False):
+        group.update(known)
+
+
 def random_states() -> dict[str, Any]:
     """The global random generators of the libraries that are loaded: `python`, `numpy`, `torch`, `cuda`."""
     states: dict[str, Any] = {"python": random.getstate()}

@@ -27,7 +27,7 @@ from typing import Any, Literal, Protocol
 from searchd.wire import CheckpointRef, JobSpec
 from workers.checkpoints import Checkpoints
 from workers.kept import Kept
-from workers.state import random_states, restore, restore_random_states, snapshot, stateful
+from workers.state import random_states, restore, restore_random_states, set_settings, settings, snapshot, stateful
 
 log = logging.getLogger("searchd.worker")
 
@@ -117,7 +117,8 @@ class Trial:
     def load(self, *objects: Any, **named: Any) -> dict[str, Any]:
         """Restore what an earlier job saved: stateful objects in place; answers the other saved values by name.
 
-        Nothing saved yet (or nothing usable): the objects stay as they are and the answer is empty.
+        Nothing saved yet (or nothing usable): the objects stay as they are and the answer is empty. Of a trial that
+        took over another's weights: an optimizer keeps the settings that it was built with (its learning rate).
         Give the objects as they were given to `save`.
         """
         wanted = _by_name(objects, named)
@@ -132,10 +133,14 @@ class Trial:
                 f"the checkpoint of step {reference.step} has {', '.join(sorted(saved))} and no {', '.join(missing)}; "
                 "load the same objects, under the same names, that were saved"
             )
+        inherited = Path(reference.path).parent.name != str(self.number)
         for name, value in wanted.items():
             if stateful(value):
+                own = settings(value)
                 restore(value, saved[name])
-        self._random = tree["random"]
+                if inherited:  # the weights of another trial, trained on with this one's learning rate
+                    set_settings(value, own)
+        self._random = None if inherited else tree["random"]
         self._loaded_step = reference.step
         self._durable = reference
         return {name: value for name, value in saved.items() if not stateful(wanted.get(name))}

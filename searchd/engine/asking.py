@@ -64,7 +64,7 @@ def _take(turn: Turn, job: Job, payload: dict[str, object], devices: Sequence[st
             turn.log("asked", {**payload, "job": None, "cached": True})
             turn.tell(measured_of(job.signature, known), cached=True)
             return
-    row = put_job(turn, job.trial, job.kind, job.since, job.until, signature=job.signature)
+    row = put_job(turn, job.trial, job.kind, job.since, job.until, signature=job.signature, parent=job.parent)
     turn.log("asked", {**payload, "job": row.id, "cached": False})
     changes: dict[str, object] = {"signature": job.signature} if job.signature is not None else {}
     if job.kind == "train":
@@ -75,7 +75,7 @@ def _take(turn: Turn, job: Job, payload: dict[str, object], devices: Sequence[st
 
 def put_job(
     turn: Turn, trial: int, kind: str, since: int, until: int, *, signature: str | None = None,
-    points: Sequence[dict[str, object]] = (),
+    points: Sequence[dict[str, object]] = (), parent: int | None = None,
 ) -> JobRow:  # fmt: skip
     """Write the row of a new job into the outbox."""
     turn.mind.dispatched[trial, kind] += 1
@@ -91,6 +91,7 @@ def put_job(
         "artifacts": turn.row.artifacts, "signature": signature, "points": list(points),
         "time_limit_s": task.options.get("time_limit_s") if kind == "train" else None,
         "cap_s": limit_s(turn, until) if kind == "train" else None, "study_seed": turn.study.seed,
+        "parent": None if parent is None else [parent, since],
     }  # fmt: skip
     row = JobRow(job, turn.id, trial, kind, since, until, 1, "outbox", "", "", "", None, spec, turn.now, None, None)
     turn.tx.put_job(row)

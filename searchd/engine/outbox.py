@@ -64,13 +64,15 @@ def republish(store: Store, dispatcher: Dispatcher, job: str) -> None:
 
 
 def _parcel(reader: Reader, row: JobRow) -> tuple[Dispatch, str]:
-    """The message of a job's attempt, with the newest durable checkpoint of its trial.
+    """The message of a job's attempt, with the newest durable checkpoint of its trial, or at first its parent's.
 
     `since`: the last step whose report is known, or that the checkpoint has behind it, whichever is later.
     """
     device_class = _device(reader, row)
     spec: dict[str, Any] = {**row.spec, "attempt": row.attempt}
     kept = reader.checkpoint(row.study, row.trial)
+    if kept is None and row.spec.get("parent"):
+        kept = reader.checkpoint(row.study, *row.spec["parent"])
     if kept is not None:
         spec["checkpoint"] = CheckpointRef(step=kept.step, path=kept.path, sha256=kept.sha256, bytes=kept.bytes)
         if row.kind == "train":

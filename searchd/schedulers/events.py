@@ -87,12 +87,17 @@ Event = Reported | Finished | Lost | Failed | Stopped | Injected | Deepened | Ex
 # ---------------------------------------------------------------- answers out
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A new trial, from step 0 to `until`. Answered once a trial; ids count up from 0 without gaps."""
+    """A new trial, from step 0 to `until`. Answered once a trial; ids count up from 0 without gaps.
+
+    With a `parent` it takes over that trial's checkpoint at step `since` and trains on from there.
+    """
 
     trial: TrialId
     until: int
     reason: str = ""
     bracket: int = 0
+    parent: TrialId | None = None
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True)

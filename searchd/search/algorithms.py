@@ -15,6 +15,7 @@ from searchd.schedulers.fifo import Fifo
 from searchd.schedulers.hyperband import Hyperband
 from searchd.schedulers.orders import ORDERS
 from searchd.schedulers.pasha import Pasha
+from searchd.schedulers.pbt import Pbt
 from searchd.schedulers.stopping import Stopping
 from searchd.searchers.auto import AutoSearcher
 from searchd.searchers.base import Searcher
@@ -27,6 +28,7 @@ from searchd.searchers.mobster import MobsterSearcher
 from searchd.searchers.optuna import OptunaTpe
 from searchd.searchers.optuna_gp import OptunaGp
 from searchd.searchers.optuna_nsga2 import OptunaNsga2
+from searchd.searchers.pbt import PbtSearcher
 from searchd.searchers.portfolio import PortfolioSearcher
 from searchd.searchers.priorband import PriorBandSearcher
 from searchd.searchers.random import RandomSearcher
@@ -45,9 +47,9 @@ class Several:
     words: tuple[str, ...]
 
 
-Allowed = tuple[str, ...] | int | float | Several
+Allowed = tuple[str, ...] | int | float | Several | type[list[Any]]
 """What an option may be: one of these words, a whole number from this one up, (a float) any number from it up, or
-several of some words."""
+several of some words, or (`list`) names of the user's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,10 @@ def _acband(spec: SearchSpec, limit: int | None, options: Mapping[str, Any]) -> 
     return AcBand(spec.R, max_trials=limit, **options)
 
 
+def _pbt(spec: SearchSpec, limit: int | None, options: Mapping[str, Any]) -> Scheduler:
+    return Pbt(spec.r, spec.R, spec.eta, max_trials=limit, **options)
+
+
 def _hyperband(spec: SearchSpec, limit: int | None, options: Mapping[str, Any]) -> Scheduler:
     return Hyperband(spec.r, spec.R, spec.eta, max_trials=limit, brackets=spec.brackets, **options)
 
@@ -109,6 +115,7 @@ SCHEDULERS: Mapping[str, _SchedulerRow] = {
     "asha": _SchedulerRow(_asha, _PROMOTION),
     "pasha": _SchedulerRow(_pasha, {"ranking": ("soft", "exact"), **_ORDER}),
     "acband": _SchedulerRow(_acband, {"alpha": 0.0, "delta": 0.0, "k": 2}),
+    "pbt": _SchedulerRow(_pbt, {"population": 2, "quantile": 0.0}),
     "stopping": _SchedulerRow(_stopping, {"rule": ("floor", "quantile"), **_ORDER}),
     "hyperband": _SchedulerRow(_hyperband, _HYPERBAND, brackets=True),
     "async-hyperband": _SchedulerRow(_async_hyperband, {**_PROMOTION, "layout": ("shared", "bracket")}, brackets=True),
@@ -139,9 +146,10 @@ SEARCHERS: Mapping[str, _SearcherRow] = {
     "optuna-gp": _SearcherRow(lambda _, options: OptunaGp(**options), {"startup": 1, "rows": 10}),
     "cma-es": _SearcherRow(lambda _, options: CmaEsSearcher(**options), {"population": 0, "startup": 1}),
     "nsga2": _SearcherRow(lambda _, options: OptunaNsga2(**options), {"population": 2}),
+    "pbt": _SearcherRow(lambda _, options: PbtSearcher(**options), {"explore": list, "resample": 0.0}),
     "mcts": _SearcherRow(lambda _, options: MctsSearcher(**options), {"c": 0.0, "resolution": 1, "startup": 1}),
 }
-ARMS = tuple(SEARCHERS)
+ARMS = tuple(name for name in SEARCHERS if name != "pbt")
 """What a portfolio may choose among."""
 DEFAULT_ARMS = ("random", "tpe", "mobster", "evolution")
 
@@ -190,7 +198,10 @@ def _options(spec: SearchSpec, allowed: Mapping[str, Allowed]) -> dict[str, Any]
     chosen = {name: spec.options[name] for name in allowed if name in spec.options}
     for name, value in chosen.items():
         rule = allowed[name]
-        if isinstance(rule, int):
+        if isinstance(rule, type):
+            if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
+                raise SearchdError(f"search.options.{name} needs a list of names, but is {value!r}")
+        elif isinstance(rule, int):
             if isinstance(value, bool) or not isinstance(value, int) or value < rule:
                 raise SearchdError(f"search.options.{name} needs a whole number from {rule} up, but is {value!r}")
         elif isinstance(rule, float):

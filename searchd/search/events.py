@@ -23,7 +23,9 @@ JobKind = Literal["train", "measure", "describe"]
 @dataclass(frozen=True, slots=True)
 class Job:
     """One thing to do for a trial. `train`: from step `since` to `until`. `measure`: time `signature` on the device.
-    `describe`: say the exact metrics of its config (a user's task that has a `describe`), before any training."""
+    `describe`: say the exact metrics of its config (a user's task that has a `describe`), before any training.
+    `parent`: the first training takes over that trial's checkpoint at `since`.
+    """
 
     trial: TrialId
     config: Config
@@ -33,6 +35,7 @@ class Job:
     signature: str | None = None
     bracket: int = 0
     reason: str = ""
+    parent: TrialId | None = None
 
 
 @dataclass(frozen=True, slots=True)

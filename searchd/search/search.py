@@ -170,7 +170,7 @@ class Search:
     def _start(self, answer: Start) -> SearchAnswer:
         trial = answer.trial
         brought = self._records.get(trial)
-        config = self._draw(trial) if brought is None else brought.config
+        config = self._draw(trial, answer.parent) if brought is None else brought.config
         if config is None:
             running = any(r.state in ("running", "waiting") for r in self._records.values())
             return Wait() if running else Exhausted()
@@ -182,8 +182,8 @@ class Search:
         describes = self._descriptions.needs(config)
         waits = describes or self._measurements.needs(signature)
         self._book.put(Record(
-            trial, config, "waiting" if waits else "running", 0, answer.until, answer.bracket, answer.reason, signature,
-            born=self._book.tally,
+            trial, config, "waiting" if waits else "running", answer.since, answer.until, answer.bracket, answer.reason,
+            signature, born=self._book.tally, parent=answer.parent,
         ))  # fmt: skip
         self._digests.add(config.digest)
         if brought is not None:
@@ -194,15 +194,19 @@ class Search:
             reason = "its config was not described yet"
             return Job(trial, config, 0, 0, kind="describe", bracket=answer.bracket, reason=reason)
         if not waits or signature is None:
-            return Job(trial, config, 0, answer.until, bracket=answer.bracket, reason=answer.reason)
+            return self._job(self._records[trial])
         self._measurements.begin(trial, signature)
         reason = "its shape was not measured yet"
         return Job(trial, config, 0, 0, kind="measure", signature=signature, bracket=answer.bracket, reason=reason)
 
     def _train(self, trial: TrialId) -> Job:
         self._book.change(trial, state="running")
-        record = self._records[trial]
-        return Job(trial, record.config, 0, record.until, bracket=record.bracket, reason=record.reason)
+        return self._job(self._records[trial])
+
+    def _job(self, record: Record) -> Job:
+        """A trial's first training: from nothing, or from its parent's weights."""
+        return Job(record.trial, record.config, record.step, record.until, bracket=record.bracket,
+                   reason=record.reason, parent=record.parent)  # fmt: skip
 
     # ------------------------------------------------------------ what happened
     def tell(self, event: Event) -> tuple[Stop, ...]:
@@ -356,15 +360,15 @@ class Search:
                 self._book.change(record.trial, state="paused")
 
     # ------------------------------------------------------------ inside
-    def _draw(self, trial: TrialId) -> Config | None:
+    def _draw(self, trial: TrialId, parent: TrialId | None) -> Config | None:
         now = (trial, self._book.version)
         if self._drawn[0] != now:
-            self._drawn = (now, self._suggest(trial, generator(self.seed, trial)))
+            self._drawn = (now, self._suggest(trial, parent, generator(self.seed, trial)))
         return self._drawn[1]
 
-    def _suggest(self, trial: TrialId, rng: Generator) -> Config | None:
+    def _suggest(self, trial: TrialId, parent: TrialId | None, rng: Generator) -> Config | None:
         config, self.note = draw(
-            lambda rejected: self.searcher.suggest(trial, self._history(rejected), rng),
+            lambda rejected: self.searcher.suggest(trial, self._history(rejected, parent), rng),
             lambda: self.study.space.sample(rng), self._refusal, self._digests,
         )  # fmt: skip
         return config
@@ -394,9 +398,9 @@ class Search:
         ladders = self.scheduler.ladders()
         return ladders[min(record.bracket, len(ladders) - 1)][-1]
 
-    def _history(self, rejected: tuple[Config, ...]) -> History:
+    def _history(self, rejected: tuple[Config, ...], parent: TrialId | None = None) -> History:
         version, ladders = self._book.version, self.scheduler.ladders()
         return History(
             self.study.space, self._book.rows, len(self.study.objectives), ladders, rejected, self._describe,
-            lambda: self._book.table(version, ladders), self._earlier,
+            lambda: self._book.table(version, ladders), self._earlier, parent,
         )  # fmt: skip

@@ -37,8 +37,9 @@ class History:
     copy).
 
     `rejected`: what was suggested for this trial already and refused (it breaks a bound on an exact metric, or is
-    there already). `earlier`: what other studies found (`warm_start`). `live`: the table that is kept while the search
-    goes on, None once it went on from here.
+    there already). `earlier`: what other studies found (`warm_start`). `parent`: the trial whose weights the new one
+    takes over, None: it starts from nothing. `live`: the table that is kept while the search goes on, None once it went
+    on from here.
     """
 
     space: Space
@@ -49,6 +50,7 @@ class History:
     describer: Callable[[Config], Description | None] = _no_description
     live: Callable[[], Table | None] = _no_table
     earlier: tuple[Foreign, ...] = ()
+    parent: TrialId | None = None
     _built: list[Table] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property

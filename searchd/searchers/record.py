@@ -29,6 +29,7 @@ class Record:
     there, or of the failure on the way there. `born`: how many numbers were given when the trial was started, -1
     before. So what trial `t` could know of trial `o` at a step is there exactly if `o.heard[step] < t.born`,
     whatever came later: a model may be held over several suggestions and still be recomputed after a restart.
+    `parent`: the trial whose weights, of step `step` then, this one began with.
     A record made by hand without tallies counts as known from the start.
     """
 
@@ -43,6 +44,7 @@ class Record:
     losses: Mapping[int, tuple[Losses, ...]] = field(default_factory=lambda: NO_LOSSES)
     born: int = 0
     heard: Mapping[int, int] = field(default_factory=lambda: NO_TALLIES)
+    parent: TrialId | None = None
 
     @property
     def pending(self) -> int | None:

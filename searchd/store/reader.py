@@ -46,6 +46,7 @@ def _select(row: type, *where: str, order: tuple[str, ...] = ()) -> sa.Select[An
 
 _EVENTS = _select(EventRow, "study", order=("seq",)).where(events.c.seq > sa.bindparam("after"))
 _CHECKPOINT = _select(CheckpointRow, "study", "trial").order_by(checkpoints.c.step.desc()).limit(1)
+_CHECKPOINT_AT = _select(CheckpointRow, "study", "trial").where(checkpoints.c.step == sa.bindparam("step"))
 _HAS_REPORT = sa.select(sa.literal(1)).where(
     reports.c.study == _study, reports.c.trial == _trial, reports.c.step == sa.bindparam("step")
 )
@@ -139,9 +140,12 @@ class SqlReader:
     def has_report(self, study: str, trial: int, step: int) -> bool:
         return bool(self._all(_HAS_REPORT, study=study, trial=trial, step=step))
 
-    def checkpoint(self, study: str, trial: int) -> CheckpointRow | None:
-        """The newest durable checkpoint of a trial: the one at the largest step."""
-        found = self._rows(CheckpointRow, _CHECKPOINT, study=study, trial=trial)
+    def checkpoint(self, study: str, trial: int, step: int | None = None) -> CheckpointRow | None:
+        """The newest durable checkpoint of a trial: the one at the largest step; or the one at `step`."""
+        if step is not None:
+            found = self._rows(CheckpointRow, _CHECKPOINT_AT, study=study, trial=trial, step=step)
+        else:
+            found = self._rows(CheckpointRow, _CHECKPOINT, study=study, trial=trial)
         return found[0] if found else None
 
     def points(self, study: str) -> list[PointRow]:

@@ -19,6 +19,12 @@ FIRST = 10
 """So many rung reports set the hypervolume's reference point; after them it never moves."""
 
 
+def _by_report(row: StudyRow) -> bool:
+    """Whether a trial's last step is not how many steps it trained: it jumped there, or began with another's."""
+    pbt = (row.spec.get("search") or {}).get("scheduler") == "pbt"
+    return pbt or bool((row.spec.get("task") or {}).get("instances"))
+
+
 def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
     """Everything in one flat answer; `now` in Unix seconds. Unknown numbers (nothing reported yet) are null.
 
@@ -47,7 +53,7 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
         "created": row.created_at,
         "seconds": seconds,
         "trials": {**trials, "total": sum(trials.values())},
-        "steps_done": counts["reports"] if (row.spec.get("task") or {}).get("instances") else counts["steps"],
+        "steps_done": counts["reports"] if _by_report(row) else counts["steps"],
         "reports": counts["reports"],
         "duplicates": counts["duplicates"],
         "front": len(on_front),

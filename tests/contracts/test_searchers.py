@@ -17,7 +17,9 @@ from tests.support.studies import FUNCTION, NETS, run, study
 
 SLOW = {"optuna-gp"}
 """Searchers that take tenths of a second for a suggestion: test_optuna_gp.py has the contract in small."""
-EACH = pytest.mark.parametrize("name", [name for name in SEARCHERS if name not in SLOW])
+HALF = {"pbt"}
+"""One half of a pair that stands in no other: see tests/searchers/test_pbt_searcher.py."""
+EACH = pytest.mark.parametrize("name", [name for name in SEARCHERS if name not in SLOW | HALF])
 SPACES: dict[str, Space] = {
     "conditional": Space.parse(FUNCTION["space"]),
     "repeated": Space.parse(NETS["space"], ["width * depth <= 30"]),
