@@ -341,7 +341,7 @@ def _is_over(reader: Folder, study: Study, folder: Path) -> bool:
 def _deepened(search: Mapping[str, Any], study: Study) -> bool:
     """Whether the R of a study in its folder is that of its file, raised."""
     R, eta = search["R"], study.search.eta
-    return bool(R > study.search.R and R in deeper(study.search.R, R, eta))
+    return bool(R in deeper(study.search.R, R, eta))
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -130,6 +130,8 @@ def test_a_finished_study_goes_on(world: World) -> None:
         found = deepening(reader, study, 27)
         before = bill(reader, study)
     world.loop.deepen(study, 27)
+    with world.store.reading() as reader:
+        assert all(trial.ended_at is None for trial in reader.trials(study)), "nobody is at the end any more"
     for _ in range(40):
         world.tick(1.0)
         world.round()
@@ -164,6 +166,7 @@ def test_a_running_study_is_deepened(world: World) -> None:
     world.check(study)
     with world.store.reading() as reader:
         assert reader.study(study).spec["budget"]["trials"] == 49
+        assert reader.study(study).spec["search"]["R"] == 27
         assert bill(reader, study) == 357
         assert found["extra"]["steps"] == 357 - 69
         assert done < 69
