@@ -128,7 +128,8 @@ class Front:
 def scale_of(reached: Floats) -> tuple[Floats, Floats]:
     """Best value and corner of the volume for losses [r, m]: [m] each."""
     best, middle, worst = reached.min(axis=0), np.median(reached, axis=0), reached.max(axis=0)
-    corner = np.minimum(worst, best + FAR * np.maximum(middle - best, 0.01 * (worst - best)))
+    usual = best + FAR * (middle - best)
+    corner = np.where(usual > best, np.minimum(worst, usual), worst)
     return best, np.where(corner > best, corner, best + np.maximum(np.abs(best), 1.0))
 
 

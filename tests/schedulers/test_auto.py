@@ -1,0 +1,131 @@
+"""The scheduler `auto`: who calibrates, who goes on, who is resumed, what several objectives and a limit change."""
+
+from __future__ import annotations
+
+import math
+from math import nan
+from random import Random
+
+import pytest
+
+from searchd.schedulers.auto import Auto
+from searchd.schedulers.events import Exhausted, Finished, Losses, Reported, Resume, Start, TrialId
+from searchd.schedulers.improvement import improvement
+from searchd.schedulers.rungs import ladder_from_top
+from tests.support.fleets import Fleet, one
+
+
+def run(scheduler: Auto, trial: TrialId, until: int, *losses: float) -> None:
+    """The job of a trial reports at the rungs on its way and ends at `until`."""
+    steps = [step for step in scheduler.ladders()[0] if step <= until][-len(losses) :]
+    for step, loss in zip(steps, losses, strict=True):
+        scheduler.tell(Reported(trial, step, one(loss)))
+    scheduler.tell(Finished(trial, until))
+
+
+@pytest.mark.parametrize(
+    ("r", "R", "eta", "steps"),
+    [(1, 52, 3, (2, 6, 17, 52)), (1, 100, 3, (1, 4, 11, 33, 100)), (5, 52, 3, (6, 17, 52)), (1, 1, 3, (1,)),
+     (1, 27, 3, (1, 3, 9, 27)), (4, 4, 2, (4,)), (3, 7, 2, (4, 7))],
+)  # fmt: skip
+def test_ladder_from_top(r: int, R: int, eta: int, steps: tuple[int, ...]) -> None:
+    """Rungs are counted down from R, rounded, none below r."""
+    assert ladder_from_top(r, R, eta) == steps
+
+
+def test_the_first_trials_calibrate() -> None:
+    """Trials 0 to 3 run to R / eta at once, 4 to 7 to R / eta², later ones to the lowest rung."""
+    scheduler = Auto(1, 81, 3)
+    answers = [scheduler.ask() for _ in range(10)]
+    assert [a.until for a in answers if isinstance(a, Start)] == [27] * 4 + [9] * 4 + [1] * 2
+
+
+def test_who_is_among_the_best_goes_on_first() -> None:
+    """A trial in the top third of its rung is resumed before anything new starts, up to R; the reason says its rank."""
+    scheduler = Auto(1, 9, 3)
+    scheduler.ask()
+    run(scheduler, 0, 3, 0.5, 0.4)
+    answer = scheduler.ask()
+    assert answer == Resume(0, 3, 9, "goes on: rank 1 of 1 at rung 3")
+
+
+def informed(hopeless: float) -> Auto:
+    """Twelve trials went to R = 9, where the lowest rung told everything; another one waits at the lowest rung."""
+    scheduler = Auto(1, 9, 3)
+    for trial in range(12):
+        answer = scheduler.ask()
+        while not isinstance(answer, Start) or answer.trial != trial:
+            assert isinstance(answer, Resume)
+            run(scheduler, answer.trial, answer.until, answer.trial / 10)
+            answer = scheduler.ask()
+        run(scheduler, trial, answer.until, *[trial / 10] * (1 if answer.until == 1 else 2))
+    while isinstance(answer := scheduler.ask(), Resume):
+        run(scheduler, answer.trial, answer.until, answer.trial / 10)
+    assert isinstance(answer, Start)
+    run(scheduler, answer.trial, answer.until, hopeless)
+    return scheduler
+
+
+def test_a_hopeless_trial_pauses_and_a_good_one_goes_on() -> None:
+    """Where short runs tell the end, a bad one stays paused whoever else is resumed; a record goes on at once."""
+    assert _next_of(informed(5.0)) != 12
+    assert _next_of(informed(-1.0)) == 12
+
+
+def _next_of(scheduler: Auto) -> TrialId:
+    answer = scheduler.ask()
+    assert isinstance(answer, Start | Resume)
+    return answer.trial
+
+
+def test_nobody_is_given_up_on_a_rung_that_tells_nothing() -> None:
+    """When the lowest rung is the same for all, more than two thirds of the trials go on from it."""
+    draw = Random(3)
+    ends = [draw.random() for _ in range(60)]
+    told: list[TrialId] = []
+
+    def loss(trial: TrialId, step: int) -> tuple[Losses, ...]:
+        told.append(trial)
+        return one(1.0 + 1e-3 * Random(trial).random() if step == 1 else ends[trial])
+
+    fleet = Fleet(Auto(1, 9, 3, max_trials=60), 3, loss, 60)
+    fleet.drain()
+    assert sum((trial, 3) in fleet.told for trial in range(60)) > 40
+
+
+def test_the_limit_leaves_nobody_worthy_behind() -> None:
+    """When no more trials may start, ASHA's quota goes up, at least one reaches R, and then all is over."""
+    fleet = Fleet(Auto(1, 27, 3, max_trials=3), 2, lambda trial, step: one(trial + 1 / step), 3)
+    assert fleet.drain() == Exhausted()
+    assert (0, 27) in fleet.told
+
+
+def test_several_objectives_are_ranked() -> None:
+    """With two objectives the rung's order decides; trials that others dominate stay behind, NaN never goes on."""
+
+    def loss(trial: TrialId, step: int) -> tuple[Losses, ...]:
+        return (Losses((nan, 0.0)),) if trial == 5 else (Losses((float(trial), float(-trial % 7) + 1 / step)),)
+
+    fleet = Fleet(Auto(1, 27, 3, max_trials=30), 4, loss, 30)
+    fleet.drain()
+    assert (5, 27) not in fleet.told
+    assert 1 <= sum((trial, 27) in fleet.told for trial in range(30)) <= 12
+
+
+def test_the_price_is_that_of_the_latest_trials() -> None:
+    """What a leg costs follows from the 30 trials with the highest ids, in any order that they report in: the same
+    newcomers after another past, with one chain and one best, have one price."""
+    scheduler = Auto(1, 9, 3)
+    for trial in range(45):
+        answer = scheduler.ask()
+        while isinstance(answer, Resume):
+            answer = scheduler.ask()
+        assert isinstance(answer, Start)
+        scheduler.tell(Reported(trial, 1, one(Random(trial).random())))
+    merit, chain = scheduler._fit()
+    ends = [chain.final(scheduler._merit(trial, 0), 0) for trial in range(15, 45)]
+    sd = math.sqrt(chain.variance[0] + 1e-4)
+    gains = sorted((improvement(end, sd, scheduler._best) for end in ends), reverse=True)
+    best = max(sum(gains[:t]) / (30 * 1 + t * 2) for t in range(1, 31))
+    assert merit.feasible
+    assert scheduler._price(0) == pytest.approx(2 * best, rel=1e-3)
