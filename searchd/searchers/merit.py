@@ -57,11 +57,13 @@ def deepest(history: History, startup: int) -> Rung | None:
 
 
 def ordered(history: History, column: int, rows: Rows) -> Rows:
-    """These rows of a rung as the scheduler ranks them, the best first; diverged and failed ones last."""
+    """These rows [m], ascending, as the scheduler ranks them, the best first; diverged and failed ones last."""
     table = history.table
     if history.objectives == 1:
-        keys = (rows, table.loss[rows, column], table.violation[rows, column])
-        return rows[np.lexsort(keys)]
+        loss, violation = table.loss[rows, column], table.violation[rows, column]
+        if violation.max(initial=0.0) == violation.min(initial=0.0):
+            return rows[np.argsort(loss, kind="stable")]
+        return rows[np.lexsort((loss, violation))]
     there = history.at(table.steps[column])
     place = {history.records[row].trial: row for row in rows}
     standings = {trial: standing(there[trial]) for trial in place}
