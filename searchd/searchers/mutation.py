@@ -87,10 +87,10 @@ def _moved(domain: Domain, value: Any, rng: Generator, step: float) -> Any:
 
 
 def _shifted(domain: Float | Int | Choice, value: Any, rng: Generator, step: float) -> Any:
-    """Another value of the domain near this one."""
+    """Another value of the domain near this one: steps grow until they leave a wide cell."""
     here = domain.encode(value)[0]
-    for _ in range(TRIES):
-        there = abs(here + step * rng.normal()) % 2.0
+    for attempt in range(4 * TRIES):
+        there = abs(here + step * (1 + attempt / 4) * rng.normal()) % 2.0
         moved = domain.decode((2.0 - there if there > 1.0 else there,))
         if moved != value:
             return moved

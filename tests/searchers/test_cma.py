@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from statistics import median
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.random import Generator
 
 from searchd.schedulers.events import Losses
 from searchd.search.search import Search
 from searchd.searchers import cma
-from searchd.searchers.base import History, Record, generator
+from searchd.searchers.base import History, Record, Searcher, generator
 from searchd.searchers.evolution_strategy import CmaEsSearcher, coordinates
 from searchd.searchers.optuna_nsga2 import OptunaNsga2
+from spaces.config import Config
 from spaces.space import Space
 from tests.contracts.test_searchers import SPACES
-from tests.support.studies import run, study, toy_loss
+from tests.support.studies import FUNCTION, NETS, run, study, toy_loss
 
 PLANE = Space.parse({"x": {"float": [0, 1]}, "y": {"float": [0, 1]}})
 
@@ -89,15 +93,29 @@ def test_coordinates_are_what_every_config_has() -> None:
     assert coordinates(SPACES["constants"]) == []
 
 
-@pytest.mark.parametrize("make", [CmaEsSearcher, OptunaNsga2])
-def test_a_restart_changes_no_suggestion(make: type) -> None:
-    """A searcher that went along from trial to trial says what a fresh one says."""
-    rng = np.random.default_rng(2)
-    trials = [(float(x), float(y), (float(x), float(1 - x + y))) for x, y in rng.random((70, 2))]
-    warm = make()
-    for n in range(25, 70, 5):
-        history = past(trials[:n])
-        assert warm.suggest(n, history, generator(0, n)) == make().suggest(n, history, generator(0, n))
+class _Compared:
+    """A searcher that goes along with a search, compared with a fresh one at every suggestion."""
+
+    def __init__(self, make: Callable[[], Searcher]) -> None:
+        self.make, self.warm, self.compared = make, make(), 0
+
+    def suggest(self, trial: int, history: History, rng: Generator) -> Config:
+        again = generator(0, 0)
+        again.bit_generator.state = rng.bit_generator.state
+        said = self.warm.suggest(trial, history, rng)
+        cold = History(history.space, tuple(history.records), history.objectives, history.ladders, history.rejected)
+        assert self.make().suggest(trial, cold, again) == said
+        self.compared += 1
+        return said
+
+
+@pytest.mark.parametrize("base", [FUNCTION, NETS])
+@pytest.mark.parametrize("make", [lambda: CmaEsSearcher(startup=4), lambda: OptunaNsga2(population=5)])
+def test_a_restart_changes_no_suggestion(make: Callable[[], Searcher], base: dict[str, Any]) -> None:
+    """A searcher that went along from trial to trial says what a fresh one says, with one and three objectives."""
+    compared = _Compared(make)
+    run(Search(study(base, budget={"trials": 40}), 3, searcher=compared), 3)
+    assert compared.compared >= 40
 
 
 def test_nsga2_crosses_the_front() -> None:
