@@ -25,7 +25,8 @@ from bench.quality.summarise import RESULTS, Scored, read
 IMAGES = Path(__file__).parents[2] / "docs" / "img"
 SHOWN: dict[str, tuple[str, str, str]] = {
     "auto+auto": ("auto (ours)", "#0b5fa5", "-"),
-    "asha+tpe": ("ASHA × TPE (ours)", "#4aa3df", "-"),
+    "hyperband+tpe": ("Hyperband × TPE (ours)", "#4aa3df", "-"),
+    "fifo+mo-evolution": ("whole runs × MO evolution (ours)", "#4aa3df", "-"),
     "st-BORE": ("Syne Tune BORE", "#c44e52", "-"),
     "optuna-gp": ("Optuna GP", "#dd8452", "-"),
     "optuna-tpe": ("Optuna TPE", "#8c6d31", "-"),
@@ -97,7 +98,7 @@ def overview(scored: Sequence[Scored], chosen: str, file: str) -> None:
     best = min(rank)
     left.axvspan(best, best + cd, color="#0b5fa5", alpha=0.08, lw=0)
     left.scatter(rank, y, c=colours, s=34, zorder=3)
-    left.set_yticks(y, [SHOWN.get(n, (n,))[0] for n in names])
+    left.set_yticks(y, [SHOWN.get(n, (n.replace("+", " × ") + (" (ours)" if "+" in n else ""),))[0] for n in names])
     left.set_xlabel(f"average rank on {lines[0]['problems']} problems (1 is best)")
     left.set_title("shaded: not told apart from the best", fontweight="normal", fontsize=8.5)
     for i, name in enumerate(names):
