@@ -50,6 +50,12 @@ class WeightsForm(Form):
     weights: list[Number]
 
 
+class ScheduleForm(Form):
+    """A parameter that changes while a trial trains: its values at these steps are searched, between them are lines."""
+
+    piecewise: list[int]
+
+
 class FloatForm(Form):
     """Real numbers in [low, high]."""
 
@@ -58,6 +64,7 @@ class FloatForm(Form):
     step: Number | None = None
     prior: NormalForm | None = None
     repeat: Repeat | None = None
+    schedule: ScheduleForm | None = None
 
 
 class IntForm(Form):
@@ -68,6 +75,7 @@ class IntForm(Form):
     step: int = 1
     prior: NormalForm | None = None
     repeat: Repeat | None = None
+    schedule: ScheduleForm | None = None
 
 
 class ChoiceForm(Form):

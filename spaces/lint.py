@@ -33,7 +33,7 @@ class Finding:
 def lint_study(study: Study) -> tuple[Finding, ...]:
     """Findings about the space, the budget, and what the task makes of both."""
     task = _classify(study) if study.task.kind == "classify" else _user(study)
-    return (*lint_space(study.space), *_budget(study), *task)
+    return (*lint_space(study.space), *_schedules(study.space.nodes, "space", study.search.R), *_budget(study), *task)
 
 
 def lint_space(space: Space) -> tuple[Finding, ...]:
@@ -69,6 +69,16 @@ def _domains(nodes: tuple[Node, ...], path: str) -> Iterator[Finding]:
             yield Finding(at, "no option has parameters: a list of options is simpler to read in the task")
         for label, nested in (node.options or {}).items():
             yield from _domains(nested, f"{at}.{label}")
+
+
+def _schedules(nodes: tuple[Node, ...], path: str, most: int) -> Iterator[Finding]:
+    for node in nodes:
+        at = f"{path}.{node.name}"
+        if node.knots is not None and node.knots[-1] > most:
+            said = f"the last knot, {node.knots[-1]}, lies beyond R = {most}: no trial gets there; move it"
+            yield Finding(f"{at}.schedule", said)
+        for label, nested in (node.options or {}).items():
+            yield from _schedules(nested, f"{at}.{label}", most)
 
 
 def _fixed(size: int) -> str:

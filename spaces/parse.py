@@ -17,6 +17,7 @@ from spaces.domains import Choice, Const, Domain, Float, Int, Normal, Subset
 from spaces.errors import SpaceError
 from spaces.forms import KINDS, ChoiceForm, ConstForm, FloatForm, IntForm, NormalForm, SubsetForm
 from spaces.problems import Path, Problems
+from spaces.schedules import check_knots
 from spaces.space import Space
 from spaces.suggest import did_you_mean
 from spaces.tree import Node
@@ -198,7 +199,18 @@ def _node(name: str, spec: Any, path: Path, problems: Problems, depth: int) -> N
     except SpaceError as error:
         problems.add((*path, kinds[0]), str(error))
         return None
-    return Node(name, domain, options, repeat)
+    knots: tuple[int, ...] | None = None
+    if isinstance(said_form, FloatForm | IntForm) and said_form.schedule is not None:
+        knots = tuple(said_form.schedule.piecewise)
+        try:
+            check_knots(knots)
+            if repeat is not None:
+                raise SpaceError("repeat and schedule both make several values of one: give one parameter a schedule")
+        except SpaceError as error:
+            problems.add((*path, "schedule"), str(error))
+            return None
+        repeat = len(knots)
+    return Node(name, domain, options, repeat, knots)
 
 
 def _domain(form: Any) -> tuple[Domain, int | str | None]:
@@ -243,7 +255,10 @@ def _dump(node: Node) -> dict[str, Any]:
             out = {"subset": list(items), "min": low, "max": high}
         case Const(value):
             out = {"const": Config({"v": value}).flat()["v"]}
-    out["repeat"] = node.repeat
+    if node.knots is None:
+        out["repeat"] = node.repeat
+    else:
+        out["schedule"] = {"piecewise": list(node.knots)}
     return {k: v for k, v in out.items() if k == "const" or (v is not None and v is not False)}
 
 

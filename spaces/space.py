@@ -16,8 +16,9 @@ from spaces import counting, tree
 from spaces.config import Config
 from spaces.constraints import Constraint
 from spaces.counting import Subspace
-from spaces.domains import Const, Domain
+from spaces.domains import Const, Domain, Float, Int
 from spaces.errors import SpaceError
+from spaces.schedules import Piecewise, is_schedule
 from spaces.suggest import did_you_mean
 from spaces.tree import Node, Slot
 
@@ -178,7 +179,8 @@ class Space:
     def nested(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """What a training function reads: `{"width": 16, "optimizer": {"name": "sgd", "lr": .1}, "bits": [4, 8]}`.
 
-        A conditional choice is always a dict with its option under `name`; a repeated parameter and a subset are lists.
+        A conditional choice is always a dict with its option under `name`; a repeated parameter and a subset are lists;
+        a schedule is what `Piecewise.dump` says, which `spaces.schedules.at_step` makes a number.
         """
         return _nested(self._nodes, "", config)
 
@@ -301,6 +303,8 @@ class Space:
             if name in self.lists and isinstance(value, list | tuple):
                 for i, element in enumerate(value):
                     put(f"{name}.{i}", element)
+            elif name in self.lists and is_schedule(value):
+                put(name, value.get("values"))
             elif name in self._conditional and isinstance(value, Mapping) and "name" in value:
                 flat[name] = value["name"]
                 for key, inner in value.items():
@@ -335,6 +339,9 @@ def _nested(nodes: tuple[Node, ...], prefix: str, config: Mapping[str, Any]) -> 
         while f"{flat}.{len(elements)}" in config:
             elements.append(one(node, f"{flat}.{len(elements)}"))
         out[node.name] = elements
+        if node.knots is not None and isinstance(node.domain, Float | Int):
+            whole = isinstance(node.domain, Int)
+            out[node.name] = Piecewise(node.knots, tuple(elements), node.domain.log, whole).dump()
     return out
 
 

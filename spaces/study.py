@@ -37,6 +37,9 @@ CLASSIFY_METRICS: tuple[str, ...] = (
 )  # fmt: skip
 """What the built-in task can be judged by: error in %, latency in ms a sample, `bytes` of the weight artifact."""
 
+CLASSIFY_SCHEDULES: tuple[str, ...] = ("batch_size", "optimizer")
+"""The parameters of the built-in task that may change while it trains: that one, and all below the optimizer."""
+
 _FROZEN = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
@@ -299,6 +302,12 @@ def _check_classify(study: Study, problems: Problems) -> None:
                 if nested.name not in takes:
                     said = f"{option} has no {nested.name!r}: {did_you_mean(nested.name, takes)}"
                     problems.add((*at, str(option), nested.name), said)
+    fixed = [n for n in study.space.nodes if n.knots is not None and n.name not in CLASSIFY_SCHEDULES]
+    for node in fixed:
+        said = f"{node.name} is fixed while the network trains: leave schedule out"
+        problems.add(("space", node.name, "schedule"), f"{said} ({', '.join(CLASSIFY_SCHEDULES)} may have one)")
+    if fixed:
+        return
     rng = Generator(Philox(key=0))
     for _ in range(16):
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from spaces.domains import Choice, Const, Domain, Int
@@ -20,13 +20,15 @@ class Node:
     """One parameter as written. `options`: the nested nodes of each option of a conditional choice.
 
     `repeat`: how many elements a per-layer parameter has; a number, or the name of an int parameter in the same or an
-    outer scope (for a repeated parameter, its first element is `name.0`).
+    outer scope (for a repeated parameter, its first element is `name.0`). `knots`: the steps of a schedule, whose
+    elements are its values there; then `repeat` is their number.
     """
 
     name: str
     domain: Domain
     options: Mapping[str, tuple[Node, ...]] | None = None
     repeat: int | str | None = None
+    knots: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,6 @@ def walk(nodes: tuple[Node, ...], choose: Any, out: dict[str, Any], prefix: str 
 def sort(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
     """The whole tree in the order of choosing (see `ordered`)."""
     return tuple(
-        Node(n.name, n.domain, None if n.options is None else {k: sort(v) for k, v in n.options.items()}, n.repeat)
+        replace(n, options=None if n.options is None else {k: sort(v) for k, v in n.options.items()})
         for n in ordered(nodes)
     )

@@ -37,6 +37,12 @@ class Optimizers:
         for part in self.parts.values():
             part.step()
 
+    def follow(self, other: Optimizers) -> None:
+        """Take over the hyperparameters of `other`, built over the same parameters; moments and weights stay."""
+        for name, part in self.parts.items():
+            for group, now in zip(part.param_groups, other.parts[name].param_groups, strict=True):
+                group.update({key: value for key, value in now.items() if key != "params"})
+
 
 @dataclass(frozen=True, slots=True)
 class Roles:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from searchd.wire import CheckpointRef, JobSpec
+from spaces.schedules import at_step
 from workers.checkpoints import Checkpoints
 from workers.kept import Kept
 from workers.state import random_states, restore, restore_random_states, set_settings, settings, snapshot, stateful
@@ -172,6 +173,10 @@ class Trial:
             self.step, self._open = step, True
             yield step
             self.close()
+
+    def at(self, step: int | None = None) -> dict[str, Any]:
+        """`config` while `step` trains (the step that runs now, if not given): each schedule is a number there."""
+        return at_step(self.config, max(self.step, 1) if step is None else step)
 
     def jump(self) -> int:
         """The last step of this job alone, opened; for a task whose steps do not build on one another."""

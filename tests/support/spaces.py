@@ -77,9 +77,18 @@ subsets = st.lists(plain, min_size=1, max_size=5, unique=True).flatmap(
 consts = st.one_of(plain, st.lists(st.integers(0, 3), max_size=3).map(lambda v: {"const": v}))
 discrete = st.one_of(ints, choices, subsets, consts)
 leaves = st.one_of(floats, ints, choices, weighted, subsets, consts)
+steps_of_ints = st.just({"int": [0, 2], "schedule": {"piecewise": [1, 4]}})
+schedules = st.one_of(
+    steps_of_ints,
+    st.lists(st.integers(1, 81), min_size=2, max_size=4, unique=True)
+    .map(sorted)
+    .map(lambda knots: {"float": [1e-4, 1], "log": True, "schedule": {"piecewise": knots}}),
+)
 
 
 def _repeated(spec: Any, repeat: Any) -> Any:
+    if isinstance(spec, dict) and "schedule" in spec:
+        return spec
     return {**(spec if isinstance(spec, dict) else {"const": spec}), "repeat": repeat}
 
 
@@ -90,7 +99,8 @@ def _nest(leaf: st.SearchStrategy[Any], inner: st.SearchStrategy[Any]) -> st.Sea
 
 
 def spaces(leaf: st.SearchStrategy[Any] = leaves) -> st.SearchStrategy[dict[str, Any]]:
-    """Mappings that parse: every kind of domain, nested choices, repeats by number and by name (`n`)."""
+    """Mappings that parse: every kind of domain, nested choices, repeats by number and by name (`n`), schedules."""
+    leaf = st.one_of(leaf, leaf, leaf, schedules if leaf is leaves else steps_of_ints)
     flat = st.dictionaries(words, leaf, min_size=1, max_size=4)
     level = _nest(leaf, flat)
     level = _nest(leaf, st.dictionaries(words, level, max_size=3))

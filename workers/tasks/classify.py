@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from spaces.errors import SpaceError
 from spaces.nets import DEFAULTS, network
+from spaces.schedules import scheduled
 from workers import data as datasets
 from workers.data import Part
 from workers.export import export
@@ -35,10 +36,14 @@ def train(trial: Trial) -> None:
     torch.set_num_threads(1)  # a slot has one core; small layers lose by sharing it
     data = datasets.load(trial.options)
     net = Net(network(trial.config, data.shape, data.classes), trial.seed)
-    optimizer = optimizer_of(net, trial.config)
-    batch = batch_size(trial.config)
+    optimizer = optimizer_of(net, trial.at(1))
+    batch = batch_size(trial.at(1))
+    changes = scheduled(trial.config)
     trial.load(model=net, **optimizer.parts)
     for epoch in trial.steps():
+        if changes:
+            optimizer.follow(optimizer_of(net, trial.at()))
+            batch = batch_size(trial.at())
         train_loss = run_epoch(net, optimizer, data.train, batch, trial.seed, epoch)
         metrics, points = evaluate(net, data.val)
         trial.report({**metrics, "train_loss": train_loss}, points=points)
