@@ -42,8 +42,8 @@ def ranks(chosen: str) -> str:
     first = rows[0]
     which = {"all": "all", "others": "the"}[chosen]
     more = "" if chosen == "all" else " that `auto` was not developed on"
-    return (f"Average ranks on {which} {first['problems']} problems{more} (critical difference {first['critical_difference']}, "
-            f"Friedman p {first['friedman_p']}): {named}.")  # fmt: skip
+    return (f"Average ranks on {which} {first['problems']} problems{more} (critical difference "
+            f"{first['critical_difference']}, Friedman p {first['friedman_p']}): {named}.")  # fmt: skip
 
 
 def faster() -> str:
@@ -59,7 +59,8 @@ def _short(value: str) -> str:
 
 
 def main() -> None:
-    parts = [*lines((*PUBLIC, *OTHERS), SHOWN), "", ranks("all"), "", ranks("others"), "", faster(), "", *lines(DEVICES, ON_DEVICES)]
+    said = (ranks("all"), "", ranks("others"), "", faster())
+    parts = [*lines((*PUBLIC, *OTHERS), SHOWN), "", *said, "", *lines(DEVICES, ON_DEVICES)]
     before, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     PAGE.write_text(before + BEGIN + "\n".join(parts) + "\n" + END + after)
