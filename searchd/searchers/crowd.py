@@ -38,7 +38,7 @@ COARSE = 12
 LOWEST = -1e4
 """In place of the log of nothing, which a matrix product turns into NaN."""
 BLOCK = 256
-"""Slots a matrix product: small ones stay on one thread, and threads that wait for each other cost more than they do."""
+"""Slots a matrix product: a small one stays on one thread; threads that wait for each other cost more than it does."""
 OUT = -1e30
 
 
