@@ -89,6 +89,7 @@ class AutoSearcher:
         self._several = Several()
         self._table: Table | None = None
         self._x = np.zeros((0, 0))
+        self._columnwise = np.zeros((0, 0))
         self._rows = 0
 
     def suggest(self, trial: TrialId, history: History, rng: Generator) -> Config:
@@ -114,16 +115,22 @@ class AutoSearcher:
         """Feature rows of the table's trials; those of before stand."""
         if table is not self._table:
             self._table, self._rows, self._x = table, 0, np.zeros((64, self._features.d))
+            self._columnwise = np.zeros((self._features.d, 64))
         n = len(table)
         if n > self._rows:
             while n > len(self._x):
                 self._x = np.vstack([self._x, np.zeros_like(self._x)])
+                self._columnwise = np.hstack([self._columnwise, np.zeros_like(self._columnwise)])
             self._x[self._rows : n] = self._features(table.units[self._rows :])
+            self._columnwise[:, self._rows : n] = self._x[self._rows : n].T
             self._rows = n
 
     def _tried(self, trial: TrialId, history: History) -> Floats:
         """Features of every other trial, and of what was refused for this one: [d, n]."""
-        rows = self._x[: self._rows][history.table.trials != trial]
+        trials = history.table.trials
+        if not history.rejected and (not len(trials) or trials[-1] < trial):
+            return self._columnwise[:, : self._rows]
+        rows = self._x[: self._rows][trials != trial]
         if history.rejected:
             refused = self._features(np.array([history.space.encode(config) for config in history.rejected]))
             rows = np.vstack([rows, refused])
