@@ -55,6 +55,11 @@ def config(values: Mapping[str, Any]) -> str:
     plain: list[str] = []
     choices: dict[str, list[str]] = {}
     repeated: dict[str, list[str]] = {}
+    inside: dict[str, list[str]] = {}
+    for name, value in values.items():
+        owner, _, index = name.rpartition(".")
+        if index.isdigit() and "." in owner:
+            inside.setdefault(owner, []).append(_value(value))
     for name, value in values.items():
         head, _, rest = name.partition(".")
         if not rest:
@@ -63,6 +68,10 @@ def config(values: Mapping[str, Any]) -> str:
             )
         elif rest.isdigit():
             repeated.setdefault(head, []).append(_value(value))
+        elif (owner := name.rpartition(".")[0]) in inside:
+            if listed := inside[owner]:
+                choices.setdefault(head, []).append(f"{owner.rpartition('.')[2]} {','.join(listed)}")
+                inside[owner] = []
         else:
             choices.setdefault(head, []).append(f"{name.rpartition('.')[2]} {_value(value)}")
     plain += [f"{name} {','.join(found)}" for name, found in repeated.items()]

@@ -38,6 +38,8 @@ def test_a_config_fits_on_a_line() -> None:
     flat = {"width": 16, "bits.0": 4, "bits.1": 32, "exits": [0, 1], "optimizer": "sgd", "optimizer.sgd.lr": 0.12345,
             "optimizer.sgd.momentum": 0.9}  # fmt: skip
     assert words.config(flat) == "width 16 · exits [0,1] · bits 4,32 · sgd(lr 0.1235, momentum 0.9)"
+    scheduled = {"optimizer": "sgd", "optimizer.sgd.lr.0": 0.1, "optimizer.sgd.lr.1": 0.01, "optimizer.sgd.decay": 2}
+    assert words.config(scheduled) == "sgd(lr 0.1,0.01, decay 2)"
     assert words.config({"optimizer": "none", "width": 8}) == "optimizer none · width 8"
 
 

@@ -53,6 +53,9 @@ def test_values_lie_between_their_knots(schedule: Piecewise, step: int) -> None:
     assert min(before[-1], after[0]) <= value <= max(before[-1], after[0])
     if step in schedule.knots:
         assert value == schedule.values[schedule.knots.index(step)]
+    scaled = np.log(schedule.values) if schedule.log else np.asarray(schedule.values)
+    line = float(np.interp(step, schedule.knots, scaled))
+    assert value == pytest.approx(math.exp(line) if schedule.log else line, rel=1e-9, abs=1e-9)
 
 
 @given(piecewise())
