@@ -5,9 +5,8 @@
 
 Ten parameters (4 float, 3 int, 3 choice), r = 1, R = 81, eta = 3, 4 workers, losses at random. A search is filled to
 its size with random configs; then `TURNS` jobs are told and asked for. Rows of a scheduler: configs are given, so only
-rungs cost (acband is left out: it races over instances). Rows of a searcher: under asha, from the first suggestion on
-(which fits whatever there is to fit): the
-median of the suggestions, their mean, and the first. `points`: operating points a report; with 8, three objectives.
+rungs cost. Rows of a searcher: under asha, from the first suggestion on (which builds and fits whatever there is to):
+the median of the suggestions, their mean, and the first. `points`: operating points a report; with 8, three objectives.
 """
 
 from __future__ import annotations
@@ -30,6 +29,8 @@ from spaces.config import Config
 from spaces.study import Study
 
 TURNS = 200
+ALONE = ("acband", "pbt")
+"""Left out: they go with one task, or with one partner."""
 SPACE: dict[str, Any] = {
     "lr": {"float": [1e-5, 1], "log": True},
     "decay": {"float": [1e-6, 0.1], "log": True},
@@ -130,7 +131,7 @@ def main() -> None:
         rows.writerow([what, name, objectives, points, trials, len(us), *(f"{v:.1f}" for v in cells)])
         sys.stdout.flush()
 
-    for name in [n for n in SCHEDULERS if n != "acband"]:
+    for name in [n for n in SCHEDULERS if n not in ALONE]:
         if said.only is not None and name not in said.only:
             continue
         for objectives, points, sizes in (
@@ -142,7 +143,7 @@ def main() -> None:
             for size in sizes:
                 drive.fill(size)
                 row("scheduler", name, objectives, points, size, measure(drive, TURNS))
-    for name in SEARCHERS:
+    for name in [n for n in SEARCHERS if n not in ALONE]:
         if said.only is not None and name not in said.only:
             continue
         study = study_of("asha", 1)
