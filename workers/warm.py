@@ -13,7 +13,7 @@ from typing import Any
 
 from workers.child import ChildOptions
 from workers.pipes import Gone, Pipes
-from workers.tether import end_orphans
+from workers.tether import children, end_orphans
 
 FAULTS = frozenset(
     int(n) for n in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGSYS)
@@ -28,6 +28,8 @@ class Warm:
         self._options = options
         self._env = env
         self._process: subprocess.Popen[bytes] | None = None
+        self._others = children()
+        """What this process had started before: not ours to end."""
         self._pipes: Pipes | None = None
         self.holds: tuple[str, ...] = ()
         """The checkpoints that the child said it has in memory, by SHA-256."""
@@ -97,7 +99,7 @@ class Warm:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            end_orphans(set())
+            end_orphans(self._others)
         if self._pipes is not None:
             self._pipes.close()
             self._pipes = None

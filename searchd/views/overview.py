@@ -21,8 +21,9 @@ FIRST = 10
 
 def _by_report(row: StudyRow) -> bool:
     """Whether a trial's last step is not how many steps it trained: it jumped there, or began with another's."""
-    pbt = (row.spec.get("search") or {}).get("scheduler") == "pbt"
-    return pbt or bool((row.spec.get("task") or {}).get("instances"))
+    task, search = row.spec.get("task"), row.spec.get("search")
+    races = isinstance(task, Mapping) and bool(task.get("instances"))
+    return races or (isinstance(search, Mapping) and search.get("scheduler") == "pbt")
 
 
 def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*args: str, code: int = 0) -> Result:
-    result = CliRunner().invoke(main, ["simulate", *args])
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(main, ["simulate", *args])
     assert result.exit_code == code, (result.output, result.exception)
     assert result.exception is None or isinstance(result.exception, SystemExit)
     return result

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -213,3 +215,16 @@ def test_a_fresh_child_holds_nothing() -> None:
         assert warm.holds == ()
     finally:
         warm.end()
+
+
+def test_only_its_own_leavings_are_ended() -> None:
+    """Ending a child leaves alone what this process had started before."""
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        warm = Warm(ChildOptions(), {})
+        warm.ensure()
+        warm.end()
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
