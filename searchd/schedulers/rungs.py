@@ -164,3 +164,8 @@ def deepened(R: int, R_new: int, eta: int) -> tuple[int, ...]:
     if step != R_new:
         raise ValueError(f"a deepening needs R = {R} times a power of eta = {eta}, but R = {R_new}")
     return tuple(steps)
+
+
+def top(ladders: tuple[tuple[int, ...], ...], bracket: int) -> int:
+    """The last rung of a bracket; a bracket beyond the ladders (a user's config that runs alone) has the last one's."""
+    return ladders[min(bracket, len(ladders) - 1)][-1]

@@ -37,7 +37,7 @@ from numpy.random import Generator
 from searchd.errors import SearchdError, SpaceError
 from searchd.schedulers import events as told
 from searchd.schedulers.events import Resume, Scheduler, Start, TrialId
-from searchd.schedulers.rungs import deeper
+from searchd.schedulers.rungs import deeper, top
 from searchd.search import points as merging
 from searchd.search.algorithms import check_options, make_scheduler, make_searcher
 from searchd.search.book import Book
@@ -65,21 +65,18 @@ from searchd.search.events import (
 from searchd.search.fronts import FrontPoint, front_of
 from searchd.search.measurements import Measurements
 from searchd.search.races import averaged, standing_for
-from searchd.searchers.base import History, Record, Searcher, State, generator
+from searchd.searchers.base import History, Record, Searcher, generator
 from searchd.searchers.earlier import foreign
+from searchd.searchers.record import OVER
 from spaces.config import Config
 from spaces.describe import Description, describe
 from spaces.study import Study
-
-OVER: frozenset[State] = frozenset({"failed", "stopped", "vetoed"})
-"""States that a trial never leaves."""
 
 
 class Search:
     """`seed`: instead of the study's. `searcher`, `scheduler`: instead of those that the study names.
 
-    SearchdError for an unknown name or option, Missing for a part that is not installed.
-    """
+    SearchdError for an unknown name or option, Missing for a part that is not installed."""
 
     def __init__(
         self, study: Study, seed: int | None = None, *, searcher: Searcher | None = None,
@@ -275,7 +272,8 @@ class Search:
         if record is None or record.state != "running" or step != record.until:
             return
         self.scheduler.tell(told.Finished(trial, step))
-        self._book.change(trial, state="done" if step >= self._top(record) else "paused", step=step)
+        done = step >= top(self.scheduler.ladders(), record.bracket)
+        self._book.change(trial, state="done" if done else "paused", step=step)
 
     def _end(self, trial: TrialId, state: Literal["failed", "stopped", "vetoed"], reason: str) -> None:
         record = self._records.get(trial)
@@ -350,13 +348,13 @@ class Search:
         try:
             self.scheduler.tell(event)
         except ValueError as error:
-            top, eta = max(max(rungs) for rungs in self.scheduler.ladders()), self.study.search.eta
-            nearest = deeper(top, event.R, eta)
+            highest = max(max(rungs) for rungs in self.scheduler.ladders())
+            nearest = deeper(highest, event.R, self.study.search.eta)
             hint = "" if event.R in nearest else f": choose {' or '.join(map(str, nearest))}"
             raise SearchdError(f"{error}{hint}") from None
         self._book.version += 1
         for record in list(self._records.values()):
-            if record.state == "done" and record.step < self._top(record):
+            if record.state == "done" and record.step < top(self.scheduler.ladders(), record.bracket):
                 self._book.change(record.trial, state="paused")
 
     # ------------------------------------------------------------ inside
@@ -393,10 +391,6 @@ class Search:
         """What the latency of a config is measured by; None where nothing is measured."""
         description = self._describe(config) if self._measurements.wanted else None
         return None if description is None else description.signature
-
-    def _top(self, record: Record) -> int:
-        ladders = self.scheduler.ladders()
-        return ladders[min(record.bracket, len(ladders) - 1)][-1]
 
     def _history(self, rejected: tuple[Config, ...], parent: TrialId | None = None) -> History:
         version, ladders = self._book.version, self.scheduler.ladders()

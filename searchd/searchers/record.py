@@ -11,6 +11,8 @@ from searchd.schedulers.events import Losses, TrialId
 from spaces.config import Config
 
 State = Literal["waiting", "running", "paused", "done", "stopped", "failed", "vetoed"]
+OVER: frozenset[State] = frozenset({"failed", "stopped", "vetoed"})
+"""States that a trial never leaves."""
 NO_LOSSES: Mapping[int, tuple[Losses, ...]] = MappingProxyType({})
 NO_TALLIES: Mapping[int, int] = MappingProxyType({})
 

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from searchd.simulator.faults import Faults
     from searchd.simulator.outcome import hypervolume_over_time, incumbents, summary
-    from searchd.simulator.run import Counts, Run, Seen, simulate
+    from searchd.simulator.run import simulate
+    from searchd.simulator.trace import Counts, Run, Seen
     from searchd.simulator.world import DescribingWorld, MeasuringWorld, Step, TrialFailed, World
     from searchd.simulator.worlds.log import Log
     from searchd.simulator.worlds.surrogate import OnnxCurves, Surrogate
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from searchd.simulator.worlds.table import Table
 
 _HOME = {
-    "Counts": "run", "DescribingWorld": "world", "Faults": "faults", "Log": "worlds.log", "MeasuringWorld": "world",
-    "OnnxCurves": "worlds.surrogate", "Run": "run", "Seen": "run", "Step": "world", "Surrogate": "worlds.surrogate",
+    "Counts": "trace", "DescribingWorld": "world", "Faults": "faults", "Log": "worlds.log", "MeasuringWorld": "world",
+    "OnnxCurves": "worlds.surrogate", "Run": "trace", "Seen": "trace", "Step": "world", "Surrogate": "worlds.surrogate",
     "Synthetic": "worlds.synthetic", "Table": "worlds.table", "TrialFailed": "world", "World": "world",
     "hypervolume_over_time": "outcome", "incumbents": "outcome", "simulate": "run", "summary": "outcome",
 }  # fmt: skip

@@ -9,7 +9,7 @@ from searchd.schedulers.events import Losses, TrialId
 from searchd.schedulers.front import hypervolume
 from searchd.schedulers.order import finite
 from searchd.search.points import losses
-from searchd.simulator.run import Run, Seen
+from searchd.simulator.trace import Run, Seen
 
 
 class Incumbent(NamedTuple):

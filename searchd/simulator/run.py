@@ -9,12 +9,12 @@ from __future__ import annotations
 import gc
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import inf, isfinite
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from searchd.errors import SearchdError
 from searchd.schedulers.events import Scheduler, TrialId
@@ -34,6 +34,7 @@ from searchd.search.search import Search
 from searchd.searchers.base import Searcher
 from searchd.simulator.faults import ATTEMPTS, NO_FAULTS, Faults
 from searchd.simulator.studies import ends, undescribed, with_pair
+from searchd.simulator.trace import Counts, Ended, Run, Seen
 from searchd.simulator.world import DescribingWorld, MeasuringWorld, Step, TrialFailed, World
 from spaces.study import Study
 
@@ -41,56 +42,6 @@ FAILED, VETOED = 20, 200
 """So many trials that failed or were vetoed, and no report ever: the run ends, as in the service."""
 YOUNG = 50_000
 """New objects before Python looks for garbage among them."""
-Ended = Literal["complete", "seconds", "budget", "hopeless"]
-
-
-class Seen(NamedTuple):
-    """One report: when (virtual seconds), of which trial and step, and what; `known` False: the world guessed it."""
-
-    seconds: float
-    trial: TrialId
-    step: int
-    metrics: Mapping[str, Any]
-    points: tuple[Mapping[str, Any], ...] = ()
-    known: bool = True
-
-
-@dataclass(slots=True)
-class Counts:
-    """What a run did. `events`: steps, ends and troubles; `repeated`: steps trained again after a lost job;
-    `guessed`: steps that the world did not know; `busy_s`: worker seconds spent on jobs."""
-
-    events: int = 0
-    asked: int = 0
-    told: int = 0
-    jobs: int = 0
-    steps: int = 0
-    repeated: int = 0
-    guessed: int = 0
-    measured: int = 0
-    described: int = 0
-    vetoed: int = 0
-    finished: int = 0
-    stopped: int = 0
-    failed: int = 0
-    lost: int = 0
-    busy_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A finished run. `seconds`: its virtual length; `ended`: what ended it; `trace`: every report in order of time."""
-
-    study: Study
-    seed: int
-    workers: int
-    seconds: float
-    ended: Ended
-    trace: list[Seen]
-    counts: Counts
-    decision_cpu_s: float
-    search: Search
-    note: str = ""
 
 
 def simulate(

@@ -14,7 +14,8 @@ from searchd.searchers.auto import AutoSearcher
 from searchd.searchers.base import History, generator
 from searchd.searchers.batches import _born
 from searchd.searchers.table import Table
-from searchd.simulator.run import Run, simulate
+from searchd.simulator.run import simulate
+from searchd.simulator.trace import Run
 from searchd.simulator.world import Step, TrialFailed
 from spaces.config import Config
 from spaces.study import Study
