@@ -47,7 +47,10 @@ def plan(study: Study) -> dict[str, Any]:
     if trials is None:
         ends = " or ".join(_ends(study)) or "until it is stopped"
         notes.append(f"no budget.trials: the search goes on {ends}; the rungs are those of {eta_top(study)} trials")
-    if not exact:
+    if spec.scheduler == "auto":
+        most = "" if limit is None else f", {limit * spec.R} {spec.unit}s if everyone trained to R"
+        notes.append(f"auto decides by the losses who goes on: these are the fewest, it takes more as a rule{most}")
+    elif not exact:
         notes.append("expected numbers: rungs fill as trials come, and some that are overtaken later go up anyway")
     if spec.scheduler == "pasha":
         notes.append("the most that pasha would take: it opens a rung only while the ranking is unsettled")
@@ -172,7 +175,7 @@ def _ends(study: Study) -> list[str]:
 def _budget_notes(study: Study, brackets: list[BracketPlan], notes: list[str]) -> None:
     spec, budget = study.search, study.budget
     top = max((b.steps[-1] for b in brackets), default=0)
-    if budget.trials is not None and top < spec.R:
+    if budget.trials is not None and top < spec.R and spec.scheduler != "auto":
         notes.append(f"no trial reaches R = {spec.R}, the deepest rung is {top}: more trials, or a smaller R or eta")
     steps = sum(b.resume_cost for b in brackets)
     if budget.trials is not None and budget.steps is not None and budget.steps < steps:

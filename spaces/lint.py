@@ -119,7 +119,7 @@ def _never_bite(space: Space) -> Iterator[Finding]:
 def _budget(study: Study) -> Iterator[Finding]:
     budget = study.budget
     endless = budget.trials is None and budget.hours is None and budget.steps is None
-    if endless and study.search.scheduler not in ("hyperband", "acband"):
+    if endless and study.search.scheduler not in ("hyperband", "acband", "pbt"):
         yield Finding("budget", "nothing ends this study: give trials, hours or steps")
     size = study.space.size()
     if size < inf and budget.trials is not None and size < budget.trials:

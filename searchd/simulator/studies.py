@@ -34,7 +34,7 @@ def with_pair(study: Study, *, scheduler: str | None = None, searcher: str | Non
 def ends(study: Study) -> bool:
     """Whether a run of the study comes to an end by itself."""
     budget = study.budget
-    return study.search.scheduler == "hyperband" or not (
+    return study.search.scheduler in ("hyperband", "acband", "pbt") or not (
         budget.trials is None and budget.hours is None and budget.steps is None
     )
 
