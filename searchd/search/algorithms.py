@@ -183,40 +183,51 @@ def make_searcher(spec: SearchSpec, seed: int) -> Searcher:
 
 
 def check_options(spec: SearchSpec) -> None:
-    """SearchdError when `options` holds a key that neither of the pair takes."""
+    """SearchdError that names every option that neither of the pair takes, or whose value breaks its rule."""
     known = {
         **_find(SCHEDULERS, "scheduler", spec.scheduler).options,
         **_find(SEARCHERS, "searcher", spec.searcher).options,
     }
-    for name in spec.options:
-        if name not in known:
-            pair = f"{spec.scheduler} × {spec.searcher}"
-            raise SearchdError(f"search.options: {pair} has no option {name!r}: {did_you_mean(name, known)}")
+    pair = f"{spec.scheduler} × {spec.searcher}"
+    found = [
+        _problem(name, value, known[name]) if name in known
+        else f"search.options: {pair} has no option {name!r}: {did_you_mean(name, known)}"
+        for name, value in spec.options.items()
+    ]  # fmt: skip
+    if said := [problem for problem in found if problem is not None]:
+        raise SearchdError("; ".join(said))
 
 
 def _options(spec: SearchSpec, allowed: Mapping[str, Allowed]) -> dict[str, Any]:
     chosen = {name: spec.options[name] for name in allowed if name in spec.options}
     for name, value in chosen.items():
-        rule = allowed[name]
-        if isinstance(rule, type):
-            if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
-                raise SearchdError(f"search.options.{name} needs a list of names, but is {value!r}")
-        elif isinstance(rule, int):
-            if isinstance(value, bool) or not isinstance(value, int) or value < rule:
-                raise SearchdError(f"search.options.{name} needs a whole number from {rule} up, but is {value!r}")
-        elif isinstance(rule, float):
-            if isinstance(value, bool) or not isinstance(value, int | float) or not rule <= value < float("inf"):
-                raise SearchdError(f"search.options.{name} needs a number from {rule:g} up, but is {value!r}")
-        elif isinstance(rule, Several):
-            given = value if isinstance(value, list | tuple) else [value]
-            for one in given:
-                if one not in rule.words:
-                    raise SearchdError(f"search.options.{name} has {one!r}: {did_you_mean(str(one), rule.words)}")
-            if len(given) < 2 or len(set(given)) < len(given):
-                raise SearchdError(f"search.options.{name} needs two or more, each once, but is {value!r}")
-        elif value not in rule:
-            raise SearchdError(f"search.options.{name} = {value!r}: {did_you_mean(str(value), rule)}")
+        if (problem := _problem(name, value, allowed[name])) is not None:
+            raise SearchdError(problem)
     return chosen
+
+
+def _problem(name: str, value: Any, rule: Allowed) -> str | None:
+    """What is wrong with an option's value; None when nothing is."""
+    at = f"search.options.{name}"
+    if isinstance(rule, type):
+        if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
+            return f"{at} needs a list of names, but is {value!r}"
+    elif isinstance(rule, int):
+        if isinstance(value, bool) or not isinstance(value, int) or value < rule:
+            return f"{at} needs a whole number from {rule} up, but is {value!r}"
+    elif isinstance(rule, float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not rule <= value < float("inf"):
+            return f"{at} needs a number from {rule:g} up, but is {value!r}"
+    elif isinstance(rule, Several):
+        given = value if isinstance(value, list | tuple) else [value]
+        for one in given:
+            if one not in rule.words:
+                return f"{at} has {one!r}: {did_you_mean(str(one), rule.words)}"
+        if len(given) < 2 or len(set(given)) < len(given):
+            return f"{at} needs two or more, each once, but is {value!r}"
+    elif value not in rule:
+        return f"{at} = {value!r}: {did_you_mean(str(value), rule)}"
+    return None
 
 
 def _find(table: Mapping[str, T], what: str, name: str) -> T:
