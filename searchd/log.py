@@ -7,9 +7,11 @@ answered. Non-finite metrics stay floats: the store keeps them.
 kind         payload
 submitted    name, spec (`Study.dump()`), artifacts
 asked        answer (`job`, `wait` or `exhausted`), trials: the trials that this call brought into being, each
-             {trial, config, state}; and for a job: trial, kind, since, until, bracket, signature, reason, job (its id),
-             cached (a measure job that needs no worker: its result is known). `wait` and `exhausted` are logged only
-             when `trials` is not empty: otherwise they changed nothing
+             {trial, config, state}, and `morphed` {parent, step} where the searcher gave it a parent whose weights of
+             that step are morphed to its config; and for a job: trial, kind, since, until, bracket, signature, reason,
+             parent and morph (the step) where it begins with another's weights, job (its id), cached (a measure job
+             that needs no worker: its result is known). `wait` and `exhausted` are logged only when `trials` is not
+             empty: otherwise they changed nothing
 told         event (`reported`, `finished`, `failed`, `stopped`, `measured`, `described`, `vetoed`), its fields, stops
              [{trial, reason}]
 lost         event `lost`, trial, stops; job, attempt (the one that was lost), reason, retried
@@ -18,6 +20,8 @@ deepened     event `deepened` with R, the new maximum resource, stops
 extended     event `extended` with max_trials when the number of trials changed, stops; budget: the whole new budget
 exporting    trial, step, job, points: an export job of the front was asked for (not by the search)
 begun        job, trial, attempt, worker, device, kind, since, until, warm: the worker has the checkpoint in memory
+inherited    trial, job, attempt, parent, step, ok, reason: a trial with a morphed parent began, with its weights or
+             (not ok) from nothing, and why
 status       status, reason; with `verifying`: then (`done` or `stopped`, what follows)
 capacity     slots: the live worker slots that may serve the study; `woken`: a daemon came (back) and none is known yet
 budget       spent (`steps`, `hours` or null), seconds: how long the study ran while a daemon lived
@@ -55,7 +59,7 @@ from spaces.config import Config
 
 Kind = Literal[
     "submitted", "asked", "told", "lost", "injected", "extended", "deepened", "begun", "status", "capacity", "budget",
-    "verified", "exporting", "quarantined", "rebased",
+    "verified", "exporting", "quarantined", "rebased", "inherited",
 ]  # fmt: skip
 
 Payload = dict[str, Any]
@@ -135,7 +139,8 @@ def answer_payload(answer: SearchAnswer) -> Payload:
             return {"answer": "job", "trial": answer.trial, "kind": answer.kind, "since": answer.since,
                     "until": answer.until, "bracket": answer.bracket, "signature": answer.signature,
                     "reason": answer.reason,
-                    **({} if answer.parent is None else {"parent": answer.parent})}  # fmt: skip
+                    **({} if answer.parent is None else {"parent": answer.parent}),
+                    **({} if answer.morph is None else {"morph": answer.morph})}  # fmt: skip
         case Wait():
             return {"answer": "wait"}
         case Exhausted():

@@ -21,7 +21,7 @@ from searchd.search.events import Stop
 from searchd.search.facts import Facts
 from searchd.search.recalling import recall
 from searchd.search.search import Search
-from searchd.searchers.base import History, Searcher
+from searchd.searchers.base import History, Morphed, Record, Searcher
 from searchd.store.base import EventRow, Reader
 from spaces.config import Config
 from spaces.study import Study
@@ -31,11 +31,11 @@ class Recorded:
     """A searcher that answers the logged config of a trial, and asks `then` for a trial that the log has not seen."""
 
     def __init__(self, then: Searcher | None = None) -> None:
-        self.configs: dict[int, Config] = {}
+        self.configs: dict[int, Config | Morphed] = {}
         self.then = then
 
-    def suggest(self, trial: int, history: History, rng: Generator) -> Config:
-        """The config of the log; LookupError for a trial that neither the log nor `then` knows."""
+    def suggest(self, trial: int, history: History, rng: Generator) -> Config | Morphed:
+        """The config of the log, with the parent that it came with; LookupError for a trial that neither the log nor `then` knows."""
         known = self.configs.get(trial)
         if known is not None:
             return known
@@ -130,7 +130,7 @@ class Replayer:
 
     def _ask(self, search: Search, event: EventRow) -> Difference | None:
         for brought in event.payload["trials"]:
-            self._recorded.configs[brought["trial"]] = Config(brought["config"])
+            self._recorded.configs[brought["trial"]] = _suggestion(brought)
         answer = search.ask()
         computed: Payload = {**answer_payload(answer), "trials": self._brought(search)}
         recorded = {key: event.payload.get(key) for key in computed}
@@ -154,10 +154,20 @@ def brought(search: Search, seen: set[int]) -> list[Payload]:
     """The trials of `search` that are not in `seen` yet, as the log keeps them; they are added to `seen`."""
     fresh = [trial for trial in range(len(seen), len(search.trials)) if trial not in seen]
     seen.update(fresh)
-    return [
-        {"trial": trial, "config": search.trials[trial].config.flat(), "state": search.trials[trial].state}
-        for trial in fresh
-    ]
+    return [_trial(search.trials[trial]) for trial in fresh]
+
+
+def _trial(known: Record) -> Payload:
+    said: Payload = {"trial": known.trial, "config": known.config.flat(), "state": known.state}
+    if known.morph is not None:
+        said["morphed"] = {"parent": known.parent, "step": known.morph}
+    return said
+
+
+def _suggestion(new: Mapping[str, Any]) -> Config | Morphed:
+    """What the searcher said of a trial in the log: its parent's step is computed again."""
+    config = Config(new["config"])
+    return Morphed(config, new["morphed"]["parent"]) if "morphed" in new else config
 
 
 def replay(reader: Reader, study: str) -> ReplayReport:
@@ -188,7 +198,8 @@ def note(facts: Facts, event: EventRow) -> None:
     """What an event of the log says of the world."""
     payload = event.payload
     for new in payload.get("trials", ()):
-        facts.came(new["trial"], Config(new["config"]))
+        morphed = new.get("morphed")
+        facts.came(new["trial"], Config(new["config"]), morphed and (morphed["parent"], morphed["step"]))
     if event.kind == "asked" and payload.get("kind") == "measure":
         facts.measures(payload["trial"], payload["signature"])
     if event.kind == "rebased":

@@ -10,6 +10,7 @@ from typing import Any
 
 from spaces.data import NAMED, DataShape, data_shape
 from spaces.errors import SpaceError
+from spaces.morphs import unfit
 from spaces.nets import NetSpec, network
 from spaces.space import Space
 from spaces.task import Task
@@ -54,6 +55,16 @@ def describe(task: Task, space: Space, config: Mapping[str, Any]) -> Description
     data = shape_of(task)
     width, depth, kernel, bits, exits = (_frozen(nested.get(name)) for name in _READ)
     return _describe(width, depth, kernel, bits, exits, data)
+
+
+def unfit_weights(task: Task, space: Space, before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
+    """Why the weights of config `before` cannot be morphed to `after`; None when they can, as far as it is known: a
+    task that is not built in knows by itself."""
+    try:
+        old, new = spec_of(task, space.nested(before)), spec_of(task, space.nested(after))
+    except SpaceError as error:
+        return str(error)
+    return None if old is None or new is None else unfit(old, new)
 
 
 _READ = ("width", "depth", "kernel", "bits", "exits")

@@ -122,6 +122,14 @@ SCHEDULERS: Mapping[str, _SchedulerRow] = {
 }
 
 _TPE: Mapping[str, Allowed] = {"startup": 1, "candidates": 1}
+_MORPH: Mapping[str, Allowed] = {"morph": 0.0, "grow": list}
+
+
+def _morphing(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    if options.get("morph", 0) > 1:
+        raise SearchdError(f"search.options.morph is a share from 0 to 1, but is {options['morph']!r}")
+    return options
+
 
 SEARCHERS: Mapping[str, _SearcherRow] = {
     "auto": _SearcherRow(lambda seed, _: AutoSearcher(seed)),
@@ -132,9 +140,12 @@ SEARCHERS: Mapping[str, _SearcherRow] = {
     "priorband": _SearcherRow(lambda _, __: PriorBandSearcher()),
     "bohb": _SearcherRow(lambda _, options: BohbSearcher(**options), {"random_fraction": 0.0}),
     "evolution": _SearcherRow(
-        lambda _, options: EvolutionSearcher(**options), {"population": 2, "tournament": 1, "startup": 1}
+        lambda _, options: EvolutionSearcher(**_morphing(options)),
+        {"population": 2, "tournament": 1, "startup": 1, **_MORPH},
     ),
-    "mo-evolution": _SearcherRow(lambda _, options: MoEvolutionSearcher(**options), {"population": 2, "startup": 1}),
+    "mo-evolution": _SearcherRow(
+        lambda _, options: MoEvolutionSearcher(**_morphing(options)), {"population": 2, "startup": 1, **_MORPH}
+    ),
     "mobster": _SearcherRow(
         lambda _, options: MobsterSearcher(**options),
         {"kernel": FAMILIES, "pending": ("fantasies", "believer"), "startup": 1, "rows": 10},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from searchd.errors import SpaceError
+from searchd.searchers.morphed import Morphed
 from spaces.config import Config
 
 SUGGESTIONS = 8
@@ -14,26 +15,28 @@ DRAWS = 1000
 
 
 def draw(
-    suggest: Callable[[tuple[Config, ...]], Config],
+    suggest: Callable[[tuple[Config, ...]], Config | Morphed],
     sample: Callable[[], Config],
     refusal: Callable[[Config], str | None],
     taken: Collection[str],
-) -> tuple[Config | None, str]:
-    """A config that keeps the bounds, and is a new one if there is any; None, and why, when none was found.
+) -> tuple[Config | Morphed | None, str]:
+    """A config that keeps the bounds, and is a new one if there is any; None, and why, when none was found. What the
+    searcher said of a parent comes with it.
 
     `suggest` hears what was rejected so far; `refusal` says why a config must not start; `taken`: digests.
     """
     why = ""
     rejected: tuple[Config, ...] = ()
-    spare: Config | None = None
+    spare: Config | Morphed | None = None
     try:
         for _ in range(SUGGESTIONS):
-            config = suggest(rejected)
+            said = suggest(rejected)
+            config = said.config if isinstance(said, Morphed) else said
             refused = refusal(config)
             if refused is None and config.digest not in taken:
-                return config, ""
+                return said, ""
             if refused is None:
-                spare = spare or config
+                spare = spare or said
             why = refused or why
             rejected = (*rejected, config)
         if spare is not None:

@@ -24,7 +24,8 @@ JobKind = Literal["train", "measure", "describe"]
 class Job:
     """One thing to do for a trial. `train`: from step `since` to `until`. `measure`: time `signature` on the device.
     `describe`: say the exact metrics of its config (a user's task that has a `describe`), before any training.
-    `parent`: the first training takes over that trial's checkpoint at `since`.
+    `parent`: the first training takes over that trial's checkpoint at `since`; with `morph` it begins at step 0 with
+    that trial's weights of step `morph`, morphed to its own config.
     """
 
     trial: TrialId
@@ -36,6 +37,7 @@ class Job:
     bracket: int = 0
     reason: str = ""
     parent: TrialId | None = None
+    morph: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

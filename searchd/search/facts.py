@@ -31,7 +31,8 @@ Points = tuple[Mapping[str, Any], ...]
 @dataclass(slots=True)
 class TrialFacts:
     """One trial. `reports`: metrics and points by step; `finished`: the step of its last finished job; `over`: it
-    failed, was vetoed, or the user stopped it; `given_up`: why the scheduler of then stopped it (another may not)."""
+    failed, was vetoed, or the user stopped it; `given_up`: why the scheduler of then stopped it (another may not);
+    `morphed`: whose weights, of which step, it began or is to begin with."""
 
     config: Config
     reports: dict[int, tuple[Mapping[str, Any], Points]] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class TrialFacts:
     over: Literal["", "failed", "stopped", "vetoed"] = ""
     reason: str = ""
     given_up: str = ""
+    morphed: tuple[TrialId, int] | None = None
 
 
 @dataclass(slots=True)
@@ -53,9 +55,9 @@ class Facts:
     deepened: Deepened | None = None
     _measuring: dict[str, TrialId] = field(default_factory=dict)
 
-    def came(self, trial: TrialId, config: Config) -> None:
+    def came(self, trial: TrialId, config: Config, morphed: tuple[TrialId, int] | None = None) -> None:
         """A trial came into being."""
-        self.trials[trial] = TrialFacts(config)
+        self.trials[trial] = TrialFacts(config, morphed=morphed)
         self.order.append((trial, 0))
 
     def measures(self, trial: TrialId, signature: str) -> None:

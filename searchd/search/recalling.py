@@ -41,7 +41,9 @@ def recall(search: Search, facts: Facts) -> None:
         known = facts.trials[trial]
         if step == 0:
             signature = search._signature(known.config)
-            search._book.put(Record(trial, known.config, "waiting", signature=signature, born=search._book.tally))
+            parent, morph = known.morphed or (None, None)
+            search._book.put(Record(trial, known.config, "waiting", signature=signature, born=search._book.tally,
+                                    parent=parent, morph=morph))  # fmt: skip
             search._digests.add(known.config.digest)
         else:
             _enter(search, trial, step, known, losses[trial])

@@ -29,10 +29,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal, assert_never
-
-from numpy.random import Generator
 
 from searchd.errors import SearchdError, SpaceError
 from searchd.schedulers import events as told
@@ -63,13 +62,14 @@ from searchd.search.events import (
     Wait,
 )
 from searchd.search.fronts import FrontPoint, front_of
+from searchd.search.inheriting import origin
 from searchd.search.measurements import Measurements
 from searchd.search.races import averaged, standing_for
-from searchd.searchers.base import History, Record, Searcher, generator
+from searchd.searchers.base import History, Morphed, Record, Searcher, generator
 from searchd.searchers.earlier import foreign
 from searchd.searchers.record import OVER
 from spaces.config import Config
-from spaces.describe import Description, describe
+from spaces.describe import Description, describe, unfit_weights
 from spaces.study import Study
 
 
@@ -101,7 +101,8 @@ class Search:
         self._measurements = Measurements(study)
         self._descriptions = Descriptions(study)
         self._ready: deque[TrialId] = deque()
-        self._drawn: tuple[tuple[TrialId, int], Config | None] = ((-1, -1), None)  # stands while nothing changes
+        self._drawn: tuple[tuple[TrialId, int], Config | Morphed | None] = ((-1, -1), None)  # while nothing changes
+        self._unfit = partial(unfit_weights, study.task, study.space)
 
     # ------------------------------------------------------------ what is known
     @property
@@ -167,10 +168,11 @@ class Search:
     def _start(self, answer: Start) -> SearchAnswer:
         trial = answer.trial
         brought = self._records.get(trial)
-        config = self._draw(trial, answer.parent) if brought is None else brought.config
-        if config is None:
+        said = self._draw(trial, answer.parent) if brought is None else brought
+        if said is None:
             running = any(r.state in ("running", "waiting") for r in self._records.values())
             return Wait() if running else Exhausted()
+        config, parent, morph, why = origin(said, answer, self._records)
         signature = self._signature(config)
         if self._measurements.is_coming(signature) or self._descriptions.is_coming(config):
             return Wait()
@@ -179,8 +181,8 @@ class Search:
         describes = self._descriptions.needs(config)
         waits = describes or self._measurements.needs(signature)
         self._book.put(Record(
-            trial, config, "waiting" if waits else "running", answer.since, answer.until, answer.bracket, answer.reason,
-            signature, born=self._book.tally, parent=answer.parent,
+            trial, config, "waiting" if waits else "running", answer.since, answer.until, answer.bracket, why,
+            signature, born=self._book.tally, parent=parent, morph=morph,
         ))  # fmt: skip
         self._digests.add(config.digest)
         if brought is not None:
@@ -203,7 +205,7 @@ class Search:
     def _job(self, record: Record) -> Job:
         """A trial's first training: from nothing, or from its parent's weights."""
         return Job(record.trial, record.config, record.step, record.until, bracket=record.bracket,
-                   reason=record.reason, parent=record.parent)  # fmt: skip
+                   reason=record.reason, parent=record.parent, morph=record.morph)  # fmt: skip
 
     # ------------------------------------------------------------ what happened
     def tell(self, event: Event) -> tuple[Stop, ...]:
@@ -358,18 +360,16 @@ class Search:
                 self._book.change(record.trial, state="paused")
 
     # ------------------------------------------------------------ inside
-    def _draw(self, trial: TrialId, parent: TrialId | None) -> Config | None:
+    def _draw(self, trial: TrialId, parent: TrialId | None) -> Config | Morphed | None:
         now = (trial, self._book.version)
         if self._drawn[0] != now:
-            self._drawn = (now, self._suggest(trial, parent, generator(self.seed, trial)))
+            rng = generator(self.seed, trial)
+            said, self.note = draw(
+                lambda rejected: self.searcher.suggest(trial, self._history(rejected, parent), rng),
+                lambda: self.study.space.sample(rng), self._refusal, self._digests,
+            )  # fmt: skip
+            self._drawn = (now, said)
         return self._drawn[1]
-
-    def _suggest(self, trial: TrialId, parent: TrialId | None, rng: Generator) -> Config | None:
-        config, self.note = draw(
-            lambda rejected: self.searcher.suggest(trial, self._history(rejected, parent), rng),
-            lambda: self.study.space.sample(rng), self._refusal, self._digests,
-        )  # fmt: skip
-        return config
 
     def _refusal(self, config: Config) -> str | None:
         """Why a config must not start, or None."""
@@ -396,5 +396,5 @@ class Search:
         version, ladders = self._book.version, self.scheduler.ladders()
         return History(
             self.study.space, self._book.rows, len(self.study.objectives), ladders, rejected, self._describe,
-            lambda: self._book.table(version, ladders), self._earlier, parent,
+            lambda: self._book.table(version, ladders), self._earlier, parent, self._unfit,
         )  # fmt: skip

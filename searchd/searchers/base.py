@@ -13,19 +13,24 @@ from numpy.typing import NDArray
 
 from searchd.schedulers.events import Losses, TrialId
 from searchd.searchers.earlier import Foreign
+from searchd.searchers.morphed import Morphed
 from searchd.searchers.record import Record, State
 from searchd.searchers.table import Table
 from spaces.config import Config
 from spaces.describe import Description
 from spaces.space import Space
 
-__all__ = ["History", "Record", "Searcher", "State", "generator"]
+__all__ = ["History", "Morphed", "Record", "Searcher", "State", "generator"]
 
 def _no_description(_: Config) -> Description | None:
     return None
 
 
 def _no_table() -> Table | None:
+    return None
+
+
+def _fits(_: Config, __: Config) -> str | None:
     return None
 
 
@@ -38,7 +43,8 @@ class History:
 
     `rejected`: what was suggested for this trial already and refused (it breaks a bound on an exact metric, or is
     there already). `earlier`: what other studies found (`warm_start`). `parent`: the trial whose weights the new one
-    takes over, None: it starts from nothing. `live`: the table that is kept while the search goes on, None once it went
+    takes over, None: it starts from nothing. `unfit`: why weights of the first config cannot be morphed to the second,
+    None: they can, or only the task knows. `live`: the table that is kept while the search goes on, None once it went
     on from here.
     """
 
@@ -51,6 +57,7 @@ class History:
     live: Callable[[], Table | None] = _no_table
     earlier: tuple[Foreign, ...] = ()
     parent: TrialId | None = None
+    unfit: Callable[[Config, Config], str | None] = _fits
     _built: list[Table] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
@@ -82,8 +89,9 @@ class History:
 class Searcher(Protocol):
     """Which config a new trial gets. Stateless: a function of its arguments, whatever was asked before."""
 
-    def suggest(self, trial: TrialId, history: History, rng: Generator) -> Config:
-        """A config of `history.space` that honours its constraints; SpaceError when there seems to be none."""
+    def suggest(self, trial: TrialId, history: History, rng: Generator) -> Config | Morphed:
+        """A config of `history.space` that honours its constraints, perhaps with a trial whose weights can be morphed
+        to it; SpaceError when there seems to be none."""
         ...
 
 

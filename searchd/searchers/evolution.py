@@ -7,7 +7,8 @@ good: the oldest dies. The best of a random tournament among them is mutated.
 non-dominated layers, spread inside a layer; two parents, each the better of two, are crossed and mutated. A trial
 with several operating points counts by its best.
 
-Both look at the deepest rung that knows enough (see `merit.deepest`), and are random before.
+Both look at the deepest rung that knows enough (see `merit.deepest`), and are random before. With `morph` a share of
+the children are their parent made wider or deeper, and begin with its trained weights (see `growth`).
 
 Sources: Real, Aggarwal, Huang, Le (2019), AAAI, algorithm 1; Deb, Pratap, Agarwal, Meyarivan (2002), IEEE TEC,
 with the ε-net order of Schmucker et al. (2021) instead of the crowding distance.
@@ -15,11 +16,14 @@ with the ε-net order of Schmucker et al. (2021) instead of the crowding distanc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.random import Generator
 
 from searchd.schedulers.events import TrialId
-from searchd.searchers.base import History
+from searchd.searchers.base import History, Morphed
+from searchd.searchers.growth import GROWS, grown
 from searchd.searchers.merit import Rows, deepest, finite, ordered
 from searchd.searchers.mutation import child
 from spaces.config import Config
@@ -32,14 +36,19 @@ CROSSOVER = 0.9
 
 class EvolutionSearcher:
     """`population`: how many trials live. `tournament`: how many of them compete to be the parent. `startup`: a rung
-    needs max(startup, d + 1) trials."""
+    needs max(startup, d + 1) trials. `morph`: share of the children that begin with their parent's weights, [0, 1];
+    `grow`: the parameters that those may raise."""
 
-    def __init__(self, *, population: int = 50, tournament: int = 10, startup: int = 10) -> None:
+    def __init__(
+        self, *, population: int = 50, tournament: int = 10, startup: int = 10, morph: float = 0.0,
+        grow: Sequence[str] = GROWS,
+    ) -> None:  # fmt: skip
         self._population = population
         self._tournament = tournament
         self._startup = startup
+        self._morph, self._grow = morph, tuple(grow)
 
-    def suggest(self, trial: TrialId, history: History, rng: Generator) -> Config:  # noqa: ARG002
+    def suggest(self, trial: TrialId, history: History, rng: Generator) -> Config | Morphed:  # noqa: ARG002
         rung = deepest(history, self._startup)
         if rung is None:
             return history.space.sample(rng)
@@ -48,18 +57,25 @@ class EvolutionSearcher:
         if not len(able):
             return history.space.sample(rng)
         drawn = rng.choice(able, size=min(self._tournament, len(able)), replace=False)
-        parent = history.records[ordered(history, rung.column, np.sort(drawn))[0]].config
+        best = ordered(history, rung.column, np.sort(drawn))
+        if self._morph and rng.random() < self._morph and (heir := grown(history, best, self._grow, rng)):
+            return heir
+        parent = history.records[best[0]].config
         return child(history.space, (parent,), rng, history.rejected)
 
 
 class MoEvolutionSearcher:
-    """`population`: how many of the best trials may be parents. `startup`: a rung needs max(startup, d + 1) trials."""
+    """`population`: how many of the best trials may be parents. `startup`: a rung needs max(startup, d + 1) trials.
+    `morph` and `grow`: as for `evolution`; such a child has one parent."""
 
-    def __init__(self, *, population: int = 50, startup: int = 10) -> None:
+    def __init__(
+        self, *, population: int = 50, startup: int = 10, morph: float = 0.0, grow: Sequence[str] = GROWS
+    ) -> None:
         self._population = population
         self._startup = startup
+        self._morph, self._grow = morph, tuple(grow)
 
-    def suggest(self, trial: TrialId, history: History, rng: Generator) -> Config:  # noqa: ARG002
+    def suggest(self, trial: TrialId, history: History, rng: Generator) -> Config | Morphed:  # noqa: ARG002
         rung = deepest(history, self._startup)
         if rung is None:
             return history.space.sample(rng)
@@ -69,6 +85,8 @@ class MoEvolutionSearcher:
             return history.space.sample(rng)
         elite = ordered(history, rung.column, np.sort(able))[: self._population]
         parents = (_better(elite, rng), _better(elite, rng))
+        if self._morph and rng.random() < self._morph and (heir := grown(history, parents, self._grow, rng)):
+            return heir
         configs = tuple(history.records[row].config for row in parents)
         alone = len(elite) == 1 or parents[0] == parents[1] or rng.random() >= CROSSOVER
         return child(history.space, configs[:1] if alone else configs, rng, history.rejected)

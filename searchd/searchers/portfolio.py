@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from searchd.schedulers.events import Losses, TrialId
 from searchd.schedulers.front import hypervolume, non_dominated, reference_point
 from searchd.schedulers.order import finite
-from searchd.searchers.base import History, Searcher
+from searchd.searchers.base import History, Morphed, Searcher
 from searchd.searchers.stabl import Stabl
 from searchd.searchers.table import Table
 from spaces.config import Config
@@ -45,7 +45,7 @@ class PortfolioSearcher:
         self._explore = explore
         self._kept: tuple[Table, tuple[int, ...], _Game] | None = None
 
-    def suggest(self, trial: TrialId, history: History, rng: Generator) -> Config:
+    def suggest(self, trial: TrialId, history: History, rng: Generator) -> Config | Morphed:
         name = self.arm(trial, history)
         return self._arms[name].suggest(trial, history, rng)
 

@@ -31,7 +31,8 @@ class Record:
     there, or of the failure on the way there. `born`: how many numbers were given when the trial was started, -1
     before. So what trial `t` could know of trial `o` at a step is there exactly if `o.heard[step] < t.born`,
     whatever came later: a model may be held over several suggestions and still be recomputed after a restart.
-    `parent`: the trial whose weights, of step `step` then, this one began with.
+    `parent`: the trial whose weights, of step `step` then, this one began with. `morph`: it began at step 0 with the
+    parent's weights of this step, morphed to its own config; None: they are the parent's as they were.
     A record made by hand without tallies counts as known from the start.
     """
 
@@ -47,6 +48,12 @@ class Record:
     born: int = 0
     heard: Mapping[int, int] = field(default_factory=lambda: NO_TALLIES)
     parent: TrialId | None = None
+    morph: int | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether it has a durable checkpoint, of step `step`, to give: the end of its last job."""
+        return self.step > 0 and self.state not in ("failed", "vetoed")
 
     @property
     def pending(self) -> int | None:

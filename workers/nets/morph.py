@@ -3,6 +3,7 @@
 Wider: a new unit is a copy of an old one, and whoever reads it takes its share only. Deeper: a new block is the
 identity, which ReLU lets through since what comes in is not negative, and its batch norm undoes itself.
 Equal up to rounding in float32 (1e-5), in training mode too for a wider one. Optimizer state is not carried over.
+Which network can become which is known before any torch: `spaces.morphs`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from kernels.fake_quant import Levels, fake_quant
 from spaces.errors import SpaceError
 from spaces.nets import NetSpec, network
 from workers.nets.modules import Head, Net, Stage
@@ -48,8 +50,9 @@ def widened(incoming: Tensor, outgoing: Tensor, source: Sequence[int]) -> tuple[
 
 def net2wider(net: Net, width: int, *, seed: int = 0, noise: float = 0.0) -> Net:
     """The same function with `width` channels in the first block. `noise`: relative, on the weights of copies; see
-    SYMMETRY. Exact for float layers, and for quantized ones where the width is multiplied by a whole number (a channel
-    has one scale, and copies that count unequally do not fit its grid). SpaceError for a narrower width."""
+    SYMMETRY. A quantized layer that reads units copied unequally often reads the first of each alone, for halves do not
+    fit its grid, and zero does. SpaceError for a narrower width, and where the grid has no zero (1 and 2 bits) unless
+    the width is multiplied by a whole number."""
     config = config_of(net.spec) | {"width": width}
     new = Net(network(config, net.spec.input_shape, net.spec.classes), seed)
     generator = torch.Generator().manual_seed(seed)
@@ -70,14 +73,17 @@ def net2wider(net: Net, width: int, *, seed: int = 0, noise: float = 0.0) -> Net
 
 
 def net2deeper(
-    net: Net, depth: int, *, exits: Sequence[int] | None = None, seed: int = 0, sample: Tensor | None = None
-) -> Net:
+    net: Net, depth: int, *, exits: Sequence[int] | None = None, seed: int = 0, noise: float = 0.0,
+    sample: Tensor | None = None,
+) -> Net:  # fmt: skip
     """The same function at the last exit with `depth` blocks; the new ones have the bits of the last old one.
 
-    `exits`: blocks with a head beside the last (those of `net` that are left, if not given); a head that `net` lacks
-    is a fresh one. `sample` [n, *shape]: data whose statistics the new batch norms take, so that training mode starts
-    nearly as evaluation does; without it they settle in the first epoch. SpaceError when the depth shrinks, when a new
-    block would pool, or when its bits cannot say 1 and 0.
+    `exits`: blocks with a head beside the last (those of `net` that are left, if not given). Each head after a new
+    block is that of the last old one, and answers the same; a head that `net` lacks before that is a fresh one.
+    `noise`: as for `net2wider`, where a new block is wider than what it reads. `sample` [n, *shape]: data whose
+    statistics the new batch norms take, so that training mode starts nearly as evaluation does; without it they settle
+    in the first epoch. SpaceError when the depth shrinks, when a new block would pool, or when its bits cannot say 1
+    and 0.
     """
     spec, last = net.spec, len(net.spec.blocks) - 1
     config = config_of(spec)
@@ -96,21 +102,23 @@ def net2deeper(
         source = torch.arange(spec.blocks[last].layer.outputs)
         generator = torch.Generator().manual_seed(seed)
         mean, var = _statistics(net, sample)
-        for block in list(new.blocks)[last + 1 :]:
+        for i, block in enumerate(list(new.blocks)[last + 1 :], last + 1):
             stage = cast(Stage, block)
             into = copies(stage.inputs, stage.weight.matrix.shape[0], generator)
             _identity(stage, into, cast(Stage, net.blocks[last]).leave)
+            fresh = stage.weight.matrix[stage.inputs :]
+            fresh.mul_(1 - noise * torch.rand(fresh.shape, generator=generator))  # 1 is the end of a grid
             source = source[into]
             _undo(stage.norm, mean[source], var[source])
-        if depth > last + 1:
-            _copy_head(_head(net, last), _head(new, depth - 1), source)
+            if str(i) in new.heads:
+                _copy_head(_head(net, last), _head(new, i), source)
     return new.train(net.training)
 
 
 def morph(net: Net, spec: NetSpec, *, seed: int = 0, noise: float = SYMMETRY, sample: Tensor | None = None) -> Net:
     """`net` as a network of `spec`: wider, then deeper. SpaceError when `spec` differs in anything else."""
     new = net2wider(net, spec.blocks[0].layer.outputs, seed=seed, noise=noise)
-    new = net2deeper(new, len(spec.blocks), exits=config_of(spec)["exits"], seed=seed, sample=sample)
+    new = net2deeper(new, len(spec.blocks), exits=config_of(spec)["exits"], seed=seed, noise=noise, sample=sample)
     if new.spec != spec:
         raise SpaceError("kernel, bits, data or classes differ: only width, depth and exits can grow; keep the others")
     return new
@@ -138,9 +146,17 @@ def _copy_weight(old: Weight, new: Weight, rows: Tensor, inputs: Tensor) -> None
     units = int(inputs.max()) + 1
     cells = old.matrix.view(old.matrix.shape[0], units, -1)
     share = shares(inputs)
+    if old.grid is not None and float(share.min()) != float(share.max()):
+        if not _says_zero(old.grid):
+            raise SpaceError("weights of so few bits cannot say 0: multiply the width by a whole number, or raise them")
+        share = (torch.arange(len(inputs)) < units).float()
     new.matrix.copy_((cells[rows][:, inputs] * share[None, :, None]).reshape(new.matrix.shape))
     if old.log_scale is not None and new.log_scale is not None:
-        new.log_scale.copy_(old.log_scale[rows] + share.log().mean())
+        new.log_scale.copy_(old.log_scale[rows] + share.max().log())
+
+
+def _says_zero(grid: Levels) -> bool:
+    return bool(fake_quant(torch.zeros(1), torch.ones(1), grid) == 0)
 
 
 def _copy_norm(old: Any, new: Any, rows: Tensor) -> None:
