@@ -253,7 +253,7 @@ class Client:
 
 
 def _frame(rows: list[dict[str, Any]]) -> Any:
-    """Rows as a DataFrame: metrics as columns of their own names, the config as `config.NAME`."""
+    """Rows as a DataFrame: metrics as columns of their own names, the config as `config.NAME`, a parent's number."""
     try:
         import pandas as pd
     except ModuleNotFoundError as error:
@@ -262,5 +262,7 @@ def _frame(rows: list[dict[str, Any]]) -> Any:
     for row in rows:
         rest = {k: v for k, v in row.items() if k not in {"metrics", "config"}}
         config = {f"config.{k}": v for k, v in row["config"].items()}
+        if "parent" in row:
+            rest["parent"] = None if row["parent"] is None else row["parent"]["trial"]
         flat.append(rest | (row.get("metrics") or {}) | config)
     return pd.DataFrame(flat)

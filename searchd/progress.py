@@ -86,6 +86,10 @@ def panel(
     steps = f"{summary['steps_done']} {summary.get('unit', 'step')}s"
     resumed = summary.get("resumed") or {}
     warm = f", {resumed['warm']} of {resumed['total']} resumes warm" if resumed.get("total") else ""
+    inherited = summary.get("inherited") or {}
+    if inherited.get("total"):
+        fresh = f", {inherited['fresh']} of them from nothing after all" if inherited["fresh"] else ""
+        grid.add_row("parents", f"{inherited['total']} trials began with the weights of another{fresh}")
     grid.add_row("work", steps + (f", slots {busy:.0%} busy" if busy else "") + warm)
     if news:
         grid.add_row("last", Text(news, style="dim", overflow="ellipsis", no_wrap=True))
@@ -157,17 +161,21 @@ def _of(s: Share) -> str:
 
 
 def front_table(points: list[dict[str, Any]], objectives: list[str], limit: int | None = None) -> Table:
-    """The front for a terminal: objectives, test accuracy where it was verified, config."""
+    """The front for a terminal: objectives, test accuracy where it was verified, parents where there are any, config."""
     extra = [m for m in ("test_accuracy",) if any(m in p["metrics"] for p in points)]
     table = Table(box=None, pad_edge=False, header_style="bold", row_styles=("", "dim") if len(points) > 20 else None)
     table.add_column("trial", justify="right")
     table.add_column("step", justify="right")
     for name in [*objectives, *extra]:
         table.add_column(name, justify="right", no_wrap=True)
+    family = any(p.get("parent") for p in points)
+    if family:
+        table.add_column("parent", justify="right", no_wrap=True)
     table.add_column("config", overflow="fold")
     for p in points[:limit]:
         label = f"{p['trial']}.{p['point']}" if _several(points, p["trial"]) else str(p["trial"])
         cells = [words.metric(m, p["metrics"].get(m)) for m in [*objectives, *extra]]
+        cells += [words.parent(p.get("parent"))] if family else []
         table.add_row(label, str(p["step"]), *cells, Text(words.config(p["config"]), style="dim"))
     return table
 

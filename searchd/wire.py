@@ -78,6 +78,17 @@ class CheckpointRef(Frozen):
     bytes: int
 
 
+class ParentRef(Frozen):
+    """Whose weights a trial begins with, morphed to its own config: the parent's configs, flat and nested, and its
+    checkpoint of `step`; None when that is gone."""
+
+    trial: int
+    step: int
+    config: dict[str, Any]
+    nested: dict[str, Any] = Field(default_factory=dict)
+    checkpoint: CheckpointRef | None = None
+
+
 class JobSpec(Frozen):
     """One job as a worker sees it. A training function sees the steps one by one, never `until` or R."""
 
@@ -94,6 +105,8 @@ class JobSpec(Frozen):
     seed: int = 0
     objectives: tuple[str, ...] = ()
     checkpoint: CheckpointRef | None = None
+    parent: ParentRef | None = None
+    """train: asked for as long as the trial has no usable checkpoint of its own."""
     artifacts: str
     signature: str | None = None
     time_limit_s: float | None = None
@@ -137,8 +150,18 @@ class Beat(_Up):
     kind: Literal["beat"] = "beat"
 
 
+class Inherited(Frozen):
+    """How a trial that has a parent began: with its weights (`ok`), or from nothing, and why."""
+
+    ok: bool
+    reason: str = ""
+
+
 class Report(_Up):
-    """Metrics at a step; `points` one mapping an operating point; `seconds` of training since the last report."""
+    """Metrics at a step; `points` one mapping an operating point; `seconds` of training since the last report.
+
+    `inherited`: in the first report of a job that began with step 1 of a trial that has a parent.
+    """
 
     kind: Literal["report"] = "report"
     step: int
@@ -147,6 +170,7 @@ class Report(_Up):
     seconds: float = 0.0
     checkpoint: CheckpointRef | None = None
     """A checkpoint that is durable at this step, if one was written."""
+    inherited: Inherited | None = None
 
 
 Outcome = Literal["finished", "lost", "failed", "stopped"]

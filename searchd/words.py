@@ -46,6 +46,22 @@ def metric(name: str, value: Any) -> str:
     return number(value)
 
 
+def parent(said: Mapping[str, Any] | None) -> str:
+    """A trial's parent in a column: `5@3`, trial 5 as it was after step 3; `(5@3)`: its weights were not taken."""
+    if not said:
+        return ""
+    short = f"{said['trial']}@{said['step']}"
+    return f"({short})" if said["taken"] is False else short
+
+
+def descent(said: Mapping[str, Any]) -> str:
+    """The same in a sentence."""
+    whose = f"the weights of trial {said['trial']} at step {said['step']}"
+    if said["taken"] is False:
+        return f"from nothing: {whose} were not taken: {said['reason']}"
+    return f"from {whose}" + (", morphed" if said["morphed"] else "")
+
+
 def config(values: Mapping[str, Any]) -> str:
     """A flat config on one line: nested names by their last part, repeated ones together (`bits 4,8`).
 

@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 
 from spaces import load
 from spaces.describe import describe
-from spaces.domains import Choice
+from spaces.domains import Choice, Domain, Int
 from spaces.errors import SpaceError, StudyError
 from spaces.forms import Goal, StudyForm
 from spaces.library import sub_space
+from spaces.morphs import GROWS
 from spaces.nets import OPTIMIZERS
 from spaces.parse import read_space
 from spaces.problems import Path as KeyPath
@@ -263,6 +264,7 @@ def _check_instances(study: Study, problems: Problems) -> None:
         said = f"{study.search.scheduler} trains in steps, but this task runs on instances: use scheduler: acband"
         problems.add(("task", "instances"), said)
     _check_population(study, problems)
+    _check_morph(study, problems)
     if races and study.budget.steps is not None:
         problems.add(("budget", "steps"), "acband spends R instances: set search.R instead of budget.steps")
 
@@ -284,6 +286,33 @@ def _check_population(study: Study, problems: Problems) -> None:
             if not any(n == name or n.startswith(f"{name}.") for n in study.space.names):
                 said = f"{name!r} is no parameter of this space: {did_you_mean(str(name), known)}"
                 problems.add(("search", "options", "explore"), said)
+
+
+def _check_morph(study: Study, problems: Problems) -> None:
+    """Trained weights follow what can grow: parameters of the space with larger values, which the task can morph."""
+    options, names = study.search.options, study.space.names
+    if not options.get("morph"):
+        return
+    if study.task.kind == "command":
+        said = "a command cannot morph weights: use task: classify or a function that reads trial.parent"
+        problems.add(("search", "options", "morph"), said)
+    grow = options.get("grow", list(GROWS))
+    wanted = grow if isinstance(grow, list) else []
+    for name in wanted if "grow" in options else ():
+        at: KeyPath = ("search", "options", "grow")
+        if name not in names:
+            problems.add(at, f"{name!r} is no parameter of this space: {did_you_mean(str(name), names)}")
+        elif not _can_grow(study.space[name].domain):
+            problems.add(at, f"{name!r} has no larger and smaller values: name an int, or a choice that is ordered")
+        elif study.task.kind == "classify" and name not in GROWS:
+            problems.add(at, f"the classify task can grow {' and '.join(GROWS)}, not {name!r}: leave it out")
+    if not any(name in names and _can_grow(study.space[name].domain) for name in wanted):
+        said = f"nothing can grow, for the space has no {' or '.join(map(str, wanted))}: name int parameters in grow"
+        problems.add(("search", "options", "morph"), said)
+
+
+def _can_grow(domain: Domain) -> bool:
+    return domain.count() > 1 and (isinstance(domain, Int) or (isinstance(domain, Choice) and domain.ordered))
 
 
 def _check_classify(study: Study, problems: Problems) -> None:

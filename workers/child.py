@@ -20,7 +20,7 @@ from typing import Any
 
 import kernels
 import spaces
-from searchd.wire import CheckpointRef, JobSpec
+from searchd.wire import CheckpointRef, Inherited, JobSpec
 from workers import job
 from workers.kept import KEEP_MB, Kept
 from workers.pipes import Gone, Pipes
@@ -71,12 +71,13 @@ class SlotLink:
 
     def report(
         self, step: int, metrics: Mapping[str, float], points: Sequence[Mapping[str, Any]], seconds: float,
-        checkpoint: CheckpointRef | None,
+        checkpoint: CheckpointRef | None, inherited: Inherited | None = None,
     ) -> None:  # fmt: skip
         """Send a report and wait until the slot has sent it on: its answer may bring a stop."""
         self._pipes.send({
             "up": "report", "step": step, "metrics": dict(metrics), "points": [dict(p) for p in points],
             "seconds": seconds, "checkpoint": None if checkpoint is None else checkpoint.model_dump(),
+            "inherited": None if inherited is None else inherited.model_dump(),
         })  # fmt: skip
         while not self._heard(self._pipes.receive(None)):
             pass

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from searchd.wire import CheckpointRef, JobSpec, Report
+from searchd.wire import CheckpointRef, Inherited, JobSpec, ParentRef, Report
 from workers.kept import Kept
 from workers.state import seed_everything
 from workers.trial import Ending, Request, Trial
@@ -34,12 +34,13 @@ class Rehearsal:
 
     def report(
         self, step: int, metrics: Mapping[str, float], points: Sequence[Mapping[str, Any]], seconds: float,
-        checkpoint: CheckpointRef | None,
+        checkpoint: CheckpointRef | None, inherited: Inherited | None = None,
     ) -> None:  # fmt: skip
         self.reports.append(
             Report(
                 study="rehearsal", job="rehearsal", trial=0, attempt=1, step=step, metrics=dict(metrics),
                 points=tuple(dict(p) for p in points), seconds=seconds, checkpoint=checkpoint,
+                inherited=inherited,
             )
         )
         if self.stop_at is not None and step >= self.stop_at:
@@ -48,23 +49,31 @@ class Rehearsal:
     def request(self) -> Request | None:
         return self.asked
 
+    def as_parent(self, config: Mapping[str, Any], number: int = 0) -> ParentRef:
+        """This rehearsal, of trial `number` over `config`, as the parent of another one."""
+        step = 0 if self.checkpoint is None else self.checkpoint.step
+        return ParentRef(trial=number, step=step, config=dict(config), nested=dict(config), checkpoint=self.checkpoint)
+
 
 def rehearse(
     function: Callable[[Trial], object], config: Mapping[str, Any], *, until: int = 1, seed: int = 0,
     objectives: Sequence[str] = (), options: Mapping[str, Any] | None = None, folder: Path | None = None,
     resume: Rehearsal | None = None, stop_at: int | None = None, kind: str = "function", kept: Kept | None = None,
+    parent: ParentRef | None = None, number: int = 0,
 ) -> Rehearsal:  # fmt: skip
     """Call `function` with a Trial over `config` (nested, as training functions read it), up to step `until`.
 
     `stop_at`: ask for a stop after the report of that step. `kept`: what this process holds in memory of earlier
-    rehearsals, as a warm one does. Exceptions of the function come through as they are.
+    rehearsals, as a warm one does. `parent`: whose weights it is to begin with (`Rehearsal.as_parent`), in the same
+    folder under another `number`. Exceptions of the function come through as they are.
     """
     root = folder or (resume.folder if resume is not None else Path(tempfile.mkdtemp(prefix="rehearsal-")))
     checkpoint = resume.checkpoint if resume is not None else None
     spec = JobSpec(
-        id="rehearsal", study="rehearsal", trial=0, attempt=1, kind="train", since=checkpoint.step if checkpoint else 0,
+        id="rehearsal", study="rehearsal", trial=number, attempt=1, kind="train", since=checkpoint.step if checkpoint else 0,
         until=until, config=dict(config), nested=dict(config), task={"kind": kind, "options": dict(options or {})},
-        seed=seed, objectives=tuple(objectives), checkpoint=checkpoint, artifacts=str(root),
+        seed=seed, objectives=tuple(objectives), checkpoint=checkpoint, parent=parent,
+        artifacts=str(root),
     )  # fmt: skip
     run = Rehearsal(root, stop_at=stop_at)
     seed_everything(seed)

@@ -24,10 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from searchd.wire import CheckpointRef, JobSpec
+from searchd.wire import CheckpointRef, Inherited, JobSpec
 from spaces.schedules import at_step
 from workers.checkpoints import Checkpoints
 from workers.kept import Kept
+from workers.parent import Parent
 from workers.state import random_states, restore, restore_random_states, set_settings, settings, snapshot, stateful
 
 log = logging.getLogger("searchd.worker")
@@ -51,7 +52,7 @@ class Link(Protocol):
 
     def report(
         self, step: int, metrics: Mapping[str, float], points: Sequence[Mapping[str, Any]], seconds: float,
-        checkpoint: CheckpointRef | None,
+        checkpoint: CheckpointRef | None, inherited: Inherited | None = None,
     ) -> None:  # fmt: skip
         """Hand one report over; returns when the slot has it."""
         ...
@@ -97,6 +98,7 @@ class Trial:
         self._link = link
         self._root = root
         self._checkpoints = Checkpoints(root, spec.trial, spec.attempt, spec.checkpoint, kept)
+        self._parent = None if spec.parent is None else Parent(spec.parent, self._checkpoints)
         self._loaded_step = 0
         self._random: Mapping[str, Any] | None = None
         self._durable: CheckpointRef | None = None
@@ -110,7 +112,7 @@ class Trial:
         self._saved: dict[str, Any] | None = None
         self._metrics: dict[str, float] = {}
         self._points: tuple[dict[str, Any], ...] = ()
-        self._reported = False
+        self._told = False
         self.files.mkdir(parents=True, exist_ok=True)
 
     # what a training function calls
@@ -155,6 +157,12 @@ class Trial:
         self._loaded_step = reference.step
         self._durable = reference
         return reference.step, file
+
+    @property
+    def parent(self) -> Parent | None:
+        """The trial whose weights, morphed, this one is to begin with; None for most trials, and once `load` found what
+        this trial saved itself."""
+        return None if self._loaded_step else self._parent
 
     def steps(self) -> Iterator[int]:
         """The steps to train now, one by one: after the loaded checkpoint, or from 1."""
@@ -288,7 +296,10 @@ class Trial:
         if self.step <= self._spec.since:
             return
         checkpoint, self._unsent = self._unsent, None
-        self._link.report(self.step, metrics, points, self.spent_s, checkpoint)
+        inherited = None
+        if self.parent is not None and not self._told:
+            inherited, self._told = self.parent.outcome(), True
+        self._link.report(self.step, metrics, points, self.spent_s, checkpoint, inherited)
         self._closed_at = time.monotonic()
 
     def _require(self, metrics: Mapping[str, float], points: Sequence[Mapping[str, Any]]) -> None:

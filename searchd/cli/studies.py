@@ -138,9 +138,13 @@ def trials_command(study: str, trial: int | None, status: str | None, client: Cl
     table.add_column("step", justify="right")
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
+    family = any(t.get("parent") for t in rows)
+    if family:
+        table.add_column("parent", justify="right", no_wrap=True)
     table.add_column("config", overflow="fold")
     for t in rows:
         cells = [words.metric(m, (t["metrics"] or {}).get(m)) for m in names]
+        cells += [words.parent(t.get("parent"))] if family else []
         told = Text(words.config(t["config"]), style="dim")
         if t["status"] in {"failed", "vetoed"} and t["reason"]:
             told = Text.assemble((f"{t['reason']}  ", "red"), told)
@@ -153,6 +157,8 @@ def _detail(t: dict[str, Any]) -> None:
     out.print(Text.assemble((f"trial {t['trial']} ", "bold"), f"{t['status']} at step {t['step']}",
                             (f"  {t['reason']}" if t["reason"] else "", "dim")))  # fmt: skip
     out.print(Text(words.config(t["config"])))
+    if t.get("parent"):
+        out.print(Text(words.descent(t["parent"]), style="dim"))
     if t["error"]:
         out.print(Text(t["error"].rstrip(), style="red"))
     if t["reports"]:

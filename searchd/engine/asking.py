@@ -64,7 +64,8 @@ def _take(turn: Turn, job: Job, payload: dict[str, object], devices: Sequence[st
             turn.log("asked", {**payload, "job": None, "cached": True})
             turn.tell(measured_of(job.signature, known), cached=True)
             return
-    row = put_job(turn, job.trial, job.kind, job.since, job.until, signature=job.signature, parent=job.parent)
+    row = put_job(turn, job.trial, job.kind, job.since, job.until, signature=job.signature,
+                  parent=job.parent if job.morph is None else None)  # fmt: skip
     turn.log("asked", {**payload, "job": row.id, "cached": False})
     changes: dict[str, object] = {"signature": job.signature} if job.signature is not None else {}
     if job.kind == "train":
@@ -91,11 +92,21 @@ def put_job(
         "artifacts": turn.row.artifacts, "signature": signature, "points": list(points),
         "time_limit_s": task.options.get("time_limit_s") if kind == "train" else None,
         "cap_s": limit_s(turn, until) if kind == "train" else None, "study_seed": turn.study.seed,
-        "parent": None if parent is None else [parent, since],
+        "parent": None if parent is None else [parent, since], "morphed": _morphed(turn, trial, kind),
     }  # fmt: skip
     row = JobRow(job, turn.id, trial, kind, since, until, 1, "outbox", "", "", "", None, spec, turn.now, None, None)
     turn.tx.put_job(row)
     return row
+
+
+def _morphed(turn: Turn, trial: int, kind: str) -> dict[str, object] | None:
+    """The parent whose weights are morphed, in each training of a trial: its own checkpoint may turn out damaged."""
+    known = turn.search.trials[trial]
+    if kind != "train" or known.morph is None or known.parent is None:
+        return None
+    config = turn.search.trials[known.parent].config
+    return {"trial": known.parent, "step": known.morph, "config": config.flat(),
+            "nested": turn.study.space.nested(config)}  # fmt: skip
 
 
 def trial_seed(seed: int, trial: int) -> int:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from searchd.dispatch import Dispatcher
-from searchd.store.base import JobRow, Reader, Store
-from searchd.wire import CheckpointRef, Dispatch, JobSpec
+from searchd.store.base import CheckpointRow, JobRow, Reader, Store
+from searchd.wire import CheckpointRef, Dispatch, JobSpec, ParentRef
 
 Place = Callable[[JobSpec, str, Sequence[tuple[str, JobRow]]], str | None]
 """(job, its device class, the jobs that were sent and have not ended, each with its device class) → the one worker
@@ -64,20 +64,29 @@ def republish(store: Store, dispatcher: Dispatcher, job: str) -> None:
 
 
 def _parcel(reader: Reader, row: JobRow) -> tuple[Dispatch, str]:
-    """The message of a job's attempt, with the newest durable checkpoint of its trial, or at first its parent's.
+    """The message of a job's attempt, with the newest durable checkpoint of its trial, or at first its parent's. A
+    parent whose weights are morphed comes beside, with its checkpoint of then.
 
     `since`: the last step whose report is known, or that the checkpoint has behind it, whichever is later.
     """
     device_class = _device(reader, row)
     spec: dict[str, Any] = {**row.spec, "attempt": row.attempt}
+    copied, morphed = spec.pop("parent", None), spec.pop("morphed", None)
     kept = reader.checkpoint(row.study, row.trial)
-    if kept is None and row.spec.get("parent"):
-        kept = reader.checkpoint(row.study, *row.spec["parent"])
+    if kept is None and copied:
+        kept = reader.checkpoint(row.study, *copied)
+    if morphed:
+        theirs = reader.checkpoint(row.study, morphed["trial"], morphed["step"])
+        spec["parent"] = ParentRef(**morphed, checkpoint=None if theirs is None else _reference(theirs))
     if kept is not None:
-        spec["checkpoint"] = CheckpointRef(step=kept.step, path=kept.path, sha256=kept.sha256, bytes=kept.bytes)
+        spec["checkpoint"] = _reference(kept)
         if row.kind == "train":
             spec["since"] = max(row.since, kept.step)
     return Dispatch(id=f"{row.id}@{row.attempt}", jobs=(JobSpec(**spec),)), device_class
+
+
+def _reference(kept: CheckpointRow) -> CheckpointRef:
+    return CheckpointRef(step=kept.step, path=kept.path, sha256=kept.sha256, bytes=kept.bytes)
 
 
 def _device(reader: Reader, row: JobRow) -> str:

@@ -74,6 +74,11 @@ def _report(turn: Turn, job: JobRow, message: Report) -> None:
     row = ReportRow(turn.id, job.trial, message.step, job.id, job.attempt, turn.now, message.seconds, message.metrics,
                     message.points)  # fmt: skip
     fresh = turn.tx.add_report(row)
+    if message.inherited is not None and job.spec.get("morphed"):
+        parent = job.spec["morphed"]
+        turn.log("inherited", {"trial": job.trial, "job": job.id, "attempt": job.attempt, "parent": parent["trial"],
+                               "step": parent["step"], "ok": message.inherited.ok,
+                               "reason": message.inherited.reason})  # fmt: skip
     _keep(turn, job, message.checkpoint)  # of a report that came before too: this attempt wrote its own
     if not fresh:
         _ignore(turn, message)

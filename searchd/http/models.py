@@ -109,9 +109,22 @@ class Summary(Answer):
     resumed: dict[str, int] = Field(
         default={}, description="jobs that went on with a trial: `total`, and `warm`: the checkpoint was in memory"
     )
+    inherited: dict[str, int] = Field(
+        default={}, description="trials with a parent: `total`, and `fresh`: its weights could not be taken"
+    )
     best: dict[str, float | None] = {}
     objectives: list[ObjectiveModel] = []
     budget: dict[str, Any] = {}
+
+
+class ParentModel(Answer):
+    """Whose weights a trial began with, as they were after `step`."""
+
+    trial: int
+    step: int
+    morphed: bool = Field(description="true: morphed to the trial's own config; false: a copy, under pbt")
+    taken: bool | None = Field(default=None, description="false: it began from nothing; null: not known (yet)")
+    reason: str = Field(default="", description="why they were not taken")
 
 
 class FrontPoint(Answer):
@@ -120,6 +133,7 @@ class FrontPoint(Answer):
     step: int
     config: dict[str, Any]
     metrics: dict[str, Any]
+    parent: ParentModel | None = None
 
 
 class TrialModel(Answer):
@@ -132,6 +146,7 @@ class TrialModel(Answer):
     reason: str = ""
     error: str = ""
     seconds: float | None = None
+    parent: ParentModel | None = None
 
 
 class TrialDetail(TrialModel):

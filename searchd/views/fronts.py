@@ -8,25 +8,28 @@ from typing import Any
 
 from searchd.schedulers.front import non_dominated
 from searchd.store.base import PointRow, Reader, StudyRow, TrialRow
+from searchd.views.parents import parents
 from searchd.views.plain import Goal, goals, losses, plain, the
 
 ENDED = ("done", "stopped")
 
 
 def front(reader: Reader, study: str) -> list[dict[str, Any]]:
-    """`[{"trial", "point", "step", "config", "metrics", "violation", "verified"}]`, best first objective first.
+    """`[{"trial", "point", "step", "config", "metrics", "violation", "verified", "parent"}]`, best first objective first.
 
     While the study runs: of every trial's points at its last rung, as `Search.front` has it. Once it has ended and
     some points were verified (taken again alone, from the exported files): of those only. While nothing is feasible,
     less violation is one more objective. Points without a finite value of every objective are on no front; of points
-    with equal objectives the first is shown.
+    with equal objectives the first is shown. `parent`: whose weights the trial began with (`views.parents`), or null.
     """
     row = the(reader, study)
     rows = reader.trials(study)
     configs = {t.trial: t.config for t in rows}
+    above = parents(reader, row)
     return [
         {"trial": p.trial, "point": p.point, "step": p.step, "config": plain(configs.get(p.trial, {})),
-         "metrics": plain(p.metrics), "violation": plain(p.violation), "verified": p.verified}
+         "metrics": plain(p.metrics), "violation": plain(p.violation), "verified": p.verified,
+         "parent": above.get(p.trial)}
         for p in members(row, rows, reader.points(study))
     ]  # fmt: skip
 

@@ -50,6 +50,11 @@ def _text(kind: str, p: Mapping[str, Any], objectives: Sequence[Goal]) -> str:
             again = f", attempt {p['attempt']}" if p["attempt"] > 1 else ""
             warm = ", from memory" if p.get("warm") else ""
             return f"trial {p['trial']}: {p['worker']} began to {p['kind']}{_to(p)}{where}{warm}{again}"
+        case "inherited":
+            whose = f"the weights of trial {p['parent']} at step {p['step']}"
+            return f"trial {p['trial']} began " + (
+                f"with {whose}, morphed" if p["ok"] else f"from nothing, without {whose}{_because(p)}"
+            )
         case "status":
             return f"study {p['status']}" + _because(p)
         case "capacity":

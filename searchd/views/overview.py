@@ -12,6 +12,7 @@ from searchd.store.base import JobRow, Reader, StudyRow, TrialRow, TrialStatus
 from searchd.views.clock import Span, overlap, spans
 from searchd.views.clock import seconds as total
 from searchd.views.fronts import best, members
+from searchd.views.parents import parents
 from searchd.views.plain import Goal, goals, losses, plain, the
 from searchd.views.specs import ladders, study_of
 
@@ -62,6 +63,7 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
         "reference": None,
         "busy_fraction": _busy(row, jobs, reader, ran, now),
         "resumed": _resumed(reader, study),
+        "inherited": _inherited(reader, row, jobs),
         "best": best(objectives, on_front),
         "objectives": [
             {"name": o.name, "goal": o.goal, "at_most": o.at_most, "at_least": o.at_least} for o in objectives
@@ -163,6 +165,12 @@ def _resumed(reader: Reader, study: str) -> dict[str, int]:
     begun = [e.payload for e in reader.events(study, kinds=("begun",)) if e.payload.get("kind") == "train"]
     warm = [bool(b.get("warm")) for b in begun if b["since"] > 0]
     return {"total": len(warm), "warm": sum(warm)}
+
+
+def _inherited(reader: Reader, row: StudyRow, jobs: Sequence[JobRow]) -> dict[str, int]:
+    """Trials that have a parent, and of these `fresh`: its weights could not be taken, they began from nothing."""
+    found = parents(reader, row, jobs).values()
+    return {"total": len(found), "fresh": sum(parent["taken"] is False for parent in found)}
 
 
 def _offered(row: StudyRow, jobs: Sequence[JobRow], reader: Reader, ran: list[Span]) -> float:

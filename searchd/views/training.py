@@ -11,6 +11,7 @@ from typing import Any
 
 from searchd.errors import NotFound
 from searchd.store.base import JobRow, PointRow, Reader, ReportRow, TrialRow
+from searchd.views.parents import parents
 from searchd.views.plain import Goal, goals, losses, number, plain, the
 from searchd.views.specs import ladders
 
@@ -18,10 +19,11 @@ MAX_FILES = 1000
 
 
 def trials(reader: Reader, study: str) -> list[dict[str, Any]]:
-    """`[{"trial", "status", "config", "step", "bracket", "metrics", "reason", "error", "seconds"}]`, oldest first.
+    """`[{"trial", "status", "config", "step", "bracket", "metrics", "reason", "error", "seconds", "parent"}]`, oldest
+    first.
 
     `metrics`: those of the last report, and the objectives that only the points bring, of the trial's best point.
-    `seconds`: of its jobs that have ended.
+    `seconds`: of its jobs that have ended. `parent`: whose weights it began with (`views.parents`), null for most.
     """
     row = the(reader, study)
     objectives = goals(row)
@@ -30,9 +32,14 @@ def trials(reader: Reader, study: str) -> list[dict[str, Any]]:
     for point in reader.points(study):
         points[point.trial].append(point)
     seconds: dict[int, float] = defaultdict(float)
-    for job in reader.jobs(study):
+    jobs = reader.jobs(study)
+    for job in jobs:
         seconds[job.trial] += _ran(job)
-    return [_trial(t, objectives, last.get(t.trial), points[t.trial], seconds[t.trial]) for t in reader.trials(study)]
+    above = parents(reader, row, jobs)
+    return [
+        {**_trial(t, objectives, last.get(t.trial), points[t.trial], seconds[t.trial]), "parent": above.get(t.trial)}
+        for t in reader.trials(study)
+    ]
 
 
 def trial(reader: Reader, study: str, n: int) -> dict[str, Any]:
@@ -46,6 +53,7 @@ def trial(reader: Reader, study: str, n: int) -> dict[str, Any]:
     points = [p for p in reader.points(study) if p.trial == n]
     answer = _trial(known, goals(row), reports[-1] if reports else None, points, sum(map(_ran, jobs)))
     more = {
+        "parent": parents(reader, row, jobs).get(n),
         "signature": known.signature,
         "reports": [
             {"step": r.step, "metrics": r.metrics, "points": r.points, "at": r.at, "seconds": r.seconds}

@@ -16,6 +16,7 @@ import streamlit as st
 
 from searchd.client import Client
 from searchd.errors import NotFound
+from searchd.words import descent
 from ui import charts, frames, pieces, session
 from ui.screens.views import Look
 from ui.units import duration
@@ -74,6 +75,8 @@ def _head(trial: Mapping[str, Any], point: int, look: Look) -> None:
     close.button("", icon=":material/close:", key="close", type="tertiary", on_click=forget)
     if trial.get("reason"):
         st.html(f'<span class="sd-small">{escape(trial["reason"])}</span>')
+    if trial.get("parent"):
+        st.html(f'<span class="sd-small">{escape(descent(trial["parent"]))}</span>')
     if trial.get("error"):
         st.html(f'<div class="sd-trace">{escape(trial["error"])}</div>')
 

@@ -3,6 +3,7 @@
 What a report says: `val_error` (percent, of the last exit), `val_loss`, `train_loss` (means over the exits), and
 `points`, one for each exit threshold of a sweep. A training that is resumed goes on bit for bit as if it had never
 been interrupted: the order of samples depends on (seed, epoch) alone, everything else is in the checkpoint.
+A trial with a parent begins with the parent's network, morphed; its optimizer begins anew.
 """
 
 from __future__ import annotations
@@ -20,15 +21,20 @@ from spaces.errors import SpaceError
 from spaces.nets import DEFAULTS, network
 from spaces.schedules import scheduled
 from workers import data as datasets
-from workers.data import Part
+from workers.data import Data, Part
 from workers.export import export
 from workers.measure import measure
 from workers.nets.modules import Net
+from workers.nets.morph import morph
 from workers.optimizers import Optimizers, Roles, build
+from workers.parent import Parent
 from workers.tasks.exits import judge, sweep
 from workers.trial import Trial
 
 __all__ = ["export", "measure", "train"]
+
+SAMPLE = 512
+"""Samples whose statistics the batch norms of new blocks begin with."""
 
 
 def train(trial: Trial) -> None:
@@ -40,6 +46,8 @@ def train(trial: Trial) -> None:
     batch = batch_size(trial.at(1))
     changes = scheduled(trial.config)
     trial.load(model=net, **optimizer.parts)
+    if trial.parent is not None:
+        inherit(net, trial.parent, data, trial.seed)
     for epoch in trial.steps():
         if changes:
             optimizer.follow(optimizer_of(net, trial.at()))
@@ -48,6 +56,19 @@ def train(trial: Trial) -> None:
         metrics, points = evaluate(net, data.val)
         trial.report({**metrics, "train_loss": train_loss}, points=points)
         trial.save(model=net, epoch=epoch, **optimizer.parts)
+
+
+def inherit(net: Net, parent: Parent, data: Data, seed: int) -> None:
+    """Give `net` the trained weights of `parent`, morphed to its width and depth; as it is when they do not fit."""
+    saved = parent.load()
+    if saved is None:
+        return
+    try:
+        before = Net(network(parent.config, data.shape, data.classes), 0)
+        before.load_state_dict(saved["model"])
+        net.load_state_dict(morph(before, net.spec, seed=seed, sample=data.train.x[:SAMPLE]).state_dict())
+    except (SpaceError, KeyError, RuntimeError, AttributeError) as error:
+        parent.decline(f"{parent.number} does not fit: {error}")
 
 
 def optimizer_of(net: Net, config: Mapping[str, Any]) -> Optimizers:
