@@ -161,7 +161,7 @@ def _of(s: Share) -> str:
 
 
 def front_table(points: list[dict[str, Any]], objectives: list[str], limit: int | None = None) -> Table:
-    """The front for a terminal: objectives, test accuracy where it was verified, parents where there are any, config."""
+    """The front for a terminal: objectives, test accuracy where it was verified, parents if there are any, config."""
     extra = [m for m in ("test_accuracy",) if any(m in p["metrics"] for p in points)]
     table = Table(box=None, pad_edge=False, header_style="bold", row_styles=("", "dim") if len(points) > 20 else None)
     table.add_column("trial", justify="right")

@@ -35,7 +35,8 @@ class Recorded:
         self.then = then
 
     def suggest(self, trial: int, history: History, rng: Generator) -> Config | Morphed:
-        """The config of the log, with the parent that it came with; LookupError for a trial that neither the log nor `then` knows."""
+        """The config of the log, with the parent that it came with; LookupError for a trial that neither the log nor
+        `then` knows."""
         known = self.configs.get(trial)
         if known is not None:
             return known

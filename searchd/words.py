@@ -54,14 +54,6 @@ def parent(said: Mapping[str, Any] | None) -> str:
     return f"({short})" if said["taken"] is False else short
 
 
-def descent(said: Mapping[str, Any]) -> str:
-    """The same in a sentence."""
-    whose = f"the weights of trial {said['trial']} at step {said['step']}"
-    if said["taken"] is False:
-        return f"from nothing: {whose} were not taken: {said['reason']}"
-    return f"from {whose}" + (", morphed" if said["morphed"] else "")
-
-
 def config(values: Mapping[str, Any]) -> str:
     """A flat config on one line: nested names by their last part, repeated ones together (`bits 4,8`).
 

@@ -15,7 +15,6 @@ import plotly.graph_objects as go
 import yaml
 from plotly.offline import get_plotlyjs
 
-from searchd.words import descent
 from ui import charts, frames, pieces, theme
 from ui.parallel import parallel
 from ui.units import Metric
@@ -139,7 +138,7 @@ def _details(told: Answers, points: pd.DataFrame, metrics: Mapping[str, Metric])
     for a in told.trials:
         head = f'<div class="sd-head sd-small-head"><h1>Trial {a["trial"]}</h1>{pieces.badge(a["status"])}</div>'
         trace = f'<div class="sd-trace">{escape(a["error"])}</div>' if a.get("error") else ""
-        trace += f'<span class="sd-small">{escape(descent(a["parent"]))}</span>' if a.get("parent") else ""
+        trace += f'<span class="sd-small">{escape(a["parent"]["text"])}</span>' if a.get("parent") else ""
         body = pieces.sub(f"last report, {unit} {a['step']}") + pieces.measured(a.get("metrics") or {}, metrics)
         found[f"{a['trial']}|-1"] = head + trace + body + pieces.sub("config") + pieces.config(a["config"])
     for row, a in zip(points.to_dict("records"), told.front, strict=True):
@@ -147,7 +146,7 @@ def _details(told: Answers, points: pd.DataFrame, metrics: Mapping[str, Metric])
         found[f"{row['trial']}|{row['point']}"] = (
             f'<div class="sd-head sd-small-head"><h1>Trial {row["trial"]} · point {row["point"]}</h1>'
             f'<span class="sd-note">{unit} {row["step"]}</span></div>'
-            + (f'<span class="sd-small">{escape(descent(a["parent"]))}</span>' if a.get("parent") else "")
+            + (f'<span class="sd-small">{escape(a["parent"]["text"])}</span>' if a.get("parent") else "")
             + pieces.sub(note)
             + pieces.measured(a["metrics"], metrics)
             + pieces.sub("config")

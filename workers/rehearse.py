@@ -70,8 +70,8 @@ def rehearse(
     root = folder or (resume.folder if resume is not None else Path(tempfile.mkdtemp(prefix="rehearsal-")))
     checkpoint = resume.checkpoint if resume is not None else None
     spec = JobSpec(
-        id="rehearsal", study="rehearsal", trial=number, attempt=1, kind="train", since=checkpoint.step if checkpoint else 0,
-        until=until, config=dict(config), nested=dict(config), task={"kind": kind, "options": dict(options or {})},
+        id="rehearsal", study="rehearsal", trial=number, attempt=1, kind="train",
+        since=checkpoint.step if checkpoint else 0, until=until, config=dict(config), nested=dict(config), task={"kind": kind, "options": dict(options or {})},
         seed=seed, objectives=tuple(objectives), checkpoint=checkpoint, parent=parent,
         artifacts=str(root),
     )  # fmt: skip

@@ -158,7 +158,7 @@ def _detail(t: dict[str, Any]) -> None:
                             (f"  {t['reason']}" if t["reason"] else "", "dim")))  # fmt: skip
     out.print(Text(words.config(t["config"])))
     if t.get("parent"):
-        out.print(Text(words.descent(t["parent"]), style="dim"))
+        out.print(Text(t["parent"]["text"], style="dim"))
     if t["error"]:
         out.print(Text(t["error"].rstrip(), style="red"))
     if t["reports"]:

@@ -124,7 +124,7 @@ class ParentModel(Answer):
     step: int
     morphed: bool = Field(description="true: morphed to the trial's own config; false: a copy, under pbt")
     taken: bool | None = Field(default=None, description="false: it began from nothing; null: not known (yet)")
-    reason: str = Field(default="", description="why they were not taken")
+    text: str = Field(description="the same in a sentence, and why they were not taken")
 
 
 class FrontPoint(Answer):

@@ -46,7 +46,8 @@ def _morphed(
     changes = [f"{name} {before[name]} -> {config[name]}" for name in config
                if name in before and before[name] != config[name]]  # fmt: skip
     how = f" by {', '.join(changes)}" if changes else ""
-    return Origin(config, parent, step, _both(reason, f"from the weights of trial {parent} at step {step}, morphed{how}"))
+    why = f"from the weights of trial {parent} at step {step}, morphed{how}"
+    return Origin(config, parent, step, _both(reason, why))
 
 
 def _both(reason: str, more: str) -> str:

@@ -15,7 +15,7 @@ ENDED = ("done", "stopped")
 
 
 def front(reader: Reader, study: str) -> list[dict[str, Any]]:
-    """`[{"trial", "point", "step", "config", "metrics", "violation", "verified", "parent"}]`, best first objective first.
+    """`[{"trial", "point", "step", "config", "metrics", "violation", "verified", "parent"}]`, by the first objective.
 
     While the study runs: of every trial's points at its last rung, as `Search.front` has it. Once it has ended and
     some points were verified (taken again alone, from the exported files): of those only. While nothing is feasible,

@@ -79,7 +79,8 @@ def test_a_study_that_has_not_begun(store: Store) -> None:
         "trials": {"waiting": 0, "running": 0, "paused": 0, "done": 0, "stopped": 0, "failed": 0, "vetoed": 0,
                    "total": 0},
         "steps_done": 0, "reports": 0, "duplicates": 0, "front": 0, "hypervolume": None, "reference": None,
-        "busy_fraction": None, "resumed": {"total": 0, "warm": 0}, "best": {"val_error": None, "latency_ms": None},
+        "busy_fraction": None, "resumed": {"total": 0, "warm": 0}, "inherited": {"total": 0, "fresh": 0},
+        "best": {"val_error": None, "latency_ms": None},
         "objectives": [{"name": "val_error", "goal": "minimize", "at_most": None, "at_least": None},
                        {"name": "latency_ms", "goal": "minimize", "at_most": 5, "at_least": None}],
         "budget": {"trials": 10, "hours": None, "steps": None, "parallel": 2}, "scheduler": "asha",
@@ -109,7 +110,7 @@ def test_the_front_is_what_nothing_beats(store: Store) -> None:
     assert shown == [(0, 1, 5.0), (0, 0, 10.0), (1, 1, 20.0)]
     assert got[0] == {
         "trial": 0, "point": 1, "step": 3, "config": {"width": 8}, "metrics": {"val_error": 5.0, "latency_ms": 3.0},
-        "violation": 0.0, "verified": False,
+        "violation": 0.0, "verified": False, "parent": None,
     }  # fmt: skip
 
 
@@ -299,7 +300,7 @@ def test_trials_have_their_last_numbers(store: Store, tmp_path: Path) -> None:
     assert first == {
         "trial": 0, "status": "failed", "config": {"width": 16, "exits": [0], "lr": 1e-3}, "step": 3, "bracket": 1,
         "metrics": {"val_error": 20.0, "latency_ms": 1.0, "loss": None}, "reason": "oom", "error": "it\nfell",
-        "seconds": 2.5,
+        "seconds": 2.5, "parent": None,
     }  # fmt: skip
     assert (second["metrics"], second["seconds"]) == (None, 0.0)
     one = ask(store, lambda r: views.trial(r, S, 0))

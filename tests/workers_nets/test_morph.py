@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from spaces.errors import SpaceError
+from spaces.morphs import unfit
 from spaces.nets import network
 from tests.support.nets import trained
 from workers.nets.modules import Net
@@ -67,6 +68,62 @@ def test_a_deeper_network_answers_the_same(config: dict[str, Any], shape: tuple[
         torch.testing.assert_close(deep(x)[-1], net(x)[-1], rtol=1e-3, atol=1e-3)
 
 
+@st.composite
+def pairs(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any], tuple[int, ...]]:
+    """A config, another one that differs in width, depth and perhaps bits, and the shape of the data."""
+    depth, more = draw(st.integers(1, 4)), draw(st.integers(-1, 2))
+    bits = draw(st.lists(st.sampled_from([1.0, 1.58, 2.0, 3.0, 4.0, 8.0, 32.0]), min_size=depth, max_size=depth))
+    deeper = max(depth + more, 1)
+    grown = (bits + [draw(st.sampled_from([bits[-1], bits[-1], 8.0]))] * 2)[:deeper]
+    exits = draw(st.lists(st.integers(0, 3), unique=True))
+    width, wider = draw(st.integers(2, 4)), draw(st.integers(1, 9))
+    image = draw(st.booleans())
+    before = {"width": width, "depth": depth, "kernel": 3, "bits": bits, "exits": exits}
+    return before, before | {"width": wider, "depth": deeper, "bits": grown}, (1, 8, 8) if image else (6,)
+
+
+@settings(max_examples=60, deadline=None)
+@given(pairs())
+def test_what_fits_is_what_can_be_morphed(found: tuple[dict[str, Any], dict[str, Any], tuple[int, ...]]) -> None:
+    """Law: `unfit`, which knows no weights, says None exactly where `morph` succeeds; then each exit that there was, and
+    each one after a new block, answers as its parent did."""
+    before, after, shape = found
+    net, x = trained(before, shape, steps=4)
+    spec = network(after, shape, 4)
+    if unfit(net.spec, spec) is not None:
+        with pytest.raises(SpaceError):
+            morph(net, spec, noise=0.0)
+        return
+    grown = morph(net, spec, noise=0.0, sample=x)
+    answers = dict(zip([e.block for e in net.spec.exits], net(x), strict=True))
+    for exit_, logits in zip(spec.exits, grown(x), strict=True):
+        near([logits], [answers[min(exit_.block, len(net.spec.blocks) - 1)]])
+
+
+@pytest.mark.parametrize("bits", [1.58, 3, 4, 8])
+@pytest.mark.parametrize("width", [5, 7])
+def test_a_quantized_network_of_any_width_answers_the_same(bits: float, width: int) -> None:
+    """Where units are copied unequally often, the first of each is read alone: every code stays, the others are 0."""
+    net, x = trained(IMAGE | {"bits": bits}, (1, 8, 8))
+    near(net2wider(net, width)(x), net(x))
+
+
+def test_copies_of_new_blocks_are_told_apart() -> None:
+    """A new block that is wider than what it reads has copies too: with noise they get gradients of their own."""
+    net, x = trained(IMAGE | {"depth": 2, "exits": []}, (1, 8, 8))
+    y = torch.arange(len(x)) % 4
+    apart = []
+    for noise in (0.0, 1e-3):
+        deep = net2deeper(net, 3, noise=noise)
+        torch.autograd.backward(mean_loss(deep(x), y))
+        gradient = deep.get_parameter("heads.2.weight.matrix").grad
+        assert gradient is not None
+        by_unit = gradient.view(4, 16, -1)
+        into = copies(8, 16, torch.Generator().manual_seed(0))
+        apart.append(float((by_unit[:, 8:] - by_unit[:, into[8:]]).abs().max()))
+    assert apart[0] < 1e-7 < apart[1]
+
+
 @pytest.mark.parametrize("bits", [1.58, 4, 8])
 def test_a_quantized_network_twice_as_wide_answers_the_same(bits: float) -> None:
     """Where every unit is copied equally often, scales shrink with the weights and all codes stay."""
@@ -114,5 +171,7 @@ def test_what_cannot_keep_the_function_is_refused() -> None:
         net2deeper(trained(IMAGE | {"depth": 1, "exits": []}, (1, 8, 8), steps=1)[0], 2)
     with pytest.raises(SpaceError, match="cannot say 1 and 0"):
         net2deeper(trained(IMAGE | {"bits": 1}, (1, 8, 8), steps=1)[0], 4)
+    with pytest.raises(SpaceError, match="cannot say 0"):
+        net2wider(trained(IMAGE | {"bits": 2}, (1, 8, 8), steps=1)[0], 5)
     with pytest.raises(SpaceError, match="only width, depth and exits"):
         morph(net, network(IMAGE | {"kernel": 5}, (1, 8, 8), 4))

@@ -16,7 +16,6 @@ import streamlit as st
 
 from searchd.client import Client
 from searchd.errors import NotFound
-from searchd.words import descent
 from ui import charts, frames, pieces, session
 from ui.screens.views import Look
 from ui.units import duration
@@ -76,7 +75,7 @@ def _head(trial: Mapping[str, Any], point: int, look: Look) -> None:
     if trial.get("reason"):
         st.html(f'<span class="sd-small">{escape(trial["reason"])}</span>')
     if trial.get("parent"):
-        st.html(f'<span class="sd-small">{escape(descent(trial["parent"]))}</span>')
+        st.html(f'<span class="sd-small">{escape(trial["parent"]["text"])}</span>')
     if trial.get("error"):
         st.html(f'<div class="sd-trace">{escape(trial["error"])}</div>')
 

@@ -19,7 +19,7 @@ from spaces.errors import SpaceError
 from spaces.nets import NetSpec, network
 from workers.nets.modules import Head, Net, Stage
 from workers.quantizers.activations import Activation
-from workers.quantizers.weights import Weight, first_scale
+from workers.quantizers.weights import Weight
 
 SYMMETRY = 1e-3
 """Relative noise that tells copies apart, so that training can (ALGORITHMS.md 9.2)."""
@@ -183,7 +183,8 @@ def _identity(stage: Stage, into: Tensor, leave: Activation | None) -> None:
     wanted = cells.reshape(stage.weight.matrix.shape)
     stage.weight.matrix.copy_(wanted)
     if stage.weight.grid is not None and stage.weight.log_scale is not None:
-        stage.weight.log_scale.copy_(first_scale(wanted, stage.weight.grid).log())
+        largest = fake_quant(torch.ones(1) * 1e6, torch.ones(1), stage.weight.grid)  # in scales
+        stage.weight.log_scale.fill_(-float(largest.log()))
         if not torch.allclose(stage.weight(), wanted, rtol=0, atol=ROUNDING):
             raise SpaceError("weights of so few bits cannot say 1 and 0: give the last block more before going deeper")
     _copy_maximum(leave, stage.leave)
