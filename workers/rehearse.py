@@ -71,9 +71,9 @@ def rehearse(
     checkpoint = resume.checkpoint if resume is not None else None
     spec = JobSpec(
         id="rehearsal", study="rehearsal", trial=number, attempt=1, kind="train",
-        since=checkpoint.step if checkpoint else 0, until=until, config=dict(config), nested=dict(config), task={"kind": kind, "options": dict(options or {})},
-        seed=seed, objectives=tuple(objectives), checkpoint=checkpoint, parent=parent,
-        artifacts=str(root),
+        since=checkpoint.step if checkpoint else 0, until=until, config=dict(config), nested=dict(config),
+        task={"kind": kind, "options": dict(options or {})}, seed=seed, objectives=tuple(objectives),
+        checkpoint=checkpoint, parent=parent, artifacts=str(root),
     )  # fmt: skip
     run = Rehearsal(root, stop_at=stop_at)
     seed_everything(seed)

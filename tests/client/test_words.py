@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from searchd import words
-from searchd.progress import line, share
+from searchd.progress import front_table, line, share
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,15 @@ def test_the_line_for_a_log_says_everything() -> None:
         " 0:01  running: 6 of 60 trials, 0:01 of 6:00  2 running, 5 paused, 1 done  40 epochs  front 3"
         "  best val_error 4  about 1:01 left"
     )
+
+
+def test_parents_are_shown_where_there_are_any() -> None:
+    """A front has a column of parents when one of its trials has one; weights that were not taken stand in brackets."""
+    point: dict[str, Any] = {"trial": 3, "point": 0, "step": 9, "metrics": {"val_error": 1.0}, "config": {"width": 4}}
+    parent = {"trial": 5, "step": 3, "morphed": True, "taken": True, "text": ""}
+    points = [point | {"parent": None}, point | {"trial": 7, "parent": parent}]
+    points.append(point | {"trial": 8, "parent": parent | {"taken": False}})
+    table = front_table(points, ["val_error"])
+    assert [c.header for c in table.columns] == ["trial", "step", "val_error", "parent", "config"]
+    assert list(table.columns[3].cells) == ["", "5@3", "(5@3)"]
+    assert "parent" not in [c.header for c in front_table([point], ["val_error"]).columns]

@@ -85,8 +85,8 @@ def pairs(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any], tuple[int, .
 @settings(max_examples=60, deadline=None)
 @given(pairs())
 def test_what_fits_is_what_can_be_morphed(found: tuple[dict[str, Any], dict[str, Any], tuple[int, ...]]) -> None:
-    """Law: `unfit`, which knows no weights, says None exactly where `morph` succeeds; then each exit that there was, and
-    each one after a new block, answers as its parent did."""
+    """Law: `unfit`, which knows no weights, says None exactly where `morph` succeeds; then each exit that there was,
+    and each one after a new block, answers as its parent did."""
     before, after, shape = found
     net, x = trained(before, shape, steps=4)
     spec = network(after, shape, 4)
