@@ -20,6 +20,9 @@ from workers.tasks.classify import mean_loss
 
 IMAGE: dict[str, Any] = {"width": 4, "depth": 3, "kernel": 3, "bits": 32, "exits": [0]}
 VECTOR: dict[str, Any] = {"width": 5, "depth": 2, "bits": 32}
+FLIPS = 4
+"""Samples of 64 that may differ in a quantized network: one of 1,400 networks has an activation so near the middle of
+two codes that float32 rounds it the other way; a wrong morph changes nearly all of them."""
 few = settings(max_examples=15, deadline=None)
 
 
@@ -71,18 +74,20 @@ def test_a_deeper_network_answers_the_same(config: dict[str, Any], shape: tuple[
 @st.composite
 def pairs(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any], tuple[int, ...]]:
     """A config, another one that differs in width, depth and perhaps bits, and the shape of the data."""
-    depth, more = draw(st.integers(1, 4)), draw(st.integers(-1, 2))
-    bits = draw(st.lists(st.sampled_from([1.0, 1.58, 2.0, 3.0, 4.0, 8.0, 32.0]), min_size=depth, max_size=depth))
+    depth, more = draw(st.sampled_from([1, 1, 2, 3, 4])), draw(st.sampled_from([-1, 0, 1, 1, 2]))
+    known = st.sampled_from([32.0, 8.0, 4.0, 3.0, 1.58, 2.0, 1.0])
+    bits = draw(st.lists(known, min_size=depth, max_size=depth))
     deeper = max(depth + more, 1)
-    grown = (bits + [draw(st.sampled_from([bits[-1], bits[-1], 8.0]))] * 2)[:deeper]
+    grown = (bits + [draw(st.sampled_from([bits[-1]] * 4 + [8.0]))] * 2)[:deeper]
     exits = draw(st.lists(st.integers(0, 3), unique=True))
-    width, wider = draw(st.integers(2, 4)), draw(st.integers(1, 9))
+    width = draw(st.integers(2, 4))
+    wider = width + draw(st.integers(-1, 6))
     image = draw(st.booleans())
     before = {"width": width, "depth": depth, "kernel": 3, "bits": bits, "exits": exits}
     return before, before | {"width": wider, "depth": deeper, "bits": grown}, (1, 8, 8) if image else (6,)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(pairs())
 def test_what_fits_is_what_can_be_morphed(found: tuple[dict[str, Any], dict[str, Any], tuple[int, ...]]) -> None:
     """Law: `unfit`, which knows no weights, says None exactly where `morph` succeeds; then each exit that there was,
@@ -97,7 +102,10 @@ def test_what_fits_is_what_can_be_morphed(found: tuple[dict[str, Any], dict[str,
     grown = morph(net, spec, noise=0.0, sample=x)
     answers = dict(zip([e.block for e in net.spec.exits], net(x), strict=True))
     for exit_, logits in zip(spec.exits, grown(x), strict=True):
-        near([logits], [answers[min(exit_.block, len(net.spec.blocks) - 1)]])
+        theirs = answers[min(exit_.block, len(net.spec.blocks) - 1)]
+        alike = torch.isclose(logits, theirs, rtol=1e-5, atol=1e-5).all(dim=1)
+        quantized = any(b < 32 for b in before["bits"])
+        assert int((~alike).sum()) <= (FLIPS if quantized else 0)
 
 
 @pytest.mark.parametrize("bits", [1.58, 3, 4, 8])

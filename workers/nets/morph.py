@@ -2,7 +2,8 @@
 
 Wider: a new unit is a copy of an old one, and whoever reads it takes its share only. Deeper: a new block is the
 identity, which ReLU lets through since what comes in is not negative, and its batch norm undoes itself.
-Equal up to rounding in float32 (1e-5), in training mode too for a wider one. Optimizer state is not carried over.
+Equal up to rounding in float32 (1e-5), in training mode too for a wider one; where a quantized activation lies in the
+middle of two codes, that rounding may take the other one. Optimizer state is not carried over.
 Which network can become which is known before any torch: `spaces.morphs`.
 """
 
