@@ -114,6 +114,7 @@ def test_a_killed_child_begins_again_from_its_parent(tmp_path: Path, file: Path,
     assert (shown["trial"], shown["step"], shown["taken"]) == (*known[trial], True)
     assert told["summary"]["inherited"] == {"total": len(known), "fresh": 0}
     assert all((p["parent"] or {}).get("trial") == known.get(p["trial"], (None,))[0] for p in told["front"])
+    assert f"from the weights of trial {known[trial][0]} at step" in (out / "grow" / "report.html").read_text()
     undisturbed = again(out, trial, tmp_path / "again", parent=True).reports
     assert reports[trial][: len(undisturbed)] == [r.metrics for r in undisturbed]
     nothing = {t: again(out, t, tmp_path / "alone", parent=False, until=1).reports[0].metrics for t in known}
