@@ -77,14 +77,21 @@ def plan_command(file: str, as_json: bool) -> None:
 def _show(p: dict[str, Any]) -> None:
     out = console()
     out.print(f"[bold]{p['scheduler']} × {p['searcher']}[/]")
-    total = f"{words.number(p['trials'])} trials, {words.number(p['steps'])} steps"
-    if p.get("steps_restart"):
-        total += f" ({words.number(p['steps_restart'])} if every promotion started over)"
-    out.print(total)
+    races = p["scheduler"] == "acband"
+    if races:
+        out.print(f"{words.number(p['trials'])} trials, {words.number(p['steps'])} runs, each of one config on one "
+                  "instance; fewer where a trial fails")  # fmt: skip
+    elif p["steps"] is not None:
+        fewest, most = p["steps_range"]
+        about = "" if fewest == most else "about "
+        total = f"{words.number(p['trials'])} trials, {about}{words.number(p['steps'])} {p['unit']}s"
+        if about:
+            total += f", {words.number(fewest)} to {words.number(most)} as the losses go"
+        out.print(f"{total} ({words.number(p['steps_restart'])} if every promotion started over)")
     table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
-    table.add_column("bracket", justify="right")
-    table.add_column("trials @ step")
-    for number, bracket in enumerate(p["brackets"]):
+    table.add_column("epoch" if races else "bracket", justify="right")
+    table.add_column("new trials @ instances" if races else "trials @ step")
+    for number, bracket in enumerate(p["brackets"], start=races):
         rungs = "   ".join(f"{words.number(r['trials'])} @ {r['step']}" for r in bracket["rungs"])
         table.add_row(str(number), rungs)
     if p["brackets"]:
