@@ -179,7 +179,7 @@ def _epochs(study: Study, notes: list[str]) -> list[BracketPlan]:
     ]
     known = len(study.task.instances)
     if known < study.search.R:
-        notes.append(f"R = {study.search.R} instances to spend, and the task has {known}: they come up again, each time "
+        notes.append(f"R = {study.search.R} instances to spend, and the task has {known}: each comes up again, "
                      "with another seed")  # fmt: skip
     return [BracketPlan(0, ((epoch.trials - (epoch.number > 1), epoch.instances),)) for epoch in scheduler.table]
 

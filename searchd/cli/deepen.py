@@ -78,9 +78,10 @@ def show(price: dict[str, Any]) -> None:
     extra, fresh, unit = price["extra"], price["fresh"], price["unit"]
     about = "" if price["exact"] else "about "
     out.print(f"[bold]{price['study']}[/]: R = {price['from']} -> {price['to']}, {price['scheduler']}")
-    out.print(f"{about}{words.number(extra['trials'])} new trials, {words.number(price['resumed'])} go on from their "
-              f"checkpoints: {words.number(extra['evaluations'])} jobs, "
-              f"{words.number(extra['steps'])} {unit}s")  # fmt: skip
+    goes = "goes on from its checkpoint" if price["resumed"] == 1 else "go on from their checkpoints"
+    new, jobs = (f"{words.number(extra[key])} {what}{'' if extra[key] == 1 else 's'}"
+                 for key, what in (("trials", "new trial"), ("evaluations", "job")))  # fmt: skip
+    out.print(f"{about}{new}, {words.number(price['resumed'])} {goes}: {jobs}, {words.number(extra['steps'])} {unit}s")
     saved = f" ({extra['steps'] / fresh['steps']:.0%} of it)" if fresh["steps"] else ""
     out.print(f"a fresh search to R = {price['to']}: {words.number(fresh['trials'])} trials, "
               f"{words.number(fresh['steps'])} {unit}s{saved}")  # fmt: skip
