@@ -246,8 +246,9 @@ class Client:
     def rebase(self, study: str, *, apply: bool = False) -> dict[str, Any]:
         """Let the daemon's version decide from here on a study whose log it does not replay: what was trained stays.
 
-        Without `apply` nothing changes: `difference` and `text` (the first decision that comes out otherwise), `trials`
-        and `steps` that are kept, `jobs` that would end.
+        Without `apply` nothing changes, and a folder needs no daemon: `difference` and `text` (the first decision that
+        comes out otherwise; None where there is none, then `apply` is refused), `trials` and `steps` that are kept,
+        `jobs` that would end.
         """
         return self.backend.command(study, "rebase", {"apply": apply})
 

@@ -107,6 +107,8 @@ class Folder:
     def command(self, study: str, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         path, identity = self._locate(study)
         daemon = live_daemon(path.parent)
+        if daemon is None and verb == "rebase":
+            return self._rebase(study, apply=bool((body or {}).get("apply")))
         if daemon is None:
             raise Unreachable(
                 f"no daemon runs study {study!r} now; `searchd run` its file again (or `searchd serve`) and it goes on"
@@ -142,6 +144,21 @@ class Folder:
         self._open.clear()
 
     # ------------------------------------------------------------ inside
+    def _rebase(self, study: str, *, apply: bool) -> dict[str, Any]:
+        """What a rebase would mean, by this version of searchd; Unreachable where it is to be done."""
+        from searchd.engine.rebasing import outlook
+        from searchd.views.plain import plain
+
+        with self.opened(study) as (reader, identity):
+            row, found = reader.study(identity), outlook(reader, identity)
+        if apply and found.difference is not None:
+            raise Unreachable(
+                f"no daemon runs study {study!r} now; `searchd run FILE --rebase` of its file rebases it and goes on"
+            )
+        if apply:
+            raise Refused(found.text)
+        return {"id": identity, "status": row.status if row else "", **plain(found.as_json())}
+
     def _databases(self) -> list[Path]:
         own = [p for p in (self.root / STUDY_DB, self.root / SERVICE_DB) if p.is_file()]
         return own + sorted(self.root.glob(f"*/{STUDY_DB}"))

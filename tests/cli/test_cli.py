@@ -109,7 +109,7 @@ def test_an_unknown_study_is_3(written: Written, command: str) -> None:
     assert "digits" in json.loads(as_json.stderr)["error"]
 
 
-@pytest.mark.parametrize("command", ["pause", "resume", "stop", "rebase"])
+@pytest.mark.parametrize("command", ["pause", "resume", "stop"])
 def test_no_daemon_is_4(written: Written, command: str) -> None:
     """A change that needs a daemon when there is none: exit code 4 and how to get one."""
     assert "searchd run" in run(command, "digits", "--root", str(written.folder.parent), code=4).stderr
