@@ -254,6 +254,13 @@ def _check_objectives(objectives: Any, task: Task | None, problems: Problems) ->
         problems.add(("objectives", name), why)
 
 
+def check_pair(study: Study) -> None:
+    """StudyError where scheduler, searcher and task do not go together: a study that was not read but changed."""
+    problems = Problems()
+    _check_instances(study, problems)
+    problems.raise_any()
+
+
 def _check_instances(study: Study, problems: Problems) -> None:
     """Races need instances, and instances are raced."""
     races = study.search.scheduler == "acband"

@@ -58,7 +58,7 @@ def simulate(
     """Runs a study in a world until the search is over, its budget is spent, or `seconds` of virtual time have passed.
 
     `searcher`, `scheduler`: others than the study's, by name or made by hand. SearchdError when nothing would ever
-    end the run, and for a world that breaks its contract.
+    end the run, for names that do not go together, and for a world that breaks its contract.
     """
     if workers < 1:
         raise SearchdError(f"a simulation needs 1 worker or more, but workers = {workers}")
@@ -66,6 +66,7 @@ def simulate(
         study,
         scheduler=scheduler if isinstance(scheduler, str) else None,
         searcher=searcher if isinstance(searcher, str) else None,
+        suggested=not isinstance(searcher, str | None),
     )
     if not isinstance(world, DescribingWorld):
         study = undescribed(study)
