@@ -163,6 +163,14 @@ class Client:
             time.sleep(POLL_S)
         return summary
 
+    def past_problems(self, study: Study) -> list[str]:
+        """What would go wrong with the `warm_start` of a study that is submitted here: a name that is not there, one
+        that nothing can be learned from. Empty as well where nobody can tell: no folder yet, no part to read it."""
+        from searchd.folder import past_problem
+
+        found = (past_problem(study, name, self.backend) for name in study.warm_start)
+        return list(dict.fromkeys(f"warm_start: {said.removeprefix('warm_start: ')}" for said in found if said))
+
     def workers(self) -> list[dict[str, Any]]:
         """Every live worker slot: name, device, state, job."""
         return self.backend.workers()

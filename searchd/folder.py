@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from searchd.errors import NotFound, Refused, SearchdError, Unreachable
+from searchd.errors import Missing, NotFound, Refused, SearchdError, Unreachable
 from searchd.remote import Remote
 
 if TYPE_CHECKING:
@@ -212,9 +212,33 @@ def with_past(study: Study, root: Path | None = None) -> Study:
     with contextlib.closing(Folder(root or "out")) as folder:
         for name in study.warm_start:
             if name not in known and (root is not None or (Path(name) / STUDY_DB).is_file()):
-                with folder.opened(name) as (reader, identity):
-                    found.append(look_up(study, reader, name, identity))
+                try:
+                    with folder.opened(name) as (reader, identity):
+                        found.append(look_up(study, reader, name, identity))
+                except NotFound as error:
+                    raise NotFound(f"warm_start: {str(error).removeprefix('warm_start: ')}") from None
     return study.model_copy(update={"earlier": tuple(found)})
+
+
+def past_problem(study: Study, name: str, backend: Folder | Any) -> str:
+    """Why nothing can be learned from the study `name` of a `warm_start` by whoever has this backend; empty: nothing is
+    known to be wrong."""
+    here = backend.root if isinstance(backend, Folder) else None
+    only = study.model_copy(update={"warm_start": (name,), "earlier": ()})
+    try:
+        if here is not None and not here.is_dir():
+            with_past(only)  # a folder of a run is found without
+        elif here is not None or (Path(name) / STUDY_DB).is_file():
+            with_past(only, here)
+        else:
+            backend.read(name, "")
+    except Missing:
+        return ""
+    except SearchdError as error:
+        elsewhere = here is not None and isinstance(error, NotFound)
+        where = f" (in {here}/; another folder: --root, a daemon: --url)" if elsewhere else ""
+        return f"{error}{where}"
+    return ""
 
 
 def live_daemon(folder: Path) -> Remote | None:

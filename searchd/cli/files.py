@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from searchd import words
-from searchd.cli.common import console, emit, json_option, problems_of
+from searchd.cli.common import client_options, console, emit, json_option, problems_of
+from searchd.client import Client
 from searchd.errors import Missing, Problem, SearchdError, StudyError
 
 if TYPE_CHECKING:
@@ -40,8 +41,12 @@ def load_study(file: str) -> Study:
 @click.command("validate")
 @FILE
 @json_option
-def validate_command(file: str, as_json: bool) -> None:
-    """Read a study file and name every mistake with its line."""
+@client_options
+def validate_command(file: str, client: Client, as_json: bool) -> None:
+    """Read a study file and name every mistake with its line.
+
+    The studies of warm_start are looked for where --url or --root say.
+    """
     try:
         study = load_study(file)
     except SearchdError as error:
@@ -49,13 +54,14 @@ def validate_command(file: str, as_json: bool) -> None:
             raise
         emit({"ok": False, **problems_of(error)})
         raise click.exceptions.Exit(2) from None
-    answer = {"ok": True, "study": study.name, "parameters": len(study.space.names), "problems": []}
+    from spaces.lint import lint_study
+
+    look = [*map(str, lint_study(study)), *client.past_problems(study)]
+    answer = {"ok": True, "study": study.name, "parameters": len(study.space.names), "problems": [], "look": look}
     if as_json:
         emit(answer)
     else:
-        from spaces.lint import lint_study
-
-        for finding in lint_study(study):
+        for finding in look:
             click.echo(f"look: {finding}")
         click.echo(f"{file}: fine. Study {study.name!r}, {answer['parameters']} parameters; next: searchd plan {file}")
 
