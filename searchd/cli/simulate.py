@@ -56,6 +56,8 @@ def simulate_command(
     """
     from searchd.simulator import Faults, Log, simulate, summary
 
+    if listed := [name for name in (*schedulers, *searchers) if "," in name]:
+        raise click.UsageError(f"{listed[0]!r} is no name: give --scheduler and --searcher again for each")
     spec = _study(study, client)
     world = _world(said, spec, study, client)
     if isinstance(world, Log) and searchers:
@@ -113,7 +115,8 @@ def _study(name: str, client: Client) -> Study:
     from searchd.cli.files import load_study
     from spaces.study import Study
 
-    return load_study(name) if Path(name).is_file() else Study.parse(client.spec(name))
+    file = Path(name).is_file() or name.endswith((".yaml", ".yml"))
+    return load_study(name) if file else Study.parse(client.spec(name))
 
 
 def _world(said: str, study: Study, name: str, client: Client) -> World:
@@ -145,7 +148,8 @@ def _options(said: str) -> dict[str, Any]:
         try:
             found[key] = int(value) if key == "seed" else float(value)
         except ValueError:
-            raise click.UsageError(f"synthetic: {key} needs a number, not {value!r}") from None
+            kind = "whole number" if key == "seed" else "number"
+            raise click.UsageError(f"synthetic: {key} needs a {kind}, not {value!r}") from None
     return found
 
 

@@ -77,7 +77,7 @@ def simulate(
         scheduler=None if isinstance(scheduler, str) else scheduler,
     )
     if seconds is None and not (ends(study) or not isinstance(scheduler, str | None)):
-        raise SearchdError("nothing ends this run: give seconds, or the study a budget of trials, steps or hours")
+        raise SearchdError("nothing ends this run: give seconds (--seconds), or the study a budget of trials or steps")
     with _rarely_collecting():
         return _Simulation(search, world, workers, inf if seconds is None else seconds, faults).run()
 

@@ -126,6 +126,8 @@ def broken(old: str, new: str) -> StudyError:
         ("at_most: 5", "at_most: 5, at_least: 9", r"digits.yaml:16: .*at_least = 9 is above at_most = 5"),
         ("at_most: 5", "at_most: fast", r"objectives.latency_ms.at_most: 'fast'"),
         ("goal: minimize, ", "", r"objectives.latency_ms: the key 'goal' is missing"),
+        ("eta: 3", "eta: 3, promotion: delayed", r"search.promotion: unknown key .* goes into options: {promotion: …}"),
+        ("eta: 3", "etta: 3", "unknown key 'etta': did you mean 'eta'"),
         ("r: 1, R: 27", "r: 28, R: 27", r"digits.yaml:18: search.r: a ladder needs 1 <= r <= R, but r = 28 and R = 27"),
         ("eta: 3", "eta: 1", r"search.eta: 1"),
         ("trials: 60", "trials: 0", r"digits.yaml:19: budget.trials: 0"),
