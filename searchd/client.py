@@ -192,7 +192,8 @@ class Client:
         """
         names = [n for n in self.trial(study, trial)["files"] if checkpoints or not n.startswith("ckpt-")]
         if not names:
-            raise NotFound(f"trial {trial} of {study!r} has no files; trials on the front of an ended study have")
+            raise NotFound(f"trial {trial} of {study!r} has no model files; trials on the front of an ended study have "
+                           "(`--checkpoints` copies those of the training)")  # fmt: skip
         folder = Path(to)
         written = []
         for name in names:

@@ -20,6 +20,7 @@ from searchd.schedulers.pbt import Pbt
 from searchd.schedulers.rungs import BracketPlan, Round, Rounding, bracket_table, bracket_weights, ladder
 from searchd.search.algorithms import check_options, make_scheduler, make_searcher
 from searchd.search.points import LATENCIES, broken_bound
+from searchd.words import count
 from spaces.describe import describe
 from spaces.errors import SpaceError
 from spaces.lint import lint_study
@@ -121,6 +122,8 @@ def _say_how(study: Study, seen: Rehearsal, notes: list[str]) -> None:
     spec, limit = study.search, study.budget.trials
     who = "" if seen.searcher == spec.searcher else f", {seen.searcher} in place of {spec.searcher}"
     notes.append(f"expected numbers: medians of {seen.runs} rehearsals in made-up worlds{who}; your losses decide")
+    if spec.scheduler == "stopping":
+        notes.append("a stop reaches a trial at its next report: steps that are done by then come on top")
     if limit is not None and spec.scheduler in ("auto", "stopping"):
         notes.append(f"the most it could take: {limit * spec.R} {spec.unit}s, if everyone trained to R = {spec.R}")
 
@@ -173,8 +176,8 @@ def _epochs(study: Study, notes: list[str]) -> list[BracketPlan]:
     """An epoch of AC-Band as a bracket of one rung: its fresh configs, and its instances."""
     scheduler = AcBand(study.search.R, max_trials=study.budget.trials, **study.search.options)
     notes += [
-        f"epoch {epoch.number}: {epoch.trials} configs race on {_many(epoch.instances, 'instance')} "
-        f"in {_many(epoch.rounds, 'round')}"
+        f"epoch {epoch.number}: {epoch.trials} configs race on {count(epoch.instances, 'instance')} "
+        f"in {count(epoch.rounds, 'round')}"
         for epoch in scheduler.table
     ]
     known = len(study.task.instances)
@@ -182,10 +185,6 @@ def _epochs(study: Study, notes: list[str]) -> list[BracketPlan]:
         notes.append(f"R = {study.search.R} instances to spend, and the task has {known}: each comes up again, "
                      "with another seed")  # fmt: skip
     return [BracketPlan(0, ((epoch.trials - (epoch.number > 1), epoch.instances),)) for epoch in scheduler.table]
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _runs(study: Study) -> int:

@@ -79,9 +79,8 @@ def show(price: dict[str, Any]) -> None:
     about = "" if price["exact"] else "about "
     out.print(f"[bold]{price['study']}[/]: R = {price['from']} -> {price['to']}, {price['scheduler']}")
     goes = "goes on from its checkpoint" if price["resumed"] == 1 else "go on from their checkpoints"
-    new, jobs = (f"{words.number(extra[key])} {what}{'' if extra[key] == 1 else 's'}"
-                 for key, what in (("trials", "new trial"), ("evaluations", "job")))  # fmt: skip
-    out.print(f"{about}{new}, {words.number(price['resumed'])} {goes}: {jobs}, {words.number(extra['steps'])} {unit}s")
+    out.print(f"{about}{words.count(extra['trials'], 'new trial')}, {words.number(price['resumed'])} {goes}: "
+              f"{words.count(extra['evaluations'], 'job')}, {words.count(extra['steps'], unit)}")  # fmt: skip
     saved = f" ({extra['steps'] / fresh['steps']:.0%} of it)" if fresh["steps"] else ""
     out.print(f"a fresh search to R = {price['to']}: {words.number(fresh['trials'])} trials, "
               f"{words.number(fresh['steps'])} {unit}s{saved}")  # fmt: skip
