@@ -190,10 +190,11 @@ class Client:
 
         With `checkpoints` those of its training too.
         """
-        names = [n for n in self.trial(study, trial)["files"] if checkpoints or not n.startswith("ckpt-")]
+        there = self.trial(study, trial)["files"]
+        names = [n for n in there if checkpoints or not n.startswith("ckpt-")]
         if not names:
-            raise NotFound(f"trial {trial} of {study!r} has no model files; trials on the front of an ended study have "
-                           "(`--checkpoints` copies those of the training)")  # fmt: skip
+            what = "no files but checkpoints (--checkpoints copies them)" if there else "no files"
+            raise NotFound(f"trial {trial} of {study!r} has {what}; those on the front of an ended study have a model")
         folder = Path(to)
         written = []
         for name in names:

@@ -72,9 +72,9 @@ def _words(detail: Any, path: Path, form: type[BaseModel]) -> str:
         case "missing":
             return f"the key {detail['loc'][-1]!r} is missing: add it"
         case "extra_forbidden" if path[:-1] == ("search",) and meant(str(name), _keys(form, path[:-1])) is None:
-            known = ", ".join(_keys(form, path[:-1]))
+            keys = ", ".join(_keys(form, path[:-1]))
             return (f"unknown key {name!r}: an option of scheduler or searcher goes into options: {{{name}: …}}; "
-                    f"known: {known}")  # fmt: skip
+                    f"known: {keys}")  # fmt: skip
         case "extra_forbidden":
             return f"unknown key {name!r}: {did_you_mean(str(name), _keys(form, path[:-1]))}"
         case "value_error":
