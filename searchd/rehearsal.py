@@ -88,7 +88,7 @@ def _played(study: Study, searcher: str, trials: int) -> Study:
         rest = {name: value for name, value in search.options.items() if name not in own}
         search = search.model_copy(update={"searcher": searcher, "options": rest})
     objectives = tuple(o.model_copy(update={"at_most": None, "at_least": None}) for o in study.objectives)
-    budget = study.budget.model_copy(update={"trials": trials, "hours": None, "steps": None})
+    budget = study.budget.model_copy(update={"trials": trials})
     return undescribed(study).model_copy(update={"search": search, "objectives": objectives, "budget": budget})
 
 

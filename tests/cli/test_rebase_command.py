@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from searchd import Client
 from searchd.cli import main
+from searchd.errors import Refused
 from searchd.store import open_store
 from searchd.store.base import Store
 from tests.support.logged import logged
@@ -43,6 +45,8 @@ def test_a_healthy_study_is_no_error(store: Store, tmp_path: Path) -> None:
         assert "nothing to rebase" in run(tmp_path, *args, code=0).stdout
     found = json.loads(run(tmp_path, "--json", code=0).stdout)
     assert (found["difference"], found["jobs"], found["status"]) == (None, [], "done")
+    with Client(root=tmp_path) as client, pytest.raises(Refused, match="nothing to rebase"):
+        client.rebase("toy", apply=True)
     assert count(store) == events
 
 

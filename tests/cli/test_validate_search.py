@@ -58,6 +58,15 @@ def test_validate_names_a_parameter_that_nobody_reads(tmp_path: Path) -> None:
     assert "look: space.widht: the classify task does not read it: did you mean 'width'?" in answer.stdout
 
 
+def test_a_slip_beside_the_function_has_its_line(tmp_path: Path) -> None:
+    """A key of ours misspelt in a file is told, and does not reach the task as an option."""
+    file = tmp_path / "study.yaml"
+    file.write_text(STUDY.format("r: 1") + "task: {function: 'a:b', descibe: 'a:c'}\n")
+    answer = CliRunner().invoke(main, ["validate", str(file)])
+    assert answer.exit_code == 2
+    assert f"{file}:5: task.descibe: 'descibe' looks like 'describe'" in answer.stderr
+
+
 WARM = """
 study: next
 space: {{x: {{float: [0, 1]}}, layers: {{int: [1, 9]}}}}
