@@ -163,6 +163,14 @@ class Client:
             time.sleep(POLL_S)
         return summary
 
+    def past_problems(self, study: Study) -> list[str]:
+        """What would go wrong with the `warm_start` of a study that is submitted here: a name that is not there, one
+        that nothing can be learned from. Empty as well where nobody can tell: no folder yet, no part to read it."""
+        from searchd.folder import past_problem
+
+        found = (past_problem(study, name, self.backend) for name in study.warm_start)
+        return list(dict.fromkeys(f"warm_start: {said.removeprefix('warm_start: ')}" for said in found if said))
+
     def workers(self) -> list[dict[str, Any]]:
         """Every live worker slot: name, device, state, job."""
         return self.backend.workers()
@@ -182,9 +190,11 @@ class Client:
 
         With `checkpoints` those of its training too.
         """
-        names = [n for n in self.trial(study, trial)["files"] if checkpoints or not n.startswith("ckpt-")]
+        there = self.trial(study, trial)["files"]
+        names = [n for n in there if checkpoints or not n.startswith("ckpt-")]
         if not names:
-            raise NotFound(f"trial {trial} of {study!r} has no files; trials on the front of an ended study have")
+            what = "no files but checkpoints (--checkpoints copies them)" if there else "no files"
+            raise NotFound(f"trial {trial} of {study!r} has {what}; those on the front of an ended study have a model")
         folder = Path(to)
         written = []
         for name in names:
@@ -246,8 +256,9 @@ class Client:
     def rebase(self, study: str, *, apply: bool = False) -> dict[str, Any]:
         """Let the daemon's version decide from here on a study whose log it does not replay: what was trained stays.
 
-        Without `apply` nothing changes: `difference` and `text` (the first decision that comes out otherwise), `trials`
-        and `steps` that are kept, `jobs` that would end.
+        Without `apply` nothing changes, and a folder needs no daemon: `difference` and `text` (the first decision that
+        comes out otherwise; None where there is none, then `apply` is refused), `trials` and `steps` that are kept,
+        `jobs` that would end.
         """
         return self.backend.command(study, "rebase", {"apply": apply})
 

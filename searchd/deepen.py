@@ -2,7 +2,8 @@
 
 The scheduler is brought to where the log ends, told that R was raised, and driven to its end with made-up losses: a
 trial goes on as good as it was last, new trials do as the known ones did. Where the number of jobs depends on losses,
-the answer is an expected one and says so; for `hyperband` (efficient) and `fifo` it is exact unless trials fail.
+the answer is an expected one and says so; for `hyperband` (efficient) and `fifo` it is exact unless trials fail. An
+expected price is what the deeper search is thought to take beyond what the other one is: never less than nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from searchd.engine.commands import check_deeper
+from searchd.engine.commands import check_deeper, check_room, count_started, nobody
 from searchd.engine.mind import remember
 from searchd.errors import NotFound, Refused
 from searchd.schedulers.events import (
@@ -28,7 +29,6 @@ from searchd.schedulers.events import (
 )
 from searchd.search.algorithms import make_scheduler
 from searchd.search.search import Search
-from searchd.searchers.base import Record
 from searchd.store.base import Reader
 from spaces.study import SearchSpec
 
@@ -61,7 +61,8 @@ def deepening(reader: Reader, study: str, max_resource: int, trials: int | None 
     steps, steps_restart}; `rungs` [{step, trials, new, promoted}]; `resumed`: trials that go on from their checkpoints;
     `notes`. `trials`: a new limit on their number that is set with it.
 
-    StudyError when `max_resource` is no R · eta^k, Refused where R cannot be raised, NotFound for an unknown study.
+    StudyError when `max_resource` is no R · eta^k or fewer `trials` than have started, Refused where R cannot be raised
+    or nobody would train on, NotFound for an unknown study.
     """
     row = reader.study(study)
     if row is None:
@@ -70,24 +71,30 @@ def deepening(reader: Reader, study: str, max_resource: int, trials: int | None 
     spec = SearchSpec(**dict(row.spec["search"]))
     limit = (row.spec.get("budget") or {}).get("trials")
     check_deeper(spec, max_resource)
+    started = count_started(search)
+    check_room(started, trials)
     given = limit if trials is None else trials
     notes: list[str] = []
     counted = given
     if given is None and spec.scheduler != "hyperband":
-        counted = sum(_is_started(r) for r in search.trials.values())
+        counted = started
         notes.append("no budget.trials: new trials go on without end; only those that are known are counted")
     losses = _guess(search)
     before = _rest(search, losses, None, limit if limit is not None else counted)
     after = _rest(search, losses, max_resource, counted)
-    anyway = before.totals()
-    extra = {name: total - anyway[name] for name, total in after.totals().items()}
+    busy = any(record.state in ("running", "waiting") for record in search.trials.values())
+    if given is not None and not after.jobs and not busy:
+        raise Refused(nobody(spec, max_resource, given))
+    exact = spec.scheduler == "fifo" or (
+        spec.scheduler == "hyperband" and spec.options.get("deepening", "efficient") == "efficient"
+    )
+    extra, rungs = _more(after, before, exact=exact)
     fresh = _fresh(search, spec, max_resource, given, losses, after)
     _limit_note(search, spec, max_resource, given, losses, notes)
     if spec.scheduler == "stopping":
         notes.append("trials that were stopped stay stopped: only those that reached R go on")
-    exact = spec.scheduler == "fifo" or (
-        spec.scheduler == "hyperband" and spec.options.get("deepening", "efficient") == "efficient"
-    )
+    if not any(rung["step"] == max_resource for rung in rungs):
+        notes.append(f"by this nobody gets to {max_resource}: too few are at the rungs below")
     if not exact:
         notes.append("expected numbers: which trials go on depends on losses that are not known yet")
     steps = (row.spec.get("budget") or {}).get("steps")
@@ -97,7 +104,7 @@ def deepening(reader: Reader, study: str, max_resource: int, trials: int | None 
         "study": row.name, "from": spec.R, "to": max_resource, "eta": spec.eta, "unit": spec.unit,
         "scheduler": spec.scheduler, "exact": exact, "extra": extra, "fresh": fresh.totals(),
         "resumed": len({j[0] for j in set(after.jobs) - set(before.jobs) if j[1] and j[0] in search.trials}),
-        "rungs": _rungs(after, before), "notes": notes,
+        "rungs": rungs, "notes": notes,
     }  # fmt: skip
 
 
@@ -120,8 +127,8 @@ def _drain(scheduler: Scheduler, losses: LossOf) -> Account:
     account = Account()
     while len(account.jobs) < ENDLESS:
         match scheduler.ask():
-            case Start(trial, until):
-                account.jobs.append((trial, 0, _run(scheduler, trial, 0, until, losses)))
+            case Start(trial, until, since=since):  # above 0 where it takes over another's weights
+                account.jobs.append((trial, since, _run(scheduler, trial, since, until, losses)))
             case Resume(trial, since, until):
                 account.jobs.append((trial, since, _run(scheduler, trial, since, until, losses)))
             case _:
@@ -164,8 +171,7 @@ def _fresh(
 ) -> Account:
     """A new search at the deeper R, with as many trials."""
     if limit is None and spec.scheduler != "hyperband":
-        started = sum(_is_started(r) for r in search.trials.values())
-        limit = started + after.totals()["trials"]
+        limit = count_started(search) + after.totals()["trials"]
     return _drain(make_scheduler(spec.model_copy(update={"R": R}), limit), losses)
 
 
@@ -175,24 +181,27 @@ def _limit_note(
     """Brackets grow with R: says when the limit on trials keeps them from it."""
     if limit is None or spec.scheduler != "hyperband":
         return
-    started = sum(_is_started(r) for r in search.trials.values())
-    wanted = started + _rest(search, losses, R, None).totals()["trials"]
+    wanted = count_started(search) + _rest(search, losses, R, None).totals()["trials"]
     if wanted > limit:
         notes.append(f"the deeper brackets want {wanted} trials, and budget.trials is {limit}: with --trials {wanted} "
                      "they are filled")  # fmt: skip
 
 
-def _rungs(after: Account, before: Account) -> list[dict[str, int]]:
-    """How many more jobs end at each step, and how many of those are new trials or go on from a rung."""
+def _more(after: Account, before: Account, *, exact: bool) -> tuple[dict[str, int], list[dict[str, int]]]:
+    """What `after` has and `before` has not: the totals, and how many jobs end at each step, of new trials and of such
+    that go on from a rung. Of expected numbers no difference is below 0: who would train less is not set off."""
     found: dict[int, dict[str, int]] = {}
     for account, sign in ((after, 1), (before, -1)):
         for _, since, reached in account.jobs:
             rung = found.setdefault(reached, {"step": reached, "trials": 0, "new": 0, "promoted": 0})
-            rung["trials"] += sign
             rung["promoted" if since else "new"] += sign
-    return [found[step] for step in sorted(found) if any(found[step][key] for key in ("new", "promoted"))]
-
-
-def _is_started(record: Record) -> bool:
-    """Whether the scheduler has given the trial its first job: a user's config that waits has no `until`."""
-    return bool(record.until) or record.state != "waiting"
+    least = -ENDLESS if exact else 0
+    for rung in found.values():
+        rung["new"], rung["promoted"] = max(least, rung["new"]), max(least, rung["promoted"])
+        rung["trials"] = rung["new"] + rung["promoted"]
+    rungs = [found[step] for step in sorted(found) if found[step]["new"] or found[step]["promoted"]]
+    anyway = before.totals()
+    extra = {name: max(least, total - anyway[name]) for name, total in after.totals().items()}
+    if not exact:
+        extra["evaluations"] = sum(rung["trials"] for rung in rungs)
+    return extra, rungs

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from searchd.errors import NotFound, Refused, SearchdError, Unreachable
+from searchd.errors import Missing, NotFound, Refused, SearchdError, Unreachable
 from searchd.remote import Remote
 
 if TYPE_CHECKING:
@@ -107,6 +107,8 @@ class Folder:
     def command(self, study: str, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         path, identity = self._locate(study)
         daemon = live_daemon(path.parent)
+        if daemon is None and verb == "rebase":
+            return self._rebase(study, apply=bool((body or {}).get("apply")))
         if daemon is None:
             raise Unreachable(
                 f"no daemon runs study {study!r} now; `searchd run` its file again (or `searchd serve`) and it goes on"
@@ -142,6 +144,21 @@ class Folder:
         self._open.clear()
 
     # ------------------------------------------------------------ inside
+    def _rebase(self, study: str, *, apply: bool) -> dict[str, Any]:
+        """What a rebase would mean, by this version of searchd; Unreachable where it is to be done."""
+        from searchd.engine.rebasing import outlook
+        from searchd.views.plain import plain
+
+        with self.opened(study) as (reader, identity):
+            row, found = reader.study(identity), outlook(reader, identity)
+        if apply and found.difference is not None:
+            raise Unreachable(
+                f"no daemon runs study {study!r} now; `searchd run FILE --rebase` of its file rebases it and goes on"
+            )
+        if apply:
+            raise Refused(found.text)
+        return {"id": identity, "status": row.status if row else "", **plain(found.as_json())}
+
     def _databases(self) -> list[Path]:
         own = [p for p in (self.root / STUDY_DB, self.root / SERVICE_DB) if p.is_file()]
         return own + sorted(self.root.glob(f"*/{STUDY_DB}"))
@@ -195,9 +212,33 @@ def with_past(study: Study, root: Path | None = None) -> Study:
     with contextlib.closing(Folder(root or "out")) as folder:
         for name in study.warm_start:
             if name not in known and (root is not None or (Path(name) / STUDY_DB).is_file()):
-                with folder.opened(name) as (reader, identity):
-                    found.append(look_up(study, reader, name, identity))
+                try:
+                    with folder.opened(name) as (reader, identity):
+                        found.append(look_up(study, reader, name, identity))
+                except NotFound as error:
+                    raise NotFound(f"warm_start: {str(error).removeprefix('warm_start: ')}") from None
     return study.model_copy(update={"earlier": tuple(found)})
+
+
+def past_problem(study: Study, name: str, backend: Folder | Any) -> str:
+    """Why nothing can be learned from the study `name` of a `warm_start` by whoever has this backend; empty: nothing is
+    known to be wrong."""
+    here = backend.root if isinstance(backend, Folder) else None
+    only = study.model_copy(update={"warm_start": (name,), "earlier": ()})
+    try:
+        if here is not None and not here.is_dir():
+            with_past(only)  # a folder of a run is found without
+        elif here is not None or (Path(name) / STUDY_DB).is_file():
+            with_past(only, here)
+        else:
+            backend.read(name, "")
+    except Missing:
+        return ""
+    except SearchdError as error:
+        elsewhere = here is not None and isinstance(error, NotFound)
+        where = f" (in {here}/; another folder: --root, a daemon: --url)" if elsewhere else ""
+        return f"{error}{where}"
+    return ""
 
 
 def live_daemon(folder: Path) -> Remote | None:

@@ -77,6 +77,8 @@ def run_local(
         if _is_over(reader, study, folder):
             progress.say("this study has ended; --fresh runs it anew, a larger budget in the file goes on with it")
             return _outcome(reader, study, folder, interrupted=False, report=_report(folder))
+        if not (folder / STUDY_DB).is_file():
+            study = with_past(study, folder.parent)  # what is not there is told before anything starts
         (folder / BESIDE).write_text(str(beside))
         run = _Run(study, beside, folder, slots or study.budget.parallel or 2, progress, signals, reader,
                    rebase=rebase)  # fmt: skip

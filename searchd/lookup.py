@@ -24,6 +24,9 @@ def unknown(study: str, names: list[str]) -> NotFound:
 
     if not names:
         return NotFound(f"no study {study!r}: there is none yet; `searchd run FILE` makes one")
+    if study.endswith((".yaml", ".yml")):
+        there = ", ".join(sorted(set(names)))
+        return NotFound(f"no study {study!r}: a study goes by the name in its file, id or folder; there are: {there}")
     near = get_close_matches(study, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(sorted(set(names)))}"
     return NotFound(f"no study {study!r}{hint}")

@@ -1,37 +1,40 @@
 """What a study will cost, before anything is spent: brackets, trials a rung, steps, sub-spaces, doubtful spots.
 
-Exact for synchronous Hyperband and fifo. For the asynchronous schedulers the numbers are expected ones: each rung
-passes on floor(n / eta), so early winners that are overtaken later add some; the plan says so.
+Exact for synchronous Hyperband and fifo. Where the course of a search depends on losses the numbers are expected ones:
+medians and the range of rehearsals in made-up worlds (`searchd.rehearsal`); the plan says so.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
 from numpy.random import Generator, Philox
 
 from searchd.errors import Missing
+from searchd.rehearsal import Rehearsal, rehearse
 from searchd.schedulers.acband import AcBand
 from searchd.schedulers.events import Finished, Losses, Reported, Resume, Start
 from searchd.schedulers.pbt import Pbt
 from searchd.schedulers.rungs import BracketPlan, Round, Rounding, bracket_table, bracket_weights, ladder
 from searchd.search.algorithms import check_options, make_scheduler, make_searcher
 from searchd.search.points import LATENCIES, broken_bound
+from searchd.words import count
 from spaces.describe import describe
 from spaces.errors import SpaceError
 from spaces.lint import lint_study
-from spaces.study import Study
+from spaces.study import SearchSpec, Study
 
 DRAWS = 512
 """Configs drawn for the acceptance rates."""
 
 
 def plan(study: Study) -> dict[str, Any]:
-    """The plan as JSON: `trials`, `steps` (promoted trials go on), `steps_restart` (they start over), `brackets`
-    [{"rungs": [{"trials", "step"}]}], `exact`, `scheduler`, `searcher`, `size` (None: endless), `acceptance` (share of
-    draws that the constraints allow), `subspaces`, `lint`, `notes`. Counts are None where the budget sets no end.
-    SearchdError for a search that cannot be built."""
+    """The plan as JSON: `trials`, `steps` (promoted trials go on), `steps_range` [fewest, most], `steps_restart` (they
+    start over), `brackets` [{"rungs": [{"trials", "step"}]}], `exact`, `scheduler`, `searcher`, `size` (None: endless),
+    `acceptance` (share of draws that the constraints allow), `subspaces`, `lint`, `notes`. Counts are None where the
+    budget sets no end. SearchdError for a search that cannot be built."""
     spec, limit = study.search, study.budget.trials
     notes: list[str] = []
     check_options(spec)
@@ -40,32 +43,22 @@ def plan(study: Study) -> dict[str, Any]:
         make_searcher(spec, study.seed)
     except Missing as missing:  # planned here, run elsewhere
         notes.append(f"not to be run by this installation: {missing}")
-    exact = spec.scheduler in ("hyperband", "fifo", "acband")
-    brackets = _brackets(study, notes)
-    bounded = limit is not None or spec.scheduler in ("hyperband", "acband", "pbt")
-    trials = sum(b.trials for b in brackets) if bounded else None
+    cost = _cost(study, notes)
+    trials = cost.trials
     if trials is None:
         ends = " or ".join(_ends(study)) or "until it is stopped"
-        notes.append(f"no budget.trials: the search goes on {ends}; the rungs are those of {eta_top(study)} trials")
-    if spec.scheduler == "auto":
-        most = "" if limit is None else f", {limit * spec.R} {spec.unit}s if everyone trained to R"
-        notes.append(f"auto decides by the losses who goes on: these are the fewest, it takes more as a rule{most}")
-    elif not exact:
-        notes.append("expected numbers: rungs fill as trials come, and some that are overtaken later go up anyway")
-    if spec.scheduler == "pasha":
-        notes.append("the most that pasha would take: it opens a rung only while the ranking is unsettled")
-    _budget_notes(study, brackets, notes)
-    races = spec.scheduler == "acband"
-    steps = None if trials is None else _runs(study) if races else sum(b.resume_cost for b in brackets)
-    restart = None if trials is None else steps if races else sum(b.restart_cost for b in brackets)
+        said = f"no budget.trials: the search goes on {ends}; the rungs are those of {eta_top(study)} trials"
+        notes.insert(0, said)
+    _budget_notes(study, cost, notes)
     acceptance = study.space.acceptance(Generator(Philox(key=0)), DRAWS)
     _bound_note(study, notes)
     return {
         "trials": trials,
-        "steps": steps,
-        "steps_restart": restart,
-        "brackets": [{"rungs": [{"trials": n, "step": step} for n, step in b.rungs]} for b in brackets],
-        "exact": exact,
+        "steps": None if trials is None else cost.steps,
+        "steps_range": None if trials is None else [cost.fewest, cost.most],
+        "steps_restart": None if trials is None else cost.restart,
+        "brackets": [{"rungs": [{"trials": n, "step": step} for n, step in b.rungs]} for b in cost.brackets],
+        "exact": spec.scheduler in ("hyperband", "fifo", "acband"),
         "scheduler": spec.scheduler,
         "searcher": spec.searcher,
         "unit": spec.unit,
@@ -83,10 +76,61 @@ def eta_top(study: Study) -> int:
     return 1 if spec.scheduler == "fifo" else int(spec.eta ** (len(ladder(spec.r, spec.R, spec.eta)) - 1))
 
 
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """`trials`: None where nothing limits them. `fewest` and `most` steps are `steps` where losses change nothing."""
+
+    trials: int | None
+    brackets: list[BracketPlan]
+    steps: int
+    restart: int
+    fewest: int
+    most: int
+
+
+def _cost(study: Study, notes: list[str]) -> _Cost:
+    spec, limit = study.search, study.budget.trials
+    if _depends_on_losses(spec):
+        top = eta_top(study) if limit is None else limit
+        seen = rehearse(study, top)
+        _say_how(study, seen, notes)
+        fewest = seen.low
+        if spec.scheduler in ("asha", "async-hyperband"):  # where short training tells all, nobody is overtaken
+            fewest = min(fewest, sum(b.resume_cost for b in _quotas(study, top)))
+        begun = dict(enumerate(_dealt(spec, top)))
+        brackets = [
+            BracketPlan(len(rungs) - 1, ((begun[at], rungs[0][1]), *rungs[1:])) for at, rungs in seen.rungs.items()
+        ]
+        return _Cost(limit, brackets, seen.steps, seen.restart, fewest, seen.high)
+    brackets = _brackets(study, notes)
+    bounded = limit is not None or spec.scheduler in ("hyperband", "acband", "pbt")
+    races = spec.scheduler == "acband"
+    steps = _runs(study) if races else sum(b.resume_cost for b in brackets)
+    restart = steps if races else sum(b.restart_cost for b in brackets)
+    if spec.options.get("promotion") == "delayed":
+        notes.append("expected numbers: trials that fail or diverge leave room for others")
+    return _Cost(sum(b.trials for b in brackets) if bounded else None, brackets, steps, restart, steps, steps)
+
+
+def _depends_on_losses(spec: SearchSpec) -> bool:
+    if spec.scheduler in ("asha", "async-hyperband"):
+        return spec.options.get("promotion") != "delayed"
+    return spec.scheduler in ("auto", "pasha", "stopping")
+
+
+def _say_how(study: Study, seen: Rehearsal, notes: list[str]) -> None:
+    spec, limit = study.search, study.budget.trials
+    who = "" if seen.searcher == spec.searcher else f", {seen.searcher} in place of {spec.searcher}"
+    notes.append(f"expected numbers: medians of {seen.runs} rehearsals in made-up worlds{who}; your losses decide")
+    if spec.scheduler == "stopping":
+        notes.append("a stop reaches a trial at its next report: steps that are done by then come on top")
+    if limit is not None and spec.scheduler in ("auto", "stopping"):
+        notes.append(f"the most it could take: {limit * spec.R} {spec.unit}s, if everyone trained to R = {spec.R}")
+
+
 def _brackets(study: Study, notes: list[str]) -> list[BracketPlan]:
     spec = study.search
     trials = eta_top(study) if study.budget.trials is None else study.budget.trials
-    steps = ladder(spec.r, spec.R, spec.eta)
     match spec.scheduler:
         case "fifo":
             return [BracketPlan(0, ((trials, spec.R),))]
@@ -96,15 +140,27 @@ def _brackets(study: Study, notes: list[str]) -> list[BracketPlan]:
             return [_population(study, notes)]
         case "acband":
             return _epochs(study, notes)
-        case "async-hyperband":
-            weights = bracket_weights(steps, spec.brackets)
-            turns = Round(weights)
-            counts = [0] * len(weights)
-            for _ in range(trials):
-                counts[turns.take()] += 1
-            return [_expected(n, steps[s:], spec.eta) for s, n in enumerate(counts) if n]
         case _:
-            return [_expected(trials, steps, spec.eta)]
+            return _quotas(study, trials)
+
+
+def _quotas(study: Study, trials: int) -> list[BracketPlan]:
+    """Brackets of ASHA in which each rung passes on floor(n / eta), the trials dealt out as the scheduler does."""
+    spec = study.search
+    steps = ladder(spec.r, spec.R, spec.eta)
+    return [_expected(n, steps[s:], spec.eta) for s, n in enumerate(_dealt(spec, trials)) if n]
+
+
+def _dealt(spec: SearchSpec, trials: int) -> list[int]:
+    """How many trials begin in each bracket."""
+    if spec.scheduler != "async-hyperband":
+        return [trials]
+    weights = bracket_weights(ladder(spec.r, spec.R, spec.eta), spec.brackets)
+    turns = Round(weights)
+    counts = [0] * len(weights)
+    for _ in range(trials):
+        counts[turns.take()] += 1
+    return counts
 
 
 def _population(study: Study, notes: list[str]) -> BracketPlan:
@@ -120,12 +176,14 @@ def _epochs(study: Study, notes: list[str]) -> list[BracketPlan]:
     """An epoch of AC-Band as a bracket of one rung: its fresh configs, and its instances."""
     scheduler = AcBand(study.search.R, max_trials=study.budget.trials, **study.search.options)
     notes += [
-        f"epoch {epoch.number}: {epoch.trials} configs race on {epoch.instances} instances in {epoch.rounds} rounds"
+        f"epoch {epoch.number}: {epoch.trials} configs race on {count(epoch.instances, 'instance')} "
+        f"in {count(epoch.rounds, 'round')}"
         for epoch in scheduler.table
     ]
     known = len(study.task.instances)
     if known < study.search.R:
-        notes.append(f"R = {study.search.R} runs over {known} instances: each comes up again, with another seed")
+        notes.append(f"R = {study.search.R} instances to spend, and the task has {known}: each comes up again, "
+                     "with another seed")  # fmt: skip
     return [BracketPlan(0, ((epoch.trials - (epoch.number > 1), epoch.instances),)) for epoch in scheduler.table]
 
 
@@ -172,12 +230,11 @@ def _ends(study: Study) -> list[str]:
     return found + ([f"for {budget.steps} {study.search.unit}s"] if budget.steps is not None else [])
 
 
-def _budget_notes(study: Study, brackets: list[BracketPlan], notes: list[str]) -> None:
-    spec, budget = study.search, study.budget
-    top = max((b.steps[-1] for b in brackets), default=0)
-    if budget.trials is not None and top < spec.R and spec.scheduler != "auto":
+def _budget_notes(study: Study, cost: _Cost, notes: list[str]) -> None:
+    spec, budget, steps = study.search, study.budget, cost.steps
+    top = max((b.steps[-1] for b in cost.brackets), default=0)
+    if budget.trials is not None and top < spec.R:
         notes.append(f"no trial reaches R = {spec.R}, the deepest rung is {top}: more trials, or a smaller R or eta")
-    steps = sum(b.resume_cost for b in brackets)
     if budget.trials is not None and budget.steps is not None and budget.steps < steps:
         notes.append(f"the trials would take {steps} {spec.unit}s, and the budget ends after {budget.steps}")
     if budget.trials is not None and budget.hours is not None:

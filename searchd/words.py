@@ -27,6 +27,11 @@ def number(value: Any) -> str:
     return f"{value:.4g}" if abs(value) >= 1e-3 else f"{value:.2e}"
 
 
+def count(value: int, what: str) -> str:
+    """`1 job`, `2 jobs`."""
+    return f"{number(value)} {what}{'' if value == 1 else 's'}"
+
+
 def size(value: float) -> str:
     """Bytes: `812 B`, `12.3 kB`, `4.56 MB` (1 kB is 1,000 bytes)."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from spaces.errors import Problem, StudyError
-from spaces.suggest import did_you_mean
+from spaces.suggest import did_you_mean, meant
 
 Path = tuple[str | int, ...]
 
@@ -71,6 +71,10 @@ def _words(detail: Any, path: Path, form: type[BaseModel]) -> str:
     match kind:
         case "missing":
             return f"the key {detail['loc'][-1]!r} is missing: add it"
+        case "extra_forbidden" if path[:-1] == ("search",) and meant(str(name), _keys(form, path[:-1])) is None:
+            keys = ", ".join(_keys(form, path[:-1]))
+            return (f"unknown key {name!r}: an option of scheduler or searcher goes into options: {{{name}: …}}; "
+                    f"known: {keys}")  # fmt: skip
         case "extra_forbidden":
             return f"unknown key {name!r}: {did_you_mean(str(name), _keys(form, path[:-1]))}"
         case "value_error":

@@ -127,13 +127,13 @@ class Study(BaseModel):
     def load(cls, path: str | Path) -> Study:
         """The study in a YAML file; problems name file and line. Data paths count from the file's folder."""
         document = load.read_file(path)
-        return _read(document.data, Problems(document.lines, document.file), Path(path).resolve().parent)
+        return _read(document.data, Problems(document.lines, document.file), Path(path).resolve().parent, typed=True)
 
     @classmethod
     def loads(cls, text: str | bytes, base: str | Path | None = None, file: str | None = None) -> Study:
         """The study in YAML text; `file` is the name that problems show."""
         document = load.read_text(text, file)
-        return _read(document.data, Problems(document.lines, file), None if base is None else Path(base))
+        return _read(document.data, Problems(document.lines, file), None if base is None else Path(base), typed=True)
 
     def dump(self) -> dict[str, Any]:
         """JSON-able, and `Study.parse(study.dump()) == study`: defaults written out, `use:` resolved."""
@@ -159,7 +159,7 @@ class Study(BaseModel):
         return space.dump()
 
 
-def _read(said: Any, problems: Problems, base: Path | None) -> Study:
+def _read(said: Any, problems: Problems, base: Path | None, *, typed: bool = False) -> Study:
     if not isinstance(said, Mapping):
         problems.add((), f"a study is a mapping with study, space and objectives, not {type(said).__name__}")
         problems.raise_any()
@@ -170,7 +170,7 @@ def _read(said: Any, problems: Problems, base: Path | None) -> Study:
         form = None
     merged, constraints = _merge(said, problems)
     space = read_space(merged, constraints, problems)
-    task = read_task(said.get("task", "classify"), problems, base)
+    task = read_task(said.get("task", "classify"), problems, base, typed=typed)
     _check_search(said.get("search"), problems)
     _check_objectives(said.get("objectives"), task, problems)
     if form is not None and not said.get("space") and not said.get("use"):
@@ -253,6 +253,13 @@ def _check_objectives(objectives: Any, task: Task | None, problems: Problems) ->
         else:
             why = f"the classify task has no metric {name!r}: {did_you_mean(str(name), CLASSIFY_METRICS)}"
         problems.add(("objectives", name), why)
+
+
+def check_pair(study: Study) -> None:
+    """StudyError where scheduler, searcher and task do not go together: a study that was not read but changed."""
+    problems = Problems()
+    _check_instances(study, problems)
+    problems.raise_any()
 
 
 def _check_instances(study: Study, problems: Problems) -> None:

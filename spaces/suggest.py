@@ -17,3 +17,31 @@ def did_you_mean(word: str, known: Iterable[str], *, listed: int = 8) -> str:
         return "there is none to choose from"
     more = f" and {len(words) - listed} more" if len(words) > listed else ""
     return f"known: {', '.join(words[:listed])}{more}"
+
+
+def meant(word: str, known: Iterable[str]) -> str | None:
+    """The known word that `word` is a slip of, or None: capitals, `-` for `_` or none of either, or up to two letters
+    wrong, missing, too many or swapped (in a known word of fewer than eight letters: one), but not the first."""
+    folded = _folded(word)
+    for right in known:
+        near = folded[:1] == right[:1] and _distance(folded, _folded(right)) <= (1 if len(right) < 8 else 2)
+        if near and word != right:
+            return right
+    return None
+
+
+def _folded(word: str) -> str:
+    return word.lower().replace("-", "").replace("_", "")
+
+
+def _distance(a: str, b: str) -> int:
+    """How many letters to change, add, take away or swap with their neighbour (optimal string alignment)."""
+    before, row = [0] * (len(b) + 1), list(range(len(b) + 1))
+    for i, x in enumerate(a, start=1):
+        before, above, row = row, before, [i]
+        for j, y in enumerate(b, start=1):
+            best = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (x != y))
+            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
+                best = min(best, above[j - 2] + 1)
+            row.append(best)
+    return row[-1]

@@ -16,10 +16,14 @@ from spaces.errors import SpaceError
 from spaces.forms import Form
 from spaces.instances import read_instances
 from spaces.problems import Problems
-from spaces.suggest import did_you_mean
+from spaces.suggest import did_you_mean, meant
 
 Kind = Literal["classify", "function", "command"]
 KINDS: tuple[str, ...] = ("classify", "function", "command")
+BESIDE: Mapping[str, tuple[str, ...]] = {
+    "function": ("describe", "time_limit_s"), "command": ("describe", "time_limit_s", "instances", "cap_s"),
+}  # fmt: skip
+"""What stands beside `function` or `command` and is ours; anything else is an option of the task's own."""
 FUNCTION = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
 
 
@@ -65,8 +69,9 @@ class Task(BaseModel):
         return {self.kind: value, **({"describe": described} if self.describe else {}), **self.options}
 
 
-def read_task(said: Any, problems: Problems, base: Path | None) -> Task | None:
-    """The task of a study file, or None when a problem was added. Relative data paths count from `base`."""
+def read_task(said: Any, problems: Problems, base: Path | None, *, typed: bool = False) -> Task | None:
+    """The task of a study file, or None when a problem was added. Relative data paths count from `base`. `typed`: by a
+    person just now, so that a slip of BESIDE's keys is a problem; what a log holds stays what it was."""
     if isinstance(said, str):
         if said == "classify":
             said = {"classify": {}}
@@ -88,6 +93,8 @@ def read_task(said: Any, problems: Problems, base: Path | None) -> Task | None:
     options = {k: v for k, v in said.items() if k != kinds[0]}
     if kinds[0] == "classify":
         return _classify(value, options, problems, base)
+    if typed and _slips(kinds[0], options, problems):
+        return None
     try:
         jsonable(options)
     except ValueError as error:
@@ -113,6 +120,19 @@ def read_task(said: Any, problems: Problems, base: Path | None) -> Task | None:
     if not read_instances(options, problems, base):
         return None
     return Task(kind="command", name=words[0], argv=words, describe=says, options=options)
+
+
+def _slips(kind: str, options: Mapping[str, Any], problems: Problems) -> bool:
+    """Whether an option is one of our keys misspelt, which the task would get as an option of its own."""
+    found = False
+    for key in options:
+        own = BESIDE[kind]
+        right = None if key in own else meant(str(key), own)
+        if right is not None:
+            said = f"{key!r} looks like {right!r} and would be an option of the task's own"
+            problems.add(("task", key), f"{said}: write {right}, or give an option of yours a name less alike")
+            found = True
+    return found
 
 
 def _name(said: Any, key: str, problems: Problems) -> str | None:

@@ -109,16 +109,19 @@ def inject_command(study: str, values: tuple[str, ...], file: str | None, client
 def rebase_command(study: str, yes: bool, client: Client, as_json: bool) -> None:
     """Go on with a study whose log another version decided: what was trained stays.
 
-    This version decides from there on. Jobs in flight end, their trials go on from their checkpoints. Exit code 1 when
-    there is something to rebase and --yes was not given.
+    This version decides from there on. Jobs in flight end, their trials go on from their checkpoints. Exit code 0 when
+    there is nothing to rebase, 1 when there is and --yes was not given.
     """
-    answer = client.rebase(study, apply=yes)
-    kept = f"{answer['trials']} trials with {answer['steps']} steps are kept, {len(answer['jobs'])} jobs in flight end"
-    if yes:
-        _say(answer, as_json, f"{study}: {answer['status']}, rebased; {kept}")
+    answer = client.rebase(study)
+    if answer["difference"] is None:
+        _say(answer, as_json, answer["text"])
         return
-    _say(answer, as_json, f"{answer['text']}\nwith --yes this version decides from here on; {kept}")
-    raise click.exceptions.Exit(FAILED)
+    kept = f"{answer['trials']} trials with {answer['steps']} steps are kept, {len(answer['jobs'])} jobs in flight end"
+    if not yes:
+        _say(answer, as_json, f"{answer['text']}\nwith --yes this version decides from here on; {kept}")
+        raise click.exceptions.Exit(FAILED)
+    answer = client.rebase(study, apply=True)
+    _say(answer, as_json, f"{study}: {answer['status']}, rebased; {kept}")
 
 
 def _read(text: str) -> Any:

@@ -78,9 +78,9 @@ def show(price: dict[str, Any]) -> None:
     extra, fresh, unit = price["extra"], price["fresh"], price["unit"]
     about = "" if price["exact"] else "about "
     out.print(f"[bold]{price['study']}[/]: R = {price['from']} -> {price['to']}, {price['scheduler']}")
-    out.print(f"{about}{words.number(extra['trials'])} new trials, {words.number(price['resumed'])} go on from their "
-              f"checkpoints: {words.number(extra['evaluations'])} jobs, "
-              f"{words.number(extra['steps'])} {unit}s")  # fmt: skip
+    goes = "goes on from its checkpoint" if price["resumed"] == 1 else "go on from their checkpoints"
+    out.print(f"{about}{words.count(extra['trials'], 'new trial')}, {words.number(price['resumed'])} {goes}: "
+              f"{words.count(extra['evaluations'], 'job')}, {words.count(extra['steps'], unit)}")  # fmt: skip
     saved = f" ({extra['steps'] / fresh['steps']:.0%} of it)" if fresh["steps"] else ""
     out.print(f"a fresh search to R = {price['to']}: {words.number(fresh['trials'])} trials, "
               f"{words.number(fresh['steps'])} {unit}s{saved}")  # fmt: skip

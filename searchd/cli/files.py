@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from searchd import words
-from searchd.cli.common import console, emit, json_option, problems_of
+from searchd.cli.common import client_options, console, emit, json_option, problems_of
+from searchd.client import Client
 from searchd.errors import Missing, Problem, SearchdError, StudyError
 
 if TYPE_CHECKING:
@@ -40,8 +41,12 @@ def load_study(file: str) -> Study:
 @click.command("validate")
 @FILE
 @json_option
-def validate_command(file: str, as_json: bool) -> None:
-    """Read a study file and name every mistake with its line."""
+@client_options
+def validate_command(file: str, client: Client, as_json: bool) -> None:
+    """Read a study file and name every mistake with its line.
+
+    The studies of warm_start are looked for where --url or --root say.
+    """
     try:
         study = load_study(file)
     except SearchdError as error:
@@ -49,13 +54,14 @@ def validate_command(file: str, as_json: bool) -> None:
             raise
         emit({"ok": False, **problems_of(error)})
         raise click.exceptions.Exit(2) from None
-    answer = {"ok": True, "study": study.name, "parameters": len(study.space.names), "problems": []}
+    from spaces.lint import lint_study
+
+    look = [*map(str, lint_study(study)), *client.past_problems(study)]
+    answer = {"ok": True, "study": study.name, "parameters": len(study.space.names), "problems": [], "look": look}
     if as_json:
         emit(answer)
     else:
-        from spaces.lint import lint_study
-
-        for finding in lint_study(study):
+        for finding in look:
             click.echo(f"look: {finding}")
         click.echo(f"{file}: fine. Study {study.name!r}, {answer['parameters']} parameters; next: searchd plan {file}")
 
@@ -77,14 +83,21 @@ def plan_command(file: str, as_json: bool) -> None:
 def _show(p: dict[str, Any]) -> None:
     out = console()
     out.print(f"[bold]{p['scheduler']} × {p['searcher']}[/]")
-    total = f"{words.number(p['trials'])} trials, {words.number(p['steps'])} steps"
-    if p.get("steps_restart"):
-        total += f" ({words.number(p['steps_restart'])} if every promotion started over)"
-    out.print(total)
+    races = p["scheduler"] == "acband"
+    if races:
+        out.print(f"{words.number(p['trials'])} trials, {words.number(p['steps'])} runs, each of one config on one "
+                  "instance; fewer where a trial fails")  # fmt: skip
+    elif p["steps"] is not None:
+        fewest, most = p["steps_range"]
+        about = "" if fewest == most else "about "
+        total = f"{words.number(p['trials'])} trials, {about}{words.number(p['steps'])} {p['unit']}s"
+        if about:
+            total += f", {words.number(fewest)} to {words.number(most)} as the losses go"
+        out.print(f"{total} ({words.number(p['steps_restart'])} if every promotion started over)")
     table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
-    table.add_column("bracket", justify="right")
-    table.add_column("trials @ step")
-    for number, bracket in enumerate(p["brackets"]):
+    table.add_column("epoch" if races else "bracket", justify="right")
+    table.add_column("new trials @ instances" if races else "trials @ step")
+    for number, bracket in enumerate(p["brackets"], start=races):
         rungs = "   ".join(f"{words.number(r['trials'])} @ {r['step']}" for r in bracket["rungs"])
         table.add_row(str(number), rungs)
     if p["brackets"]:

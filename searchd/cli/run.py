@@ -60,7 +60,7 @@ def show_outcome(out: Console, outcome: Any, file: str) -> None:
     trials = summary["trials"]
     out.print(Text.assemble((f"{summary['name']} ", "bold"), f"{summary['status']}: {trials.get('total', 0)} trials, "
               f"{words.number(summary['steps_done'])} {summary.get('unit', 'step')}s in "
-              f"{words.duration(summary['seconds'])}, {len(front)} points on the front"))  # fmt: skip
+              f"{words.duration(summary['seconds'])}, {words.count(len(front), 'point')} on the front"))  # fmt: skip
     if summary["status"] == "faulted" or not (front or outcome.failures):
         out.print(Text(summary.get("reason") or f"no trial finished; `searchd trials {summary['name']}` says why",
                        style="red"))  # fmt: skip

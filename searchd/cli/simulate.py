@@ -17,7 +17,7 @@ from rich.text import Text
 from searchd import words
 from searchd.cli.common import client_options, console, emit, json_option, study_argument
 from searchd.client import Client
-from searchd.errors import SearchdError
+from searchd.errors import SearchdError, StudyError
 
 if TYPE_CHECKING:
     from searchd.simulator import World
@@ -56,6 +56,8 @@ def simulate_command(
     """
     from searchd.simulator import Faults, Log, simulate, summary
 
+    if listed := [name for name in (*schedulers, *searchers) if "," in name]:
+        raise click.UsageError(f"{listed[0]!r} is no name: give --scheduler and --searcher again for each")
     spec = _study(study, client)
     world = _world(said, spec, study, client)
     if isinstance(world, Log) and searchers:
@@ -65,25 +67,56 @@ def simulate_command(
     except ValueError:
         raise click.UsageError(f"--speeds needs numbers with commas between, such as 1,0.5; not {speeds!r}") from None
     rows: list[dict[str, Any]] = []
-    for scheduler in schedulers or (None,):
-        for searcher in searchers or (None,):
-            for seed in range(spec.seed, spec.seed + seeds):
-                chosen = world.searcher if isinstance(world, Log) else searcher
-                run = simulate(spec, world, workers=workers, seconds=seconds, seed=seed, searcher=chosen,
-                               scheduler=scheduler, faults=faults)  # fmt: skip
-                row = summary(run)
-                rows.append({**row, "searcher": "the log's" if isinstance(world, Log) else row["searcher"]})
+    logged = isinstance(world, Log)
+    pairs, apart = _pairs(spec, schedulers, searchers, logged=logged)
+    for scheduler, searcher in pairs:
+        for seed in range(spec.seed, spec.seed + seeds):
+            run = simulate(spec, world, workers=workers, seconds=seconds, seed=seed, scheduler=scheduler,
+                           searcher=world.searcher if isinstance(world, Log) else searcher, faults=faults)  # fmt: skip
+            row = summary(run)
+            rows.append({**row, "searcher": "the log's" if logged else row["searcher"]})
     if as_json:
-        emit({"study": spec.name, "world": said, "runs": rows})
+        emit({"study": spec.name, "world": said, "runs": rows, "left_out": apart})
     else:
         _show(rows, spec)
+        for note in apart:
+            console().print(Text(f"left out: {note}", style="dim"))
+
+
+def _pairs(
+    study: Study, schedulers: tuple[str, ...], searchers: tuple[str, ...], *, logged: bool
+) -> tuple[list[tuple[str | None, str | None]], list[str]]:
+    """Every scheduler with every searcher, and which of several pairs are left out since they do not go together.
+
+    The error of `validate` where none is left."""
+    from searchd.simulator.studies import with_pair
+
+    if logged and "pbt" in schedulers and study.search.scheduler != "pbt":
+        raise click.UsageError("pbt needs configs near those whose weights it takes; a log has its own: leave it out")
+    found: list[tuple[str | None, str | None]] = []
+    apart: list[str] = []
+    problem: StudyError | None = None
+    for scheduler in schedulers or (None,):
+        for searcher in searchers or (None,):
+            try:
+                with_pair(study, scheduler=scheduler, searcher=searcher, suggested=logged)
+            except StudyError as error:
+                problem = error
+                pair = f"{scheduler or study.search.scheduler} × {searcher or study.search.searcher}"
+                apart.append(f"{pair}: {'; '.join(p.message for p in error.problems)}")
+            else:
+                found.append((scheduler, searcher))
+    if problem is not None and not found:
+        raise problem
+    return found, apart
 
 
 def _study(name: str, client: Client) -> Study:
     from searchd.cli.files import load_study
     from spaces.study import Study
 
-    return load_study(name) if Path(name).is_file() else Study.parse(client.spec(name))
+    file = Path(name).is_file() or name.endswith((".yaml", ".yml"))
+    return load_study(name) if file else Study.parse(client.spec(name))
 
 
 def _world(said: str, study: Study, name: str, client: Client) -> World:
@@ -115,7 +148,8 @@ def _options(said: str) -> dict[str, Any]:
         try:
             found[key] = int(value) if key == "seed" else float(value)
         except ValueError:
-            raise click.UsageError(f"synthetic: {key} needs a number, not {value!r}") from None
+            kind = "whole number" if key == "seed" else "number"
+            raise click.UsageError(f"synthetic: {key} needs a {kind}, not {value!r}") from None
     return found
 
 
@@ -140,13 +174,14 @@ def _show(rows: list[dict[str, Any]], study: Study) -> None:
     objective = study.objectives[0]
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("scheduler × searcher")
-    for name in ("seconds", "worker time", "steps", "trials", objective.name, "found after", "decisions"):
+    best_name, front_name = f"best {objective.name}, any step", "on the front"
+    for name in ("seconds", "worker time", "steps", "trials", best_name, "found after", front_name, "decisions"):
         table.add_column(name, justify="right")
     pairs: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:
         pairs.setdefault((row["scheduler"], row["searcher"]), []).append(row)
     for (scheduler, searcher), runs in pairs.items():
-        best = [r["best"] for r in runs if r["best"] is not None]
+        best, front = ([r[key] for r in runs if r[key] is not None] for key in ("best", "front_best"))
 
         def middle(key: str, runs: list[dict[str, Any]] = runs) -> float:
             return float(statistics.median(r[key] for r in runs))
@@ -156,6 +191,7 @@ def _show(rows: list[dict[str, Any]], study: Study) -> None:
             words.number(round(middle("steps"))), words.number(round(middle("trials"))),
             words.metric(objective.name, statistics.median(b["value"] for b in best)) if best else "none",
             words.duration(statistics.median(b["seconds"] for b in best)) if best else "never",
+            words.metric(objective.name, statistics.median(b["value"] for b in front)) if front else "none",
             f"{middle('decision_cpu_s'):.2g} s",
         )  # fmt: skip
     out = console()

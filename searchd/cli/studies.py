@@ -96,7 +96,7 @@ def watch_command(study: str, after: int | None, client: Client, as_json: bool) 
             _entry(entry)
     if not as_json:
         summary = client.show(study)
-        click.echo(f"{summary['name']} {summary['status']}: {summary['front']} points on the front")
+        click.echo(f"{summary['name']} {summary['status']}: {words.count(summary['front'], 'point')} on the front")
 
 
 @click.command("front")

@@ -8,8 +8,10 @@ from typing import Any
 
 from searchd.engine.turn import BY_USER, ENDED_TRIAL, STUDY_ENDED, Turn
 from searchd.errors import NotFound, Problem, Refused, StudyError
+from searchd.schedulers.events import Exhausted
 from searchd.schedulers.rungs import deeper
 from searchd.search.events import Deepened, Extended, Injected, Stopped
+from searchd.search.search import Search
 from searchd.store.base import JobRow, Store
 from spaces.study import SearchSpec, Study
 
@@ -93,17 +95,40 @@ def extend(turn: Turn, budget: Mapping[str, Any]) -> None:
 def deepen(turn: Turn, max_resource: int, trials: int | None = None) -> None:
     """Raise the maximum resource to R · eta^k, and perhaps the number of trials with it. What was trained is kept.
 
-    StudyError when `max_resource` is none of those.
+    StudyError when `max_resource` is none of those, or `trials` fewer than have started; Refused when the study has
+    ended and nobody would train on.
     """
     if turn.row.status == "faulted":
         raise Refused(f"study {turn.row.name!r} is faulted: resume it first, then deepen it")
     check_deeper(turn.study.search, max_resource)
+    check_room(count_started(turn.search), trials)
     turn.tell(Deepened(max_resource), kind="deepened")
     _rewrite(turn, {**turn.row.spec, "search": {**turn.row.spec["search"], "R": max_resource}})
     if trials is not None:
         extend(turn, {**turn.row.spec["budget"], "trials": trials})
     if turn.row.status in ("done", "stopped", "verifying"):
+        limit = turn.study.budget.trials
+        if limit is not None and isinstance(turn.search.scheduler.peek(), Exhausted) and not turn.in_flight():
+            raise Refused(nobody(turn.study.search, max_resource, limit))
         turn.set_status("running", f"R was raised to {max_resource}")
+
+
+def nobody(spec: SearchSpec, max_resource: int, limit: int) -> str:
+    """Why a deepening would change nothing, and what would."""
+    return (f"nobody would train on to {max_resource}: no trial may go up by the rules of {spec.scheduler}, and "
+            f"budget.trials = {limit} lets no new one start; more trials with it (--trials N) start some")  # fmt: skip
+
+
+def count_started(search: Search) -> int:
+    """How many trials have had their first job: a user's config that waits has not."""
+    return sum(bool(record.until) or record.state != "waiting" for record in search.trials.values())
+
+
+def check_room(started: int, trials: int | None) -> None:
+    """StudyError for a new number of trials that is below those that have started."""
+    if trials is not None and trials < started:
+        raise StudyError([Problem("trials", f"{started} trials have started, so that {trials} is no limit any more: "
+                                            f"give {started} or more, or leave it out")])  # fmt: skip
 
 
 def check_deeper(spec: SearchSpec, max_resource: int) -> None:

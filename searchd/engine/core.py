@@ -135,7 +135,7 @@ class Engine:
 
     def rebase(self, now: float, *, apply: bool) -> tuple[Rebase, Stops]:
         """Let this version decide from here on a study whose log it does not replay; without `apply` only say what
-        that means. Refused when the log replays, or is broken itself."""
+        that means. Refused when there is nothing to rebase (with `apply`), or the log is broken itself."""
         if not apply:
             with self._store.reading() as reader:
                 return outlook(reader, self.study), {}

@@ -22,23 +22,33 @@ REASON = "the study was rebased"
 
 @dataclass(frozen=True, slots=True)
 class Rebase:
-    """What a rebase means. `difference`: the first decision that comes out otherwise; `trials`, `steps`: what is kept;
-    `reports`: rung reports that only the tables hold yet; `jobs`: what is in flight and ends."""
+    """What a rebase means. `difference`: the first decision that comes out otherwise, None where the log replays and
+    there is nothing to do; `trials`, `steps`: what is kept; `reports`: rung reports that only the tables hold yet;
+    `jobs`: what is in flight and ends."""
 
-    difference: Difference
+    name: str
+    difference: Difference | None
     trials: int
     steps: int
     reports: tuple[Mapping[str, Any], ...]
     jobs: tuple[str, ...]
 
+    @property
+    def text(self) -> str:
+        """The difference in words."""
+        if self.difference is None:
+            return f"the log of study {self.name!r} replays, this version decides as it did: nothing to rebase"
+        return str(self.difference)
+
     def as_json(self) -> dict[str, Any]:
         """For people and programs: the first difference, and what is kept and ended."""
-        return {"difference": _plain(self.difference), "text": str(self.difference), "trials": self.trials,
-                "steps": self.steps, "jobs": list(self.jobs)}  # fmt: skip
+        found = None if self.difference is None else _plain(self.difference)
+        return {"difference": found, "text": self.text, "trials": self.trials, "steps": self.steps,
+                "jobs": list(self.jobs)}  # fmt: skip
 
 
 def outlook(reader: Reader, study: str) -> Rebase:
-    """What a rebase would do now. Refused when the log replays, or when the log itself is broken."""
+    """What a rebase would do now. Refused when the log itself is broken."""
     row = reader.study(study)
     if row is None:
         raise NotFound(f"no study {study!r}")
@@ -50,12 +60,13 @@ def outlook(reader: Reader, study: str) -> Rebase:
         note(facts, event)
         if found is None:
             found = replayer.play(event)
+    steps = reader.counts(study)["steps"]
     if found is None:
-        raise Refused(f"the log of study {row.name!r} replays, this version decides as it did: nothing to rebase")
+        return Rebase(row.name, None, len(facts.trials), steps, (), ())
     if not found.decided:
         raise Refused(f"the log of study {row.name!r} is broken at {found}: no other rules explain that")
     return Rebase(
-        found, len(facts.trials), reader.counts(study)["steps"], tuple(_only_in_tables(reader, study, spec, facts)),
+        row.name, found, len(facts.trials), steps, tuple(_only_in_tables(reader, study, spec, facts)),
         tuple(job.id for job in reader.jobs(study, IN_FLIGHT)),
     )  # fmt: skip
 
@@ -77,7 +88,10 @@ def rebase(tx: Transaction, study: str, found: Rebase, now: float) -> Turn:
     """Log the rebase and begin anew with what is known. A faulted study goes on; any other stays as it is.
 
     Jobs in flight end: the new rules may want something else of their trials, and go on from their checkpoints.
+    Refused when there is no difference.
     """
+    if found.difference is None:
+        raise Refused(found.text)
     row = tx.study(study)
     if row is None:
         raise NotFound(f"no study {study!r}")

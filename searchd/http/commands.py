@@ -52,5 +52,6 @@ class Commands(Protocol):
 
     def rebase(self, study: str, *, apply: bool) -> dict[str, Any]:
         """Let this version decide from here on a study whose log it does not replay; with `apply` false only say what
-        that means: `difference`, `text`, `trials`, `steps`, `jobs`. `Refused` when the log replays."""
+        that means: `difference` (None where the log replays), `text`, `trials`, `steps`, `jobs`. With `apply`
+        `Refused` when the log replays."""
         ...

@@ -74,9 +74,10 @@ class Done(Answer):
 
 
 class Rebased(Done):
-    """`difference`: the first decision that this version takes otherwise; `jobs` in flight end."""
+    """`difference`: the first decision that this version takes otherwise, null where there is none; `jobs` in flight
+    end."""
 
-    difference: dict[str, Any]
+    difference: dict[str, Any] | None
     text: str
     trials: int
     steps: int

@@ -64,7 +64,8 @@ def hypervolume_over_time(run: Run, reference: Sequence[float]) -> list[tuple[fl
 
 
 def summary(run: Run) -> dict[str, Any]:
-    """The run as JSON: what ended it, what was spent, the best and when it was found, the decisions' CPU."""
+    """The run as JSON: what ended it, what was spent, the decisions' CPU; `best`: of all reports, at any step, and when
+    it was found; `front_best`: on the front, where each trial stands by its last rung, as `searchd front` shows it."""
     objective = run.study.objectives[0]
     found = incumbents(run)
     best = found[-1] if found else None
@@ -81,7 +82,21 @@ def summary(run: Run) -> dict[str, Any]:
             "objective": objective.name, "value": best.value, "violation": best.violation, "trial": best.trial,
             "step": best.step, "seconds": best.seconds, "config": run.search.trials[best.trial].config.flat(),
         },
+        "front_best": _front_best(run),
     }  # fmt: skip
+
+
+def _front_best(run: Run) -> dict[str, Any] | None:
+    """The front's best point by the first objective, of those that the world did not guess."""
+    objective = run.study.objectives[0]
+    sign = -1.0 if objective.goal == "maximize" else 1.0
+    guessed = {(seen.trial, seen.step) for seen in run.trace if not seen.known}
+    points = [p for p in run.search.front() if (p.trial, p.step) not in guessed]
+    if not points:
+        return None
+    best = min(points, key=lambda p: (p.violation, sign * float(p.metrics[objective.name])))
+    return {"objective": objective.name, "value": float(best.metrics[objective.name]), "violation": best.violation,
+            "trial": best.trial, "step": best.step}  # fmt: skip
 
 
 def _points(run: Run, seen: Seen) -> list[Losses]:

@@ -58,7 +58,7 @@ def simulate(
     """Runs a study in a world until the search is over, its budget is spent, or `seconds` of virtual time have passed.
 
     `searcher`, `scheduler`: others than the study's, by name or made by hand. SearchdError when nothing would ever
-    end the run, and for a world that breaks its contract.
+    end the run, for names that do not go together, and for a world that breaks its contract.
     """
     if workers < 1:
         raise SearchdError(f"a simulation needs 1 worker or more, but workers = {workers}")
@@ -66,6 +66,7 @@ def simulate(
         study,
         scheduler=scheduler if isinstance(scheduler, str) else None,
         searcher=searcher if isinstance(searcher, str) else None,
+        suggested=not isinstance(searcher, str | None),
     )
     if not isinstance(world, DescribingWorld):
         study = undescribed(study)
@@ -76,7 +77,7 @@ def simulate(
         scheduler=None if isinstance(scheduler, str) else scheduler,
     )
     if seconds is None and not (ends(study) or not isinstance(scheduler, str | None)):
-        raise SearchdError("nothing ends this run: give seconds, or the study a budget of trials, steps or hours")
+        raise SearchdError("nothing ends this run: give seconds (--seconds), or the study a budget of trials or steps")
     with _rarely_collecting():
         return _Simulation(search, world, workers, inf if seconds is None else seconds, faults).run()
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from searchd.errors import SearchdError
 from searchd.search.algorithms import SCHEDULERS, SEARCHERS, check_options
-from spaces.study import Study
+from spaces.study import Study, check_pair
 from spaces.suggest import did_you_mean
 
 
-def with_pair(study: Study, *, scheduler: str | None = None, searcher: str | None = None) -> Study:
+def with_pair(
+    study: Study, *, scheduler: str | None = None, searcher: str | None = None, suggested: bool = False
+) -> Study:
     """The study under another scheduler or searcher, by name. Options and brackets that the new pair does not take
-    are left out; SearchdError for a name that there is not."""
+    are left out; SearchdError for a name that there is not, StudyError for two that do not go together. `suggested`:
+    by a searcher of the caller's, so that the study's does not matter."""
     if scheduler is None and searcher is None:
         return study
     for what, name, table in (("scheduler", scheduler, SCHEDULERS), ("searcher", searcher, SEARCHERS)):
@@ -28,7 +31,10 @@ def with_pair(study: Study, *, scheduler: str | None = None, searcher: str | Non
         }
     )
     check_options(changed)
-    return study.model_copy(update={"search": changed})
+    found = study.model_copy(update={"search": changed})
+    if not suggested:
+        check_pair(found)
+    return found
 
 
 def ends(study: Study) -> bool:

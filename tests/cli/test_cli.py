@@ -109,7 +109,14 @@ def test_an_unknown_study_is_3(written: Written, command: str) -> None:
     assert "digits" in json.loads(as_json.stderr)["error"]
 
 
-@pytest.mark.parametrize("command", ["pause", "resume", "stop", "rebase"])
+def test_a_file_where_a_study_is_wanted_is_told(written: Written) -> None:
+    """A study goes by its name and not by its file: said instead of a name that is near."""
+    said = run("show", "digits.yaml", "--root", str(written.folder.parent), code=3).stderr
+    assert "a study goes by the name in its file" in said
+    assert "there are: digits" in said
+
+
+@pytest.mark.parametrize("command", ["pause", "resume", "stop"])
 def test_no_daemon_is_4(written: Written, command: str) -> None:
     """A change that needs a daemon when there is none: exit code 4 and how to get one."""
     assert "searchd run" in run(command, "digits", "--root", str(written.folder.parent), code=4).stderr

@@ -63,6 +63,28 @@ def test_what_cannot_be_is_told(tmp_path: Path) -> None:
     assert unknown.exit_code == 3
 
 
+@pytest.mark.usefixtures("store")
+def test_a_limit_below_what_started_is_wrong_usage(tmp_path: Path) -> None:
+    """`--trials` that is no limit any more is told with the least that is one, also with --yes."""
+    wrong = run(tmp_path, "--max-resource", "81", "--trials", "5", "--yes")
+    assert wrong.exit_code == 2
+    assert "49 trials have started, so that 5 is no limit any more: give 49 or more" in wrong.stderr
+
+
+def test_nobody_goes_up(tmp_path: Path) -> None:
+    """A deepening that changes nothing is refused before the question; nothing is started."""
+    (tmp_path / "toy").mkdir()
+    opened = open_store(f"sqlite:///{tmp_path / 'toy' / 'study.db'}")
+    logged(opened, 9, 3, limit=9, scheduler="asha")
+    events = count(opened)
+    told = run(tmp_path, "--max-resource", "27", "--yes")
+    assert told.exit_code == 1
+    assert "nobody would train on to 27" in told.stderr
+    assert "--trials N" in told.stderr
+    assert count(opened) == events
+    opened.close()
+
+
 def count(store: Store) -> int:
     with store.reading() as reader:
         return len(list(reader.events("toy")))

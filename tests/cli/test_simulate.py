@@ -83,6 +83,43 @@ def test_pairs_are_compared_over_seeds() -> None:
     assert [line.split()[0] for line in lines] == ["scheduler", "asha", "fifo", "medians"]
 
 
+def test_pairs_that_do_not_go_together_are_left_out(folder: Path) -> None:
+    """What `validate` refuses is not simulated; of several pairs the others are, and what is left out is said."""
+    (folder / "pbt.yaml").write_text(
+        STUDY.replace("asha, searcher: random", "pbt, searcher: pbt, options: {explore: [x], population: 4}")
+    )
+    said = ("pbt.yaml", "--world", "synthetic", "--scheduler", "asha", "--scheduler", "pbt", "--searcher", "random",
+            "--searcher", "pbt")  # fmt: skip
+    assert [(r["scheduler"], r["searcher"]) for r in runs(*said)] == [("asha", "random"), ("pbt", "pbt")]
+    told = run(*said).stdout
+    assert "left out: asha × pbt" in told
+    assert "left out: pbt × random" in told
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_best_of_any_step_is_told_apart_from_the_front() -> None:
+    """Noise makes the best of all reports better than what stands on the front at the last rungs: both are shown."""
+    said = ("plane.yaml", "--world", "synthetic:noise=1", "--scheduler", "fifo")
+    [found] = runs(*said)
+    assert found["best"]["value"] < found["front_best"]["value"]
+    head, line = run(*said).stdout.splitlines()[:2]
+    assert "best loss, any step" in head
+    assert "on the front" in head
+    assert f"{found['front_best']['value']:.4g}" in line
+
+
+def test_the_front_is_that_of_the_study(root: str) -> None:
+    """A study under its own log ends with the best value that `searchd front` shows of it."""
+    [found] = runs("toy", "--world", "log", "--root", root)
+    front = json.loads(CliRunner().invoke(main, ["front", "toy", "--root", root, "--json"]).stdout)
+    assert found["front_best"]["value"] == min(point["metrics"]["loss"] for point in front)
+
+
+def test_a_log_is_no_population(root: str) -> None:
+    """Copies of the best need configs near them, and a log brings its own."""
+    assert "pbt needs configs near" in run("toy", "--world", "log", "--scheduler", "pbt", "--root", root, code=2).stderr
+
+
 @pytest.mark.usefixtures("folder")
 def test_a_world_of_ones_own_and_troubles() -> None:
     """`module:Class` of this folder is given the study; workers may be slow and die; seconds cut the run."""
@@ -135,11 +172,19 @@ def test_the_same_pair_over_its_log_guesses_little(root: str) -> None:
         (("plane.yaml", "--world", "log"), 2, "is a file, and has no log"),
         (("plane.yaml", "--world", "synthetic:nosie=1"), 2, "no option 'nosie'"),
         (("plane.yaml", "--world", "synthetic:noise=much"), 2, "needs a number"),
+        (("plane.yaml", "--world", "synthetic:seed=1.5"), 2, "needs a whole number"),
         (("plane.yaml", "--world", "synthetic:crossing=2"), 1, "a share, 0 to 1"),
+        (("plane.yaml", "--world", "synthetic:noise=-1"), 1, "noise needs to be 0 or more, but is -1"),
+        (("plane.yaml", "--world", "synthetic", "--scheduler", "asha,fifo"), 2, "again for each"),
+        (("plain.yaml", "--world", "synthetic"), 2, "plain.yaml: there is no such file"),
         (("plane.yaml", "--world", "nowhere_at_all:World"), 1, "no world nowhere_at_all:World"),
         (("plane.yaml", "--world", "mine_of_test:no_world"), 1, "needs a method train"),
         (("plane.yaml", "--world", "synthetic", "--speeds", "fast"), 2, "numbers with commas"),
         (("plane.yaml", "--world", "synthetic", "--scheduler", "asah"), 1, "did you mean 'asha'"),
+        (("plane.yaml", "--world", "synthetic", "--searcher", "pbt"), 2, "write scheduler: pbt"),
+        (("plane.yaml", "--world", "synthetic", "--scheduler", "pbt"), 2, "write searcher: pbt"),
+        (("plane.yaml", "--world", "synthetic", "--scheduler", "pbt", "--searcher", "pbt"), 2, "pbt needs explore"),
+        (("plane.yaml", "--world", "synthetic", "--scheduler", "acband"), 2, "acband races configs on instances"),
         (("absent", "--world", "log", "--root", "nothing"), 3, "no study 'absent'"),
         (("plane.yaml", "--world", "none.npz"), 1, "none.npz"),
     ],

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from searchd import store as stores
 from searchd.cli import main
+from searchd.errors import Missing
+from tests.support.world import World, spec
 
 STUDY = "study: x\nspace: {{width: {{int: [8, 32]}}}}\nobjectives: {{val_error: minimize}}\nsearch: {{{}}}\n"
 
@@ -53,3 +56,63 @@ def test_validate_names_a_parameter_that_nobody_reads(tmp_path: Path) -> None:
     answer = CliRunner().invoke(main, ["validate", str(file)])
     assert answer.exit_code == 0
     assert "look: space.widht: the classify task does not read it: did you mean 'width'?" in answer.stdout
+
+
+def test_a_slip_beside_the_function_has_its_line(tmp_path: Path) -> None:
+    """A key of ours misspelt in a file is told, and does not reach the task as an option."""
+    file = tmp_path / "study.yaml"
+    file.write_text(STUDY.format("r: 1") + "task: {function: 'a:b', descibe: 'a:c'}\n")
+    answer = CliRunner().invoke(main, ["validate", str(file)])
+    assert answer.exit_code == 2
+    assert f"{file}:5: task.descibe: 'descibe' looks like 'describe'" in answer.stderr
+
+
+WARM = """
+study: next
+space: {{x: {{float: [0, 1]}}, layers: {{int: [1, 9]}}}}
+objectives: {{{objective}: minimize}}
+budget: {{trials: 9}}
+task: somewhere:train
+warm_start: [{names}]
+"""
+
+
+def looks(folder: Path, names: str, *args: str, objective: str = "loss") -> list[str]:
+    file = folder / "next.yaml"
+    file.write_text(WARM.format(names=names, objective=objective))
+    answer = CliRunner().invoke(main, ["validate", str(file), "--json", *args])
+    assert answer.exit_code == 0, answer.output
+    found: list[str] = [said for said in json.loads(answer.stdout)["look"] if said.startswith("warm_start")]
+    return found
+
+
+def test_validate_looks_earlier_studies_up(tmp_path: Path) -> None:
+    """Which of them is not there, and of which nothing can be learned, is said; what is there is not, by name or
+    folder."""
+    (tmp_path / "out" / "toy").mkdir(parents=True)
+    world = World(tmp_path / "out" / "toy")
+    assert world.run(world.submit(spec())) == "done"
+    world.close()
+    root = ("--root", str(tmp_path / "out"))
+    assert looks(tmp_path, f"toy, {tmp_path}/out/toy", *root) == []
+    [missing] = looks(tmp_path, "toy, tyo", *root)
+    assert "no study 'tyo'; did you mean 'toy'?" in missing
+    [useless] = looks(tmp_path, "toy", *root, objective="accuracy")
+    assert "nothing can be learned from 'toy': its reports have no accuracy" in useless
+
+
+def test_validate_says_nothing_that_it_cannot_know(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a folder, or without the part that reads one, a name is no mistake; a daemon that does not answer is told
+    once."""
+    nowhere = ("--root", str(tmp_path / "nowhere"))
+    assert looks(tmp_path, "toy, tyo", *nowhere) == []
+    [told] = looks(tmp_path, "toy, tyo", "--url", "http://127.0.0.1:9")
+    assert "does not answer" in told
+
+    def bare(*_: object, **__: object) -> None:
+        raise Missing("reading a study's database needs sqlalchemy")
+
+    (tmp_path / "out" / "toy").mkdir(parents=True)
+    (tmp_path / "out" / "toy" / "study.db").touch()
+    monkeypatch.setattr(stores, "open_store", bare)
+    assert looks(tmp_path, "toy, tyo", "--root", str(tmp_path / "out")) == []

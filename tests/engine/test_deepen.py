@@ -93,6 +93,64 @@ def test_other_schedulers_have_a_price(store: Store, search: dict[str, Any]) -> 
     assert found["resumed"] > 0
 
 
+@pytest.mark.parametrize("scheduler", ["auto", "asha", "async-hyperband", "pasha", "stopping"])
+@pytest.mark.parametrize("steps", [20, 45, 60, 90])
+def test_no_price_is_below_nothing(world: World, scheduler: str, steps: int) -> None:
+    """Where prices are expected ones no entry is negative, and the jobs are those of the rungs: a study that ended in
+    the middle, with the trials that it had and with few more than have started."""
+    study = world.submit(spec(search={**HYPERBAND, "scheduler": scheduler}, budget={"trials": 30, "steps": steps}))
+    world.run(study)
+    with world.store.reading() as reader:
+        for R, trials in ((27, None), (81, None), (81, len(reader.trials(study)) + 3)):
+            found = deepening(reader, study, R, trials)
+            assert min(found["extra"].values()) >= 0
+            assert all(rung["trials"] == rung["new"] + rung["promoted"] > 0 for rung in found["rungs"])
+            assert all(rung["new"] >= 0 and rung["promoted"] >= 0 for rung in found["rungs"])
+            assert found["extra"]["evaluations"] == sum(rung["trials"] for rung in found["rungs"])
+
+
+def test_fewer_trials_than_have_started_are_refused(world: World) -> None:
+    """A limit below those that have started would mean nothing: price and command say so, and nothing changes."""
+    study = world.submit(spec(search={**HYPERBAND, "scheduler": "asha"}, budget={"trials": 9}))
+    world.run(study)
+    events = len(world.events(study))
+    for trials in (1, 8):
+        with pytest.raises(StudyError, match=f"9 trials have started, so that {trials} is no limit"):
+            world.loop.deepen(study, 27, trials)
+        with pytest.raises(StudyError, match="give 9 or more"), world.store.reading() as reader:
+            deepening(reader, study, 27, trials)
+    assert len(world.events(study)) == events
+
+
+def test_where_nobody_would_go_up_nothing_happens(world: World) -> None:
+    """One trial at the top of ASHA is none of the best third: a deepening without room for new trials is refused, by
+    the price and by the command; with room it goes on."""
+    study = world.submit(spec(search={**HYPERBAND, "scheduler": "asha"}, budget={"trials": 9}))
+    assert world.run(study) == "done"
+    events = len(world.events(study))
+    with pytest.raises(Refused, match="nobody would train on to 27"):
+        world.loop.deepen(study, 27)
+    with pytest.raises(Refused, match="nobody would train on to 27"), world.store.reading() as reader:
+        deepening(reader, study, 27)
+    assert len(world.events(study)) == events
+    with world.store.reading() as reader:
+        assert deepening(reader, study, 27, 12)["extra"]["trials"] == 3
+    world.loop.deepen(study, 27, 30)
+    assert world.run(study) == "done"
+    world.check(study)
+    with world.store.reading() as reader:
+        assert len(reader.trials(study)) == 30
+
+
+def test_a_population_goes_on(store: Store) -> None:
+    """Members of `pbt` that are done train on in legs, and copies take over from them: each leg costs its own steps."""
+    search = {"scheduler": "pbt", "searcher": "pbt", "options": {"explore": ["x"], "population": 4}}
+    logged(store, 4, 2, limit=12, **search)
+    found = price(store, 8)
+    assert 4 <= found["extra"]["steps"] <= 4 * 4
+    assert found["rungs"][-1]["step"] == 8
+
+
 def test_a_search_that_cannot_be_deepened(world: World) -> None:
     """`acband` spends its instances by a table of its own: that is told, not a bug, and changes nothing."""
     search = {"scheduler": "acband", "searcher": "random", "R": 500}

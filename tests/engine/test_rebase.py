@@ -259,10 +259,14 @@ def test_a_measured_study_is_rebased(world: World, monkeypatch: pytest.MonkeyPat
 
 
 def test_there_is_nothing_to_rebase_where_the_log_replays(world: World) -> None:
-    """A log that this version decides as it stands is refused, and so is one that is broken itself."""
+    """Of a log that this version decides as it stands that is the answer, and to rebase it all the same is refused."""
     study = begun(world)
+    found = world.loop.rebase(study, apply=False)
+    assert (found["difference"], found["jobs"]) == (None, [])
+    assert "nothing to rebase" in found["text"]
     with pytest.raises(Refused, match="nothing to rebase"):
         world.loop.rebase(study, apply=True)
+    assert not world.events(study, "rebased")
     assert world.run(study) == "done"
 
 

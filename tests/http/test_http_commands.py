@@ -180,6 +180,8 @@ def test_rebase(http: httpx.Client, service: Service) -> None:
     study = submit(http)
     until(lambda: service.dispatched)
     assert http.post(f"/v1/studies/{study}/rebase", json={"apply": True}).status_code == 409
+    healthy = http.post(f"/v1/studies/{study}/rebase", json={})
+    assert (healthy.status_code, healthy.json()["difference"]) == (200, None)
     with service.store.transaction() as tx:
         tx.append(study, "asked", {"answer": "job", "trial": 99, "kind": "train", "since": 0, "until": 1, "bracket": 0,
                                    "signature": None, "reason": "", "job": "x", "trials": []}, 0.0)  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 from searchd.errors import SearchdError
 from searchd.plan import plan
 from searchd.search.search import Search
+from spaces.study import Study
 from tests.support.studies import FUNCTION, NETS, run, study
 
 
@@ -41,13 +42,42 @@ def test_plans_are_kept(search: dict[str, Any], trials: int) -> None:
     assert sum(j.until for j in jobs) == answer["steps_restart"]
 
 
-def test_asha_is_expected_only() -> None:
-    """Plain ASHA takes at least what is planned, and the plan says that its numbers are expected ones."""
-    spec = study(budget={"trials": 27})
+@pytest.mark.parametrize(
+    "search", [{"scheduler": "asha"}, {"scheduler": "async-hyperband"}, {"scheduler": "auto", "searcher": "auto"}]
+)
+def test_what_depends_on_losses_is_a_range(search: dict[str, Any]) -> None:
+    """Steps are an expected number between a fewest and a most, and a search takes a number between them."""
+    spec = study(search={**search, "R": 9}, budget={"trials": 27})
     answer = plan(spec)
+    fewest, most = answer["steps_range"]
     assert not answer["exact"]
+    assert fewest < answer["steps"] < most
     assert any("expected" in note for note in answer["notes"])
-    assert sum(j.until - j.since for j in run(Search(spec), 3)) >= answer["steps"]
+    assert fewest <= sum(j.until - j.since for j in run(Search(spec), 3)) <= most
+    begun = {"async-hyperband": [15, 7, 5]}.get(search["scheduler"], [27])
+    assert [b["rungs"][0]["trials"] for b in answer["brackets"]] == begun
+
+
+def test_the_fewest_of_asha_is_its_quota() -> None:
+    """Where nobody is overtaken, floor(n / eta) of each rung go on."""
+    assert plan(study(budget={"trials": 27}))["steps_range"][0] <= 27 + 9 * 2 + 3 * 6
+
+
+def test_auto_is_not_priced_as_asha() -> None:
+    """`auto` calibrates with long trials and resumes: a small study takes several times the quota of ASHA, and the plan
+    says how much it could be at most."""
+    answer = plan(study(search={"scheduler": "auto", "searcher": "auto", "R": 27}, budget={"trials": 12}))
+    fewest, most = answer["steps_range"]
+    assert fewest > 2 * (12 + 4 * 2 + 1 * 6)
+    assert fewest <= 148 <= most  # what such a study took, trained for real
+    assert "the most it could take: 324 epochs, if everyone trained to R = 27" in answer["notes"]
+
+
+def test_a_slow_searcher_is_played_by_another() -> None:
+    """A plan waits for no Gaussian process: who suggested instead is said."""
+    answer = plan(study(search={"searcher": "mobster"}, budget={"trials": 20}))
+    assert any("auto in place of mobster" in note for note in answer["notes"])
+    assert answer["searcher"] == "mobster"
 
 
 def test_async_hyperband_splits_the_trials() -> None:
@@ -90,3 +120,15 @@ def test_a_search_that_cannot_be_built() -> None:
     """An unknown option is told by the plan too."""
     with pytest.raises(SearchdError, match="has no option"):
         plan(study(search={"options": {"speed": 1}}))
+
+
+def test_races_are_told_in_instances() -> None:
+    """R of `acband` is instances to spend, not runs; one round is one round; each run is one config on one instance."""
+    races = {"command": ["solve"], "instances": [f"i{n}" for n in range(3)], "cap_s": 5}
+    search = {"scheduler": "acband", "searcher": "random", "r": 1, "R": 60, "unit": "instance",
+              "options": {"alpha": 0.2, "delta": 0.2, "k": 2}}  # fmt: skip
+    said = {**FUNCTION, "objectives": {"run_time_s": "minimize"}, "task": races, "search": search, "budget": {}}
+    answer = plan(Study.parse(said))
+    assert any("R = 60 instances to spend, and the task has 3" in note for note in answer["notes"])
+    assert "epoch 4: 2 configs race on 2 instances in 1 round" in answer["notes"]
+    assert answer["steps"] == answer["steps_range"][0] == 114

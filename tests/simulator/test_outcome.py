@@ -60,3 +60,14 @@ def test_a_summary_is_json() -> None:
     assert told["best"]["value"] >= 0
     assert 0 < told["busy_fraction"] <= 1
     assert summary(simulate(said, Synthetic(said), workers=2, seconds=1e-9))["best"] is None
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=10, deadline=None)
+def test_the_best_on_the_front_is_known_and_of_a_last_rung(seed: int) -> None:
+    """`front_best` is the best of the front's points, without what the world guessed."""
+    run = simulate(study(objectives=TWO), Draws(), seed=seed, workers=3)
+    found = summary(run)["front_best"]
+    known = {(s.trial, s.step) for s in run.trace if s.known}
+    values = [p.metrics["loss"] for p in run.search.front() if (p.trial, p.step) in known]
+    assert (found and found["value"]) == min(values, default=None)

@@ -126,6 +126,8 @@ def broken(old: str, new: str) -> StudyError:
         ("at_most: 5", "at_most: 5, at_least: 9", r"digits.yaml:16: .*at_least = 9 is above at_most = 5"),
         ("at_most: 5", "at_most: fast", r"objectives.latency_ms.at_most: 'fast'"),
         ("goal: minimize, ", "", r"objectives.latency_ms: the key 'goal' is missing"),
+        ("eta: 3", "eta: 3, promotion: delayed", r"search.promotion: unknown key .* goes into options: {promotion: …}"),
+        ("eta: 3", "etta: 3", "unknown key 'etta': did you mean 'eta'"),
         ("r: 1, R: 27", "r: 28, R: 27", r"digits.yaml:18: search.r: a ladder needs 1 <= r <= R, but r = 28 and R = 27"),
         ("eta: 3", "eta: 1", r"search.eta: 1"),
         ("trials: 60", "trials: 0", r"digits.yaml:19: budget.trials: 0"),
@@ -147,6 +149,16 @@ def broken(old: str, new: str) -> StudyError:
             "task: {function: 'a:b', time_limit_s: -1}",
             r"task.time_limit_s: -1 is not a number of seconds",
         ),
+        (
+            "task: classify",
+            "task: {function: 'a:b', descibe: 'a:d'}",
+            r"digits.yaml:20: task.descibe: 'descibe' looks like 'describe' and would .*: write describe, or give",
+        ),
+        ("task: classify", "task: {function: 'a:b', Describe: 'a:d'}", "looks like 'describe'"),
+        ("task: classify", "task: {function: 'a:b', time_limit: 3}", "task.time_limit: .*looks like 'time_limit_s'"),
+        ("task: classify", "task: {command: [a], time-limit-s: 3}", "looks like 'time_limit_s'"),
+        ("task: classify", "task: {command: [a], instance: 9, cap_s: 1}", "looks like 'instances'"),
+        ("task: classify", "task: {command: [a], instances: 9, cap: 1}", "looks like 'cap_s'"),
         ("task: classify", "seed: -1", r"digits.yaml:20: seed: -1"),
         (
             "task: classify",
@@ -164,6 +176,22 @@ def test_a_bad_study_says_where_what_and_how_to_mend_it(old: str, new: str, said
     error = broken(old, new)
     with pytest.raises(StudyError, match=said):
         raise error
+
+
+@pytest.mark.parametrize(
+    "key", ["description", "prescribe", "size_limit_s", "limit_s", "time_s", "timeout", "data", "instance", "cap", "d"]
+)
+def test_a_task_has_options_of_its_own(key: str) -> None:
+    """What is near to none of our keys reaches the task as it is; `instances` and `cap_s` are ours beside a command
+    only."""
+    study = Study.loads(STUDY.replace("task: classify", f"task: {{function: 'a:b', {key}: 1}}"))
+    assert study.task.options == {key: 1}
+
+
+def test_a_slip_that_a_log_holds_stays_an_option() -> None:
+    """A study recorded before the rule was is read as it was: its log replays."""
+    dump = Study.loads(STUDY).dump() | {"task": {"function": "a:b", "descibe": "a:d"}}
+    assert Study.parse(dump).task.options == {"descibe": "a:d"}
 
 
 def test_several_mistakes_come_at_once_in_the_order_of_lines() -> None:

@@ -12,7 +12,7 @@ ranks them the wrong way round: what a low first rung is fooled by.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from math import exp, nan
+from math import exp, inf, nan
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,9 @@ class Synthetic:
         for name, share in (("crossing", crossing), ("diverging", diverging)):
             if not 0 <= share <= 1:
                 raise SearchdError(f"{name} is a share, 0 to 1, but is {share:g}")
+        for name, size in (("noise", noise), ("seconds", seconds)):
+            if not 0 <= size < inf:
+                raise SearchdError(f"{name} needs to be 0 or more, but is {size:g}")
         self.study = study
         self.seed = seed
         self.noise = noise
