@@ -29,7 +29,7 @@ SCHEDULERS: tuple[str, ...] = (
 SEARCHERS: tuple[str, ...] = (
     "auto", "random", "sobol", "tpe", "optuna-tpe", "bohb", "priorband",
     "evolution", "mo-evolution", "mcts", "mobster", "pbt",
-    "gp", "optuna-gp", "cma-es", "nsga2",
+    "gp", "config", "scbo", "optuna-gp", "cma-es", "nsga2",
     "portfolio",
 )  # fmt: skip
 CLASSIFY_METRICS: tuple[str, ...] = (

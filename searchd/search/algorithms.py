@@ -25,6 +25,7 @@ from searchd.searchers.evolution import EvolutionSearcher, MoEvolutionSearcher
 from searchd.searchers.evolution_strategy import CmaEsSearcher
 from searchd.searchers.mcts import MctsSearcher
 from searchd.searchers.mobster import MobsterSearcher
+from searchd.searchers.optimistic import ConfigSearcher
 from searchd.searchers.optuna import OptunaTpe
 from searchd.searchers.optuna_gp import OptunaGp
 from searchd.searchers.optuna_nsga2 import OptunaNsga2
@@ -32,6 +33,7 @@ from searchd.searchers.pbt import PbtSearcher
 from searchd.searchers.portfolio import PortfolioSearcher
 from searchd.searchers.priorband import PriorBandSearcher
 from searchd.searchers.random import RandomSearcher
+from searchd.searchers.scbo import ScboSearcher
 from searchd.searchers.sobol import SobolSearcher
 from searchd.searchers.tpe import TpeSearcher
 from spaces.study import SearchSpec
@@ -143,6 +145,8 @@ SEARCHERS: Mapping[str, _SearcherRow] = {
         lambda _, options: MobsterSearcher(kernel="independent", **options),
         {"pending": ("fantasies", "believer"), "startup": 1, "rows": 10},
     ),
+    "config": _SearcherRow(lambda _, options: ConfigSearcher(**options), {"beta": 0.0, "startup": 1}),
+    "scbo": _SearcherRow(lambda _, options: ScboSearcher(**options), {"startup": 1}),
     "optuna-gp": _SearcherRow(lambda _, options: OptunaGp(**options), {"startup": 1, "rows": 10}),
     "cma-es": _SearcherRow(lambda _, options: CmaEsSearcher(**options), {"population": 0, "startup": 1}),
     "nsga2": _SearcherRow(lambda _, options: OptunaNsga2(**options), {"population": 2}),

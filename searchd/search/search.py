@@ -65,7 +65,7 @@ from searchd.search.events import (
 from searchd.search.fronts import FrontPoint, front_of
 from searchd.search.measurements import Measurements
 from searchd.search.races import averaged, standing_for
-from searchd.searchers.base import History, Record, Searcher, generator
+from searchd.searchers.base import History, Record, Searcher, bounds_of, generator
 from searchd.searchers.earlier import foreign
 from searchd.searchers.record import OVER
 from spaces.config import Config
@@ -396,5 +396,5 @@ class Search:
         version, ladders = self._book.version, self.scheduler.ladders()
         return History(
             self.study.space, self._book.rows, len(self.study.objectives), ladders, rejected, self._describe,
-            lambda: self._book.table(version, ladders), self._earlier, parent,
+            lambda: self._book.table(version, ladders), self._earlier, parent, bounds_of(self.study.objectives),
         )  # fmt: skip

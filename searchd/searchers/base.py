@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.random import Generator, Philox
@@ -12,6 +12,7 @@ from numpy.random.bit_generator import ISeedSequence
 from numpy.typing import NDArray
 
 from searchd.schedulers.events import Losses, TrialId
+from searchd.searchers.bounds import Bound, bounds_of
 from searchd.searchers.earlier import Foreign
 from searchd.searchers.record import Record, State
 from searchd.searchers.table import Table
@@ -19,7 +20,7 @@ from spaces.config import Config
 from spaces.describe import Description
 from spaces.space import Space
 
-__all__ = ["History", "Record", "Searcher", "State", "generator"]
+__all__ = ["History", "Record", "Remarking", "Searcher", "State", "bounds_of", "generator", "remark_of"]
 
 def _no_description(_: Config) -> Description | None:
     return None
@@ -39,7 +40,7 @@ class History:
     `rejected`: what was suggested for this trial already and refused (it breaks a bound on an exact metric, or is
     there already). `earlier`: what other studies found (`warm_start`). `parent`: the trial whose weights the new one
     takes over, None: it starts from nothing. `live`: the table that is kept while the search goes on, None once it went
-    on from here.
+    on from here. `bounds`: on which objectives, one by one.
     """
 
     space: Space
@@ -51,6 +52,7 @@ class History:
     live: Callable[[], Table | None] = _no_table
     earlier: tuple[Foreign, ...] = ()
     parent: TrialId | None = None
+    bounds: tuple[Bound, ...] = ()
     _built: list[Table] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
@@ -85,6 +87,22 @@ class Searcher(Protocol):
     def suggest(self, trial: TrialId, history: History, rng: Generator) -> Config:
         """A config of `history.space` that honours its constraints; SpaceError when there seems to be none."""
         ...
+
+
+@runtime_checkable
+class Remarking(Protocol):
+    """A searcher that has something to say of the study besides a config."""
+
+    @property
+    def remark(self) -> str | None:
+        """What the last suggestion showed, in words for the user: a function of its arguments, as the suggestion is.
+        "" for nothing, None before the first one."""
+        ...
+
+
+def remark_of(searcher: Searcher) -> str | None:
+    """What a searcher had to say when it suggested last; None when it never says anything, or has not suggested yet."""
+    return searcher.remark if isinstance(searcher, Remarking) else None
 
 
 class _Key(ISeedSequence):
