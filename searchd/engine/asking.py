@@ -11,6 +11,7 @@ from searchd.engine.racing import limit_s
 from searchd.engine.turn import Turn
 from searchd.log import answer_payload
 from searchd.search.events import Exhausted, Job, Wait
+from searchd.searchers.base import remark_of
 from searchd.store.base import JobRow
 
 HOPELESS: Mapping[Hopeless, int] = {"failed": 20, "vetoed": 200}
@@ -36,9 +37,11 @@ def ask(turn: Turn, slots: int, devices: Sequence[str]) -> None:
         answer = turn.search.ask()
         payload = {**answer_payload(answer), "trials": turn.new_trials()}
         turn.sync()
+        remark = remark_of(turn.search.searcher)
         match answer:
             case Job():
                 _take(turn, answer, payload, devices)
+                _note(turn, answer.trial, remark)
             case Wait() | Exhausted():
                 if payload["trials"]:
                     turn.log("asked", payload)
@@ -71,6 +74,13 @@ def _take(turn: Turn, job: Job, payload: dict[str, object], devices: Sequence[st
         changes |= {"bracket": job.bracket, "reason": job.reason}
     if changes:
         turn.tx.set_trial(turn.id, job.trial, **changes)
+
+
+def _note(turn: Turn, trial: int, remark: str | None) -> None:
+    """Log what the searcher says, when it is something else than before."""
+    if remark is not None and remark != turn.mind.remark:
+        turn.mind.remark = remark
+        turn.log("remarked", {"trial": trial, "text": remark})
 
 
 def put_job(

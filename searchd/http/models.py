@@ -97,6 +97,7 @@ class Summary(Answer):
     name: str
     status: str
     reason: str = ""
+    remark: str = Field(default="", description="what the searcher says, such as: no config keeps the bounds")
     created: float
     seconds: float
     trials: dict[str, int] = Field(description="by state, and `total`")

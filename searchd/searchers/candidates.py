@@ -27,7 +27,7 @@ round so many steps from the best so far."""
 BEST = 5
 """From so many points steps are taken."""
 LOOKS = 50
-"""So many candidates are looked at for one that is feasible and new."""
+"""So many candidates are usually looked at for one that is feasible and new."""
 
 
 class Ground:
@@ -59,7 +59,7 @@ def _any(_: Config) -> bool:
 def hunt(
     ground: Ground, best: Floats, score: Callable[[Floats], Floats], rng: Generator, draws: int = RANDOM
 ) -> Floats:
-    """Candidates [m, width] by falling score: `draws` random ones, steps from `best`, then steps from the best so far."""
+    """Candidates [m, width] by falling score: `draws` random ones, steps from `best`, then from the best so far."""
     features = ground.features
     units = np.vstack([ground.draw(draws, rng), _near(features, best, 50, *FAR, rng)])
     scores = score(units)
@@ -76,11 +76,14 @@ def _near(features: Features, units: Floats, n: int, sd: float, often: float, rn
     return features.jitter(starts, np.full(shape, sd), np.full(shape, often), rng)
 
 
-def take(history: History, candidates: Floats, rng: Generator, allowed: Callable[[Config], bool] = _any) -> Config:
-    """The first candidate that is feasible, new and `allowed`; the best one repaired if none is, or a random config."""
+def take(
+    history: History, candidates: Floats, rng: Generator, allowed: Callable[[Config], bool] = _any, looks: int = LOOKS
+) -> Config:
+    """The first of `looks` candidates that is feasible, new and `allowed`; if none is, the best one repaired, or a random
+    config."""
     space = history.space
     known = {c.digest for c in history.rejected} | {record.config.digest for record in history.records}
-    for u in candidates[:LOOKS]:
+    for u in candidates[:looks]:
         config = space.walk(lambda name, domain, u=u: domain.decode(u[space[name].columns].tolist()))  # type: ignore[misc]
         if config.digest not in known and space.feasible(config) and allowed(config):
             return config

@@ -208,8 +208,8 @@ def _cells(n: int) -> Snap:
 def _snap(domain: Domain) -> Snap | None:
     """`encode(decode(u))` for columns [n, k] of a domain; None where that is the identity."""
     match domain:
-        case Float(low, high, _, step):
-            if low == high:
+        case Float(low, high, log, step):
+            if low == high or (log and math.log(low) == math.log(high)):
                 return lambda u: np.full_like(u, 0.5)
             return None if step is None else _cells(int(domain.count()))
         case Int(low, high, log):

@@ -34,7 +34,15 @@ FAR = 1e6
 """What a broken bound costs in the score: more than any loss can make up for."""
 PENDING = 100
 """Running trials in the model at most: the latest."""
-INFEASIBLE = "probably no config of this space keeps {}: not one of the candidates might, by the model of what was seen"
+LOOKS = 2000
+"""Candidates that are looked at for one whose exact metrics keep the bounds."""
+DECLARE = 5
+"""Trials a parameter that it takes to declare a study infeasible: lengths of a model of fewer say little …"""
+SURE = 2.0
+"""… and bounds so many times as wide: a model that just found a region may be too sure of the rest."""
+INFEASIBLE = (
+    "probably no config of this space keeps {}: by what was reported not one might; loosen a bound, or widen the space"
+)
 
 
 class ConfigSearcher:
@@ -60,9 +68,8 @@ class ConfigSearcher:
             return space.sample(rng)
         seen = Outcomes.of(history, rung)
         hypers = self._climbs.at(history, rung, seen, features, self._startup)
-        drawn = rng.exponential(size=seen.goals.shape[1])
-        weights: Floats = drawn / drawn.sum()
-        known = len(seen)
+        weights: Floats = rng.dirichlet(np.ones(seen.goals.shape[1]))
+        known, kept = len(seen), bool((seen.violation <= 0).any())
         best = table.units[seen.rows[seen.order(weights)[:5]]]
         seen = seen.capped()
         x = features(table.units[seen.rows])
@@ -74,27 +81,24 @@ class ConfigSearcher:
             at, y, edge = seen.limits(j)
             limits.append((_posterior(hyper, x[at], y, features.groups, pending), edge))
 
-        def broken(rows: Floats) -> Floats:
+        def broken(rows: Floats, width: float) -> Floats:
             """The sum of what lower confidence bounds are beyond the bounds [n]; 0: it may keep them all."""
             beyond = np.zeros(len(rows))
             for model, edge in limits:
-                beyond += np.maximum(self._lowest(model, rows) - edge, 0.0)
+                beyond += np.maximum(_lowest(model, rows, width) - edge, 0.0)
             return beyond
 
         def score(units: Floats) -> Floats:
             rows = features(units)
             belief = weight(known) * ground.belief(units)
-            return np.asarray(belief - self._lowest(loss, rows) - FAR * broken(rows))
+            return np.asarray(belief - _lowest(loss, rows, self._width) - FAR * broken(rows, self._width))
 
         found = hunt(ground, best, score, rng, DRAWS)
-        if limits and broken(features(found[:1]))[0] > 0:
-            names = " and ".join(dict.fromkeys(bound.name for bound in history.bounds)) or "the bounds"
-            self.remark = INFEASIBLE.format(f"the bounds on {names}" if history.bounds else names)
-        return take(history, found, rng, lambda config: may_start(history, config))
-
-    def _lowest(self, model: Posterior, rows: Floats) -> Floats:
-        cross = model.covariances(rows)
-        return np.asarray(model.mean(cross) - self._width * model.sd(cross))
+        sure = bool(limits) and known >= DECLARE * features.active and not kept
+        if sure and broken(features(found), SURE * self._width).min() > 0:
+            names = " and ".join(dict.fromkeys(bound.name for bound in history.bounds))
+            self.remark = INFEASIBLE.format(f"the bounds on {names}" if names else "the bounds")
+        return take(history, found, rng, lambda config: may_start(history, config), LOOKS)
 
 
 def may_start(history: History, config: Config) -> bool:
@@ -103,6 +107,12 @@ def may_start(history: History, config: Config) -> bool:
         return True
     (metrics,) = history.describe([config])
     return metrics is None or not any(bound.broken(metrics) for bound in history.bounds)
+
+
+def _lowest(model: Posterior, rows: Floats, width: float) -> Floats:
+    """Lower confidence bounds [n]."""
+    cross = model.covariances(rows)
+    return np.asarray(model.mean(cross) - width * model.sd(cross))
 
 
 def _posterior(hyper: Hyper, x: Floats, y: Floats, groups: NDArray[np.intp], pending: Floats) -> Posterior:

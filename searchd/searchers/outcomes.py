@@ -114,7 +114,7 @@ class Outcomes:
         return copula(self.scalar(weights))
 
     def limits(self, j: int) -> tuple[Ints, Floats, float]:
-        """Of bound `j`: the places where its excess is known [k], targets there [k], and the target of an excess of 0."""
+        """Of bound `j`: where its excess is known [k], targets there [k], and the target of an excess of 0."""
         at = np.flatnonzero(~np.isnan(self.excess[:, j]))
         raw = self.excess[at, j]
         size = float(np.median(np.abs(raw))) if len(raw) else 1.0

@@ -26,8 +26,8 @@ GROW = 3
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """`members`: places in the outcomes of the trials that belong to it; `side` of the box; `since`: only trials born at
-    this tally or later belong to it; `restarts`: how many regions were given up before."""
+    """`members`: places in the outcomes of the trials that belong to it; `side` of the box; `since`: only trials born
+    at this tally or later belong to it; `restarts`: how many regions were given up before."""
 
     members: Ints
     side: float

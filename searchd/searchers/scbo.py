@@ -24,7 +24,7 @@ from searchd.searchers.base import History
 from searchd.searchers.candidates import Ground, take
 from searchd.searchers.features import Features
 from searchd.searchers.merit import deepest
-from searchd.searchers.optimistic import may_start
+from searchd.searchers.optimistic import LOOKS, may_start
 from searchd.searchers.outcomes import Climbs, Outcomes
 from searchd.searchers.paths import Path
 from searchd.searchers.region import Region, region
@@ -60,8 +60,7 @@ class ScboSearcher:
         if begun < self._startup or not len(here.members):
             return space.sample(rng)
         hypers = self._climbs.at(history, rung, seen, features, self._startup)
-        drawn = rng.exponential(size=seen.goals.shape[1])
-        weights: Floats = drawn / drawn.sum()
+        weights: Floats = rng.dirichlet(np.ones(seen.goals.shape[1]))
         ours = seen.take(here.members)
         centre = table.units[ours.rows[ours.order(weights)[0]]]
         seen = seen.capped()
@@ -73,7 +72,7 @@ class ScboSearcher:
         for j, hyper in enumerate(hypers[1:]):
             known, y, edge = seen.limits(j)
             broken += np.maximum(Path(hyper, x[known], y, features.groups, rng)(at) - edge, 0.0)
-        return take(history, units[np.lexsort((loss, broken))], rng, lambda config: may_start(history, config))
+        return take(history, units[np.lexsort((loss, broken))], rng, lambda config: may_start(history, config), LOOKS)
 
 
 def candidates(features: Features, centre: Floats, here: Region, rng: Generator) -> Floats:

@@ -31,7 +31,7 @@ from searchd.search.events import (
     Vetoed,
 )
 from searchd.search.search import Search
-from searchd.searchers.base import Searcher
+from searchd.searchers.base import Searcher, remark_of
 from searchd.simulator.faults import ATTEMPTS, NO_FAULTS, Faults
 from searchd.simulator.studies import ends, undescribed, with_pair
 from searchd.simulator.trace import Counts, Ended, Run, Seen
@@ -152,7 +152,7 @@ class _Simulation:
             if not running.over:
                 self.counts.busy_s += self.now - running.began
         search = self.search
-        note = self._note or search.note
+        note = self._note or search.note or remark_of(search.searcher) or ""
         return Run(search.study, search.seed, self.workers, self.now, self._over, self.trace, self.counts, self.cpu,
                    search, note)  # fmt: skip
 

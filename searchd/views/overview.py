@@ -51,6 +51,7 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
         "name": row.name,
         "status": row.status,
         "reason": row.status_reason,
+        "remark": remark(reader, study),
         "created": row.created_at,
         "seconds": seconds,
         "trials": {**trials, "total": sum(trials.values())},
@@ -147,6 +148,12 @@ def _merged(described: Mapping[str, float], seen: Any, payload: Mapping[str, Any
 
     event = None if seen is None else event_of(seen)
     return merge(described, event if isinstance(event, Measured) else None, payload["metrics"], payload["points"])
+
+
+def remark(reader: Reader, study: str) -> str:
+    """What the searcher says of the study now; "" for nothing."""
+    said = [event.payload["text"] for event in reader.events(study, kinds=("remarked",))]
+    return said[-1] if said else ""
 
 
 def _busy(row: StudyRow, jobs: Sequence[JobRow], reader: Reader, ran: list[Span], now: float) -> float | None:

@@ -75,7 +75,7 @@ def test_a_study_that_has_not_begun(store: Store) -> None:
         t.set_study(S, status="queued", started_at=None)
     got = ask(store, lambda r: views.summary(r, S, 1010.0))
     assert got == {
-        "id": S, "name": "digits", "status": "queued", "reason": "", "created": 1000.25, "seconds": 0.0,
+        "id": S, "name": "digits", "status": "queued", "reason": "", "remark": "", "created": 1000.25, "seconds": 0.0,
         "trials": {"waiting": 0, "running": 0, "paused": 0, "done": 0, "stopped": 0, "failed": 0, "vetoed": 0,
                    "total": 0},
         "steps_done": 0, "reports": 0, "duplicates": 0, "front": 0, "hypervolume": None, "reference": None,
