@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from searchd.schedulers.pbt import Pbt
 from searchd.schedulers.stopping import Stopping
 from searchd.searchers.auto import AutoSearcher
 from searchd.searchers.base import Searcher
+from searchd.searchers.beginning import Beginning
 from searchd.searchers.bohb import BohbSearcher
 from searchd.searchers.curves import FAMILIES
 from searchd.searchers.evolution import EvolutionSearcher, MoEvolutionSearcher
@@ -36,7 +37,7 @@ from searchd.searchers.random import RandomSearcher
 from searchd.searchers.scbo import ScboSearcher
 from searchd.searchers.sobol import SobolSearcher
 from searchd.searchers.tpe import TpeSearcher
-from spaces.study import SearchSpec
+from spaces.study import Earlier, SearchSpec
 from spaces.suggest import did_you_mean
 
 T = TypeVar("T")
@@ -65,8 +66,11 @@ class _SchedulerRow:
 
 @dataclass(frozen=True, slots=True)
 class _SearcherRow:
+    """`begin`: so many first trials are the best configs of earlier studies; 0: it looks at them itself."""
+
     make: Callable[[int, Mapping[str, Any]], Searcher]
     options: Mapping[str, Allowed] = field(default_factory=dict)
+    begin: int = 4
 
 
 def _fifo(spec: SearchSpec, limit: int | None, _: Mapping[str, Any]) -> Scheduler:
@@ -126,17 +130,20 @@ SCHEDULERS: Mapping[str, _SchedulerRow] = {
 _TPE: Mapping[str, Allowed] = {"startup": 1, "candidates": 1}
 
 SEARCHERS: Mapping[str, _SearcherRow] = {
-    "auto": _SearcherRow(lambda seed, _: AutoSearcher(seed)),
+    "auto": _SearcherRow(lambda seed, _: AutoSearcher(seed), begin=0),
     "random": _SearcherRow(lambda _, __: RandomSearcher()),
     "sobol": _SearcherRow(lambda seed, _: SobolSearcher(seed)),
-    "tpe": _SearcherRow(lambda _, options: TpeSearcher(**options), _TPE),
+    "tpe": _SearcherRow(lambda _, options: TpeSearcher(**options), _TPE, begin=0),
     "optuna-tpe": _SearcherRow(lambda _, options: OptunaTpe(**options), _TPE),
     "priorband": _SearcherRow(lambda _, __: PriorBandSearcher()),
     "bohb": _SearcherRow(lambda _, options: BohbSearcher(**options), {"random_fraction": 0.0}),
     "evolution": _SearcherRow(
-        lambda _, options: EvolutionSearcher(**options), {"population": 2, "tournament": 1, "startup": 1}
+        lambda _, options: EvolutionSearcher(**options), {"population": 2, "tournament": 1, "startup": 1},
+        begin=10,
     ),
-    "mo-evolution": _SearcherRow(lambda _, options: MoEvolutionSearcher(**options), {"population": 2, "startup": 1}),
+    "mo-evolution": _SearcherRow(
+        lambda _, options: MoEvolutionSearcher(**options), {"population": 2, "startup": 1}, begin=10
+    ),
     "mobster": _SearcherRow(
         lambda _, options: MobsterSearcher(**options),
         {"kernel": FAMILIES, "pending": ("fantasies", "believer"), "startup": 1, "rows": 10},
@@ -148,8 +155,8 @@ SEARCHERS: Mapping[str, _SearcherRow] = {
     "config": _SearcherRow(lambda _, options: ConfigSearcher(**options), {"beta": 0.0, "startup": 1}),
     "scbo": _SearcherRow(lambda _, options: ScboSearcher(**options), {"startup": 1}),
     "optuna-gp": _SearcherRow(lambda _, options: OptunaGp(**options), {"startup": 1, "rows": 10}),
-    "cma-es": _SearcherRow(lambda _, options: CmaEsSearcher(**options), {"population": 0, "startup": 1}),
-    "nsga2": _SearcherRow(lambda _, options: OptunaNsga2(**options), {"population": 2}),
+    "cma-es": _SearcherRow(lambda _, options: CmaEsSearcher(**options), {"population": 0, "startup": 1}, begin=10),
+    "nsga2": _SearcherRow(lambda _, options: OptunaNsga2(**options), {"population": 2}, begin=10),
     "pbt": _SearcherRow(lambda _, options: PbtSearcher(**options), {"explore": list, "resample": 0.0}),
     "mcts": _SearcherRow(lambda _, options: MctsSearcher(**options), {"c": 0.0, "resolution": 1, "startup": 1}),
 }
@@ -180,10 +187,12 @@ def make_scheduler(spec: SearchSpec, max_trials: int | None) -> Scheduler:
         raise SearchdError(str(error)) from None
 
 
-def make_searcher(spec: SearchSpec, seed: int) -> Searcher:
-    """The searcher that a study names; SearchdError for an unknown name or option, Missing for a missing part."""
+def make_searcher(spec: SearchSpec, seed: int, earlier: Sequence[Earlier] = ()) -> Searcher:
+    """The searcher that a study names, and that begins with what `earlier` ones found, if there are any; SearchdError
+    for an unknown name or option, Missing for a missing part."""
     row = _find(SEARCHERS, "searcher", spec.searcher)
-    return row.make(seed, _options(spec, row.options))
+    searcher = row.make(seed, _options(spec, row.options))
+    return Beginning(row.begin, searcher) if earlier and row.begin else searcher
 
 
 def check_options(spec: SearchSpec) -> None:

@@ -86,7 +86,7 @@ class Search:
         self.seed = study.seed if seed is None else seed
         if searcher is None and scheduler is None:
             check_options(study.search)
-        self.searcher = make_searcher(study.search, self.seed) if searcher is None else searcher
+        self.searcher = make_searcher(study.search, self.seed, study.earlier) if searcher is None else searcher
         self.scheduler = make_scheduler(study.search, study.budget.trials) if scheduler is None else scheduler
         self.note = ""
         self._earlier = foreign(study.space, study.earlier)
