@@ -79,7 +79,7 @@ def _near(features: Features, units: Floats, n: int, sd: float, often: float, rn
 def take(
     history: History, candidates: Floats, rng: Generator, allowed: Callable[[Config], bool] = _any, looks: int = LOOKS
 ) -> Config:
-    """The first of `looks` candidates that is feasible, new and `allowed`; else the best one repaired, or a random config."""
+    """The first of `looks` candidates that is feasible, new and `allowed`; else the best repaired, or a random one."""
     space = history.space
     known = {c.digest for c in history.rejected} | {record.config.digest for record in history.records}
     for u in candidates[:looks]:
