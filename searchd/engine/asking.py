@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
+from searchd.engine.completing import needed
 from searchd.engine.measuring import measured_of
 from searchd.engine.mind import Hopeless
 from searchd.engine.racing import limit_s
@@ -13,6 +14,7 @@ from searchd.log import answer_payload
 from searchd.search.events import Exhausted, Job, Wait
 from searchd.searchers.base import remark_of
 from searchd.store.base import JobRow
+from spaces.formulas import TRAIN_S
 
 HOPELESS: Mapping[Hopeless, int] = {"failed": 20, "vetoed": 200}
 """So many trials that failed or were vetoed, and no report ever: the task is broken or allows nothing of the space, and
@@ -97,7 +99,7 @@ def put_job(
         "id": job, "study": turn.id, "trial": trial, "kind": kind, "since": since, "until": until,
         "config": config.flat(), "nested": turn.study.space.nested(config), "task": task.model_dump(mode="json"),
         "seed": trial_seed(turn.study.seed, trial),
-        "objectives": [o.name for o in turn.study.objectives if o.name not in exact],
+        "objectives": [name for name in needed(turn.study.objectives) if name not in exact and name != TRAIN_S],
         "artifacts": turn.row.artifacts, "signature": signature, "points": list(points),
         "time_limit_s": task.options.get("time_limit_s") if kind == "train" else None,
         "cap_s": limit_s(turn, until) if kind == "train" else None, "study_seed": turn.study.seed,

@@ -124,9 +124,9 @@ class Search:
         """A report as people see it: one mapping an operating point, with exact and measured metrics merged in."""
         del step  # exact and measured metrics are the same at every step
         record = self._records.get(trial)
-        if record is None:
-            return merging.merge({}, None, metrics, points)
-        return merging.merge(self.exact(record.config), self._measurements.get(record.signature), metrics, points)
+        exact = {} if record is None else self.exact(record.config)
+        measured = None if record is None else self._measurements.get(record.signature)
+        return merging.merge(exact, measured, metrics, points, self.study.objectives)
 
     def exact(self, config: Config) -> Mapping[str, float]:
         """The metrics of a config that no training changes: by arithmetic, or by a describe job that has ended."""

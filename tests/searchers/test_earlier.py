@@ -132,7 +132,8 @@ def test_the_first_trials_are_the_best_earlier_configs() -> None:
 
     assert [dict(both(t, empty)[0]) for t in range(4)] == best[:4]
     assert dict(both(9, empty)[0]) not in best
-    for history in (replace(empty, rejected=(earlier[0].configs[0],)), replace(empty, parent=3), replace(empty, earlier=())):
+    rejected = replace(empty, rejected=(earlier[0].configs[0],))
+    for history in (rejected, replace(empty, parent=3), replace(empty, earlier=())):
         mine, others = both(0, history)
         assert mine == others
     narrow = Space.parse({"x": {"float": [0, 1]}, "y": {"float": [0, 1]}}, ["y < 0.2"])

@@ -25,6 +25,7 @@ from searchd.search.points import LATENCIES
 from searchd.simulator.world import Step
 from spaces.config import Config
 from spaces.domains import Choice, Const
+from spaces.formulas import TRAIN_S
 from spaces.study import Objective, Study
 
 GAP = 1.0
@@ -62,7 +63,7 @@ class Synthetic:
         self.spread = spread
         self.best = best
         self.objectives: tuple[Objective, ...] = tuple(
-            o for o in study.objectives if study.task.kind != "classify" or o.name not in EXACT
+            o for o in _made_of(study) if study.task.kind != "classify" or o.name not in EXACT
         )
         rng = self._rng(0)
         self._slots = [slot for slot in study.space.slots if not isinstance(slot.domain, Const)]
@@ -138,3 +139,10 @@ class Synthetic:
 
     def _rng(self, stream: int) -> Generator:
         return Generator(Philox(key=np.array([self.seed % 2**64, _OURS | stream], dtype=np.uint64)))
+
+
+def _made_of(study: Study) -> list[Objective]:
+    """The objectives, with what formulas read in their place; the time is the simulator's to tell."""
+    found = {o.name: o for o in study.objectives if o.formula is None and o.name != TRAIN_S}
+    reads = sorted({name for o in study.objectives if o.formula is not None for name in o.reads} - {TRAIN_S})
+    return [*found.values(), *(Objective(name=name) for name in reads if name not in found)]
