@@ -120,13 +120,14 @@ def _epochs(study: Study, notes: list[str]) -> list[BracketPlan]:
     """An epoch of AC-Band as a bracket of one rung: its fresh configs, and its instances."""
     scheduler = AcBand(study.search.R, max_trials=study.budget.trials, **study.search.options)
     notes += [
-        f"epoch {epoch.number}: {epoch.trials} configs race on {epoch.instances} instances in {epoch.rounds} rounds"
+        f"{'the winners' if epoch.final else f'epoch {epoch.number}'}: {epoch.trials} configs race on {epoch.instances} "
+        f"instances in {epoch.rounds} rounds"
         for epoch in scheduler.table
     ]
     known = len(study.task.instances)
     if known < study.search.R:
         notes.append(f"R = {study.search.R} runs over {known} instances: each comes up again, with another seed")
-    return [BracketPlan(0, ((epoch.trials - (epoch.number > 1), epoch.instances),)) for epoch in scheduler.table]
+    return [BracketPlan(0, ((epoch.fresh, epoch.instances),)) for epoch in scheduler.table]
 
 
 def _runs(study: Study) -> int:

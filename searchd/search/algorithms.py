@@ -120,7 +120,7 @@ SCHEDULERS: Mapping[str, _SchedulerRow] = {
     "fifo": _SchedulerRow(_fifo),
     "asha": _SchedulerRow(_asha, _PROMOTION),
     "pasha": _SchedulerRow(_pasha, {"ranking": ("soft", "exact"), **_ORDER}),
-    "acband": _SchedulerRow(_acband, {"alpha": 0.0, "delta": 0.0, "k": 2}),
+    "acband": _SchedulerRow(_acband, {"alpha": 0.0, "delta": 0.0, "k": 2, "restarts": 1}),
     "pbt": _SchedulerRow(_pbt, {"population": 2, "quantile": 0.0}),
     "stopping": _SchedulerRow(_stopping, {"rule": ("floor", "quantile"), **_ORDER}),
     "hyperband": _SchedulerRow(_hyperband, _HYPERBAND, brackets=True),
