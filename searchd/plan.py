@@ -119,11 +119,9 @@ def _population(study: Study, notes: list[str]) -> BracketPlan:
 def _epochs(study: Study, notes: list[str]) -> list[BracketPlan]:
     """An epoch of AC-Band as a bracket of one rung: its fresh configs, and its instances."""
     scheduler = AcBand(study.search.R, max_trials=study.budget.trials, **study.search.options)
-    notes += [
-        f"{'the winners' if epoch.final else f'epoch {epoch.number}'}: {epoch.trials} configs race on {epoch.instances} "
-        f"instances in {epoch.rounds} rounds"
-        for epoch in scheduler.table
-    ]
+    for epoch in scheduler.table:
+        name = "the winners" if epoch.final else f"epoch {epoch.number}"
+        notes.append(f"{name}: {epoch.trials} configs race on {epoch.instances} instances in {epoch.rounds} rounds")
     known = len(study.task.instances)
     if known < study.search.R:
         notes.append(f"R = {study.search.R} runs over {known} instances: each comes up again, with another seed")

@@ -13,7 +13,8 @@ from searchd.schedulers.acband import AcBand
 from searchd.schedulers.events import Deepened, Exhausted, Injected, Losses, Start
 from tests.support.fleets import Fleet, LossOf, havoc, losses_by, one
 
-SHAPES = [
+Shape = tuple[float, float, int, int, int]
+SHAPES: list[Shape] = [
     (0.5, 0.25, 2, 40, 1), (0.3, 0.1, 3, 90, 1), (0.2, 0.2, 4, 120, 1), (0.5, 0.25, 2, 120, 3), (0.3, 0.2, 3, 130, 2)
 ]  # fmt: skip
 """alpha, delta, k, R, restarts."""
@@ -32,7 +33,7 @@ class Racers(Fleet):
         super().advance(trial)
 
 
-def fleet(shape: tuple[float, float, int, int, int], workers: int, loss: LossOf) -> Racers:
+def fleet(shape: Shape, workers: int, loss: LossOf) -> Racers:
     alpha, delta, k, R, restarts = shape
     return Racers(AcBand(R, alpha=alpha, delta=delta, k=k, restarts=restarts), workers, loss, None)
 
@@ -40,7 +41,7 @@ def fleet(shape: tuple[float, float, int, int, int], workers: int, loss: LossOf)
 @given(shape=st.sampled_from(SHAPES), seed=st.integers(0, 10**6), workers=st.integers(1, 9),
        kinds=st.text("ntvpm", max_size=4), turns=st.integers(0, 200))  # fmt: skip
 @quiet
-def test_any_trouble(shape: tuple[float, float, int, int, int], seed: int, workers: int, kinds: str, turns: int) -> None:
+def test_any_trouble(shape: Shape, seed: int, workers: int, kinds: str, turns: int) -> None:
     """Whatever happens the laws in `Fleet` hold, Exhausted is reached, and the same calls give the same answers."""
     racers = fleet(shape, workers, losses_by(seed, kinds))
     havoc(racers, seed, turns, shape[3], 3)
@@ -55,7 +56,7 @@ def test_any_trouble(shape: tuple[float, float, int, int, int], seed: int, worke
 
 @given(shape=st.sampled_from(SHAPES), seed=st.integers(0, 10**6), workers=st.integers(1, 9))
 @quiet
-def test_without_trouble(shape: tuple[float, float, int, int, int], seed: int, workers: int) -> None:
+def test_without_trouble(shape: Shape, seed: int, workers: int) -> None:
     """All configs of the table are seen, no more instances used than R, and the one that always wins is the answer."""
     racers = fleet(shape, workers, lambda trial, _: one(Random(f"{seed} {trial}").random()))
     racers.drain()
