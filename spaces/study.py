@@ -29,7 +29,7 @@ SCHEDULERS: tuple[str, ...] = (
 )  # fmt: skip
 SEARCHERS: tuple[str, ...] = (
     "auto", "random", "sobol", "tpe", "optuna-tpe", "bohb", "priorband",
-    "evolution", "mo-evolution", "mcts", "mobster", "pbt",
+    "evolution", "mo-evolution", "mcts", "smbo", "mobster", "pbt",
     "gp", "config", "scbo", "optuna-gp", "cma-es", "nsga2",
     "portfolio",
 )  # fmt: skip

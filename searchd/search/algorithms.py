@@ -35,6 +35,7 @@ from searchd.searchers.portfolio import PortfolioSearcher
 from searchd.searchers.priorband import PriorBandSearcher
 from searchd.searchers.random import RandomSearcher
 from searchd.searchers.scbo import ScboSearcher
+from searchd.searchers.smbo import SmboSearcher
 from searchd.searchers.sobol import SobolSearcher
 from searchd.searchers.tpe import TpeSearcher
 from spaces.study import Earlier, SearchSpec
@@ -157,6 +158,9 @@ SEARCHERS: Mapping[str, _SearcherRow] = {
     "optuna-gp": _SearcherRow(lambda _, options: OptunaGp(**options), {"startup": 1, "rows": 10}),
     "cma-es": _SearcherRow(lambda _, options: CmaEsSearcher(**options), {"population": 0, "startup": 1}, begin=10),
     "nsga2": _SearcherRow(lambda _, options: OptunaNsga2(**options), {"population": 2}, begin=10),
+    "smbo": _SearcherRow(
+        lambda _, options: SmboSearcher(**options), {"candidates": 1, "random_fraction": 0.0, "startup": 1}
+    ),
     "pbt": _SearcherRow(lambda _, options: PbtSearcher(**options), {"explore": list, "resample": 0.0}),
     "mcts": _SearcherRow(lambda _, options: MctsSearcher(**options), {"c": 0.0, "resolution": 1, "startup": 1}),
 }
