@@ -118,7 +118,7 @@ def _population(study: Study, notes: list[str]) -> BracketPlan:
 
 def _epochs(study: Study, notes: list[str]) -> list[BracketPlan]:
     """An epoch of AC-Band as a bracket of one rung: its fresh configs, and its instances."""
-    scheduler = AcBand(study.search.R, max_trials=study.budget.trials, **study.search.options)
+    scheduler = _acband(study)
     for epoch in scheduler.table:
         name = "the winners" if epoch.final else f"epoch {epoch.number}"
         notes.append(f"{name}: {epoch.trials} configs race on {epoch.instances} instances in {epoch.rounds} rounds")
@@ -128,9 +128,16 @@ def _epochs(study: Study, notes: list[str]) -> list[BracketPlan]:
     return [BracketPlan(0, ((epoch.fresh, epoch.instances),)) for epoch in scheduler.table]
 
 
+def _acband(study: Study) -> AcBand:
+    scheduler = make_scheduler(study.search, study.budget.trials)
+    if not isinstance(scheduler, AcBand):
+        raise TypeError(f"this is a bug: acband is planned, but {study.search.scheduler} was made")
+    return scheduler
+
+
 def _runs(study: Study) -> int:
     """How many runs on an instance AC-Band asks for when nothing fails: counted, with the lower trial always faster."""
-    scheduler = AcBand(study.search.R, max_trials=study.budget.trials, **study.search.options)
+    scheduler = _acband(study)
     runs = 0
     while isinstance(answer := scheduler.ask(), Start | Resume):
         runs += 1

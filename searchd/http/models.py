@@ -111,6 +111,9 @@ class Summary(Answer):
         default={}, description="jobs that went on with a trial: `total`, and `warm`: the checkpoint was in memory"
     )
     best: dict[str, float | None] = {}
+    static: dict[str, Any] | None = Field(
+        default=None, description="with schedules: the best trial with one and the best constant one, at one step"
+    )
     objectives: list[ObjectiveModel] = []
     budget: dict[str, Any] = {}
 

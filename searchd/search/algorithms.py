@@ -21,6 +21,7 @@ from searchd.searchers.auto import AutoSearcher
 from searchd.searchers.base import Searcher
 from searchd.searchers.beginning import Beginning
 from searchd.searchers.bohb import BohbSearcher
+from searchd.searchers.constants import Constants
 from searchd.searchers.curves import FAMILIES
 from searchd.searchers.evolution import EvolutionSearcher, MoEvolutionSearcher
 from searchd.searchers.evolution_strategy import CmaEsSearcher
@@ -164,6 +165,8 @@ SEARCHERS: Mapping[str, _SearcherRow] = {
     "pbt": _SearcherRow(lambda _, options: PbtSearcher(**options), {"explore": list, "resample": 0.0}),
     "mcts": _SearcherRow(lambda _, options: MctsSearcher(**options), {"c": 0.0, "resolution": 1, "startup": 1}),
 }
+COMMON: Mapping[str, Allowed] = {"constants": 2}
+"""Options that every pair takes."""
 ARMS = tuple(name for name in SEARCHERS if name != "pbt")
 """What a portfolio may choose among."""
 DEFAULT_ARMS = ("random", "tpe", "mobster", "evolution")
@@ -196,12 +199,16 @@ def make_searcher(spec: SearchSpec, seed: int, earlier: Sequence[Earlier] = ()) 
     for an unknown name or option, Missing for a missing part."""
     row = _find(SEARCHERS, "searcher", spec.searcher)
     searcher = row.make(seed, _options(spec, row.options))
-    return Beginning(row.begin, searcher) if earlier and row.begin else searcher
+    if earlier and row.begin:
+        searcher = Beginning(row.begin, searcher)
+    common = _options(spec, COMMON)
+    return Constants(common["constants"], searcher) if common else searcher
 
 
 def check_options(spec: SearchSpec) -> None:
     """SearchdError that names every option that neither of the pair takes, or whose value breaks its rule."""
     known = {
+        **COMMON,
         **_find(SCHEDULERS, "scheduler", spec.scheduler).options,
         **_find(SEARCHERS, "searcher", spec.searcher).options,
     }

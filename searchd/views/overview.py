@@ -14,6 +14,7 @@ from searchd.views.clock import seconds as total
 from searchd.views.fronts import best, members
 from searchd.views.plain import Goal, goals, losses, plain, the
 from searchd.views.specs import ladders, study_of
+from searchd.views.static import static_best
 
 FIRST = 10
 """So many rung reports set the hypervolume's reference point; after them it never moves."""
@@ -78,6 +79,7 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
         },
         "time_left_s": _left(row, budget, trials, counts["steps"], seconds),
         "artifacts": row.artifacts,
+        "static": _static(reader, row, rows, objectives),
     }
     if reference is not None:
         feasible = [p for p in on_front if p.violation == 0]
@@ -148,6 +150,15 @@ def _merged(described: Mapping[str, float], seen: Any, payload: Mapping[str, Any
 
     event = None if seen is None else event_of(seen)
     return merge(described, event if isinstance(event, Measured) else None, payload["metrics"], payload["points"])
+
+
+def _static(
+    reader: Reader, row: StudyRow, rows: Sequence[TrialRow], objectives: Sequence[Goal]
+) -> dict[str, Any] | None:
+    study = study_of(row)
+    if study is None or not objectives:
+        return None
+    return static_best(study.space, rows, reader.points(row.id), objectives[0])
 
 
 def remark(reader: Reader, study: str) -> str:

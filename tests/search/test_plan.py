@@ -90,3 +90,19 @@ def test_a_search_that_cannot_be_built() -> None:
     """An unknown option is told by the plan too."""
     with pytest.raises(SearchdError, match="has no option"):
         plan(study(search={"options": {"speed": 1}}))
+
+
+def test_acband_with_options_of_a_searcher_and_restarts() -> None:
+    """Options of the searcher are no options of the races; each restart has configs of its own, the last race none."""
+    spec = study({
+        "study": "s", "space": {"x": {"float": [0, 1]}}, "objectives": {"run_time_s": "minimize"},
+        "search": {"scheduler": "acband", "searcher": "tpe", "R": 400,
+                   "options": {"alpha": 0.2, "delta": 0.2, "k": 4, "restarts": 3, "startup": 5}},
+        "task": {"command": ["solve", "{instance}"], "instances": 20, "cap_s": 3},
+    })  # fmt: skip
+    found = plan(spec)
+    rungs = [bracket["rungs"][0]["trials"] for bracket in found["brackets"]]
+    assert found["trials"] == sum(rungs)
+    assert rungs[-1] == 0
+    assert rungs[: len(rungs) // 3] * 3 == rungs[:-1]
+    assert any(note.startswith("the winners: 3 configs race") for note in found["notes"])
