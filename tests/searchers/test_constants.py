@@ -48,7 +48,7 @@ def test_which_parameters_have_schedules() -> None:
 
 
 def test_every_fifth_trial_is_constant() -> None:
-    """Trials 4, 9, 14, … are constants at the middle knot of what would have been suggested, the others as they were."""
+    """Trials 4, 9, 14, … are constants at the middle knot of what would have been suggested; others stay."""
     searcher = make_searcher(policy().search, 0)
     plain = make_searcher(policy(search={"searcher": "random"}).search, 0)
     history = History(SPACE)
