@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from searchd.schedulers.acband import AcBand
-from searchd.schedulers.events import Deepened, Exhausted, Injected, Losses, Start
+from searchd.schedulers.events import Deepened, Exhausted, Extended, Injected, Losses, Resume, Start, Stopped
 from tests.support.fleets import Fleet, LossOf, havoc, losses_by, one
 
 Shape = tuple[float, float, int, int, int]
@@ -123,3 +123,50 @@ def test_violations_lose() -> None:
     racers = fleet(SHAPES[0], 2, lambda trial, _: (Losses((1.0 if trial else 9.0,), 0.0 if trial == 0 else 1.0),))
     racers.drain()
     assert racers.scheduler.incumbent == 0  # type: ignore[attr-defined]
+
+
+def second_run(loss: LossOf) -> tuple[Racers, list[int]]:
+    """Three restarts, driven until the second one has begun; who won the first."""
+    racers = fleet(SHAPES[3], 2, loss)
+    part = sum(epoch.fresh for epoch in racers.scheduler.table) // 3  # type: ignore[attr-defined]
+    while racers.started <= part:
+        while len(racers.jobs) < 2 and isinstance(racers.ask(), Start | Resume):
+            pass
+        racers.advance(next(iter(racers.jobs)))
+    return racers, [min(range(part), key=lambda t: loss(t, 1)[0].values)]
+
+
+def test_a_winner_that_is_stopped_races_no_more() -> None:
+    """The user stops the winner of the first restart during the second one: it never runs again."""
+    racers, (winner,) = second_run(lambda trial, _: one(float(trial)))
+    racers.end(winner, Stopped(winner))
+    racers.drain()
+    part = racers.started // 3
+    assert winner == 0
+    assert racers.scheduler.incumbent == part  # type: ignore[attr-defined]
+
+
+def test_a_last_winner_without_rivals_meets_who_comes() -> None:
+    """With the other winners stopped the last one has won; a config that the user brings then races it, and loses."""
+    racers, (winner,) = second_run(lambda trial, _: one(-1.0 if trial == 4 else float(trial)))
+    racers.end(winner, Stopped(winner))
+    racers.scheduler.tell(Extended(racers.started))
+    racers.drain()
+    assert racers.scheduler.incumbent == 4  # type: ignore[attr-defined]
+    racers.inject()
+    racers.drain()
+    assert racers.scheduler.incumbent == 4  # type: ignore[attr-defined]
+    brought = racers.started - 1
+    steps = {step for trial, step in racers.told if trial == brought}
+    assert steps
+    assert steps <= {step for trial, step in racers.told if trial == 4}
+
+
+def test_a_limit_in_the_middle_ends_with_the_race_of_the_winners() -> None:
+    """When no config may come any more, those who won so far race one another all the same."""
+    racers, (winner,) = second_run(lambda trial, _: one(float(-trial)))
+    racers.scheduler.tell(Extended(racers.started))
+    racers.drain()
+    assert racers.scheduler.incumbent == racers.started - 1 != winner  # type: ignore[attr-defined]
+    last = max(step for _, step in racers.told)
+    assert {trial for trial, step in racers.told if step == last} == {winner, racers.started - 1}

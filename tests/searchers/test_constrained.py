@@ -140,6 +140,17 @@ def test_goldens_of_the_transforms() -> None:
     assert bilog(np.array([0.0, exp(1) - 1, -(exp(2) - 1)])).round(12).tolist() == [0.0, 1.0, -2.0]
 
 
+def test_the_best_half_and_the_latest_are_kept() -> None:
+    """Of too many rows: half by violation and loss, the newest of the others, in their order."""
+    n = 300
+    losses = np.random.default_rng(0).permutation(n).astype(float)
+    broken = np.where(np.arange(n) % 2, 1.0, 0.0)
+    kept = Outcomes(np.arange(n), losses[:, None], broken[:, None], broken).capped(100)
+    best = set(np.lexsort((losses, broken))[:50].tolist())
+    rest = [i for i in range(n) if i not in best][-50:]
+    assert kept.rows.tolist() == sorted(best | set(rest))
+
+
 # ------------------------------------------------------------ draws of functions
 def test_paths_have_the_moments_of_the_posterior() -> None:
     """Over many draws, means and spreads are those of the process after the data: at data, near and far away."""
@@ -236,6 +247,27 @@ def test_an_infeasible_study_is_declared_so() -> None:
 
         run(search, 2, report=report)
         assert remarks == {""}
+
+
+def test_one_that_keeps_the_bounds_is_proof() -> None:
+    """Among many trials that break a bound evenly a model takes one that keeps it for noise; it counts all the same."""
+    far = [(i / 40, (point(1.0, 5.0 + 0.1 * (i % 3)),)) for i in range(41)] + [(0.5, (point(1.0, 5.0),))] * 40
+    searcher = ConfigSearcher()
+    searcher.suggest(90, past(far, BOUNDED), generator(0, 90))
+    assert searcher.remark
+    searcher.suggest(90, past([*far, (0.5, (point(1.0, 10.0),))], BOUNDED), generator(0, 90))
+    assert searcher.remark == ""
+
+
+def test_a_small_corner_is_not_denied() -> None:
+    """A disc of radius 0.05 keeps the bound: nothing is declared before it is found."""
+
+    def disc(x: float, y: float) -> Mapping[str, float]:
+        return {"loss": x + y, "wave": ((x - 0.7) ** 2 + (y - 0.7) ** 2) ** 0.5 - 0.05, "disc": x - 2.0}
+
+    for seed in range(3):
+        assert simulate(spec("config", 12, seed), World(disc), workers=2).note == ""
+        assert simulate(spec("config", 14, seed), World(disc), workers=2).note == ""
 
 
 def test_who_says_nothing_has_no_remark() -> None:
