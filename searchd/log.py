@@ -26,6 +26,7 @@ status       status, reason; with `verifying`: then (`done` or `stopped`, what f
 capacity     slots: the live worker slots that may serve the study; `woken`: a daemon came (back) and none is known yet
 budget       spent (`steps`, `hours` or null), seconds: how long the study ran while a daemon lived
 verified     trial, job, step, ok, alone, points [{point, metrics}], files, reason
+remarked     trial, text: what the searcher says of the study since it suggested this trial; "": it says so no longer
 rebased      version, difference {seq, kind, recorded, computed}, reports: those that the log before does not hold and a
              rung of the new rule asks for, jobs: ended with it. What was decided before is taken as recorded
 quarantined  error, message: the entry that broke the engine, as text
@@ -59,7 +60,7 @@ from spaces.config import Config
 
 Kind = Literal[
     "submitted", "asked", "told", "lost", "injected", "extended", "deepened", "begun", "status", "capacity", "budget",
-    "verified", "exporting", "quarantined", "rebased", "inherited",
+    "verified", "exporting", "quarantined", "rebased", "inherited", "remarked",
 ]  # fmt: skip
 
 Payload = dict[str, Any]

@@ -174,22 +174,28 @@ def _population(study: Study, notes: list[str]) -> BracketPlan:
 
 def _epochs(study: Study, notes: list[str]) -> list[BracketPlan]:
     """An epoch of AC-Band as a bracket of one rung: its fresh configs, and its instances."""
-    scheduler = AcBand(study.search.R, max_trials=study.budget.trials, **study.search.options)
-    notes += [
-        f"epoch {epoch.number}: {epoch.trials} configs race on {count(epoch.instances, 'instance')} "
-        f"in {count(epoch.rounds, 'round')}"
-        for epoch in scheduler.table
-    ]
+    scheduler = _acband(study)
+    for epoch in scheduler.table:
+        name = "the winners" if epoch.final else f"epoch {epoch.number}"
+        notes.append(f"{name}: {epoch.trials} configs race on {count(epoch.instances, 'instance')} "
+                     f"in {count(epoch.rounds, 'round')}")  # fmt: skip
     known = len(study.task.instances)
     if known < study.search.R:
         notes.append(f"R = {study.search.R} instances to spend, and the task has {known}: each comes up again, "
                      "with another seed")  # fmt: skip
-    return [BracketPlan(0, ((epoch.trials - (epoch.number > 1), epoch.instances),)) for epoch in scheduler.table]
+    return [BracketPlan(0, ((epoch.fresh, epoch.instances),)) for epoch in scheduler.table]
+
+
+def _acband(study: Study) -> AcBand:
+    scheduler = make_scheduler(study.search, study.budget.trials)
+    if not isinstance(scheduler, AcBand):
+        raise TypeError(f"this is a bug: acband is planned, but {study.search.scheduler} was made")
+    return scheduler
 
 
 def _runs(study: Study) -> int:
     """How many runs on an instance AC-Band asks for when nothing fails: counted, with the lower trial always faster."""
-    scheduler = AcBand(study.search.R, max_trials=study.budget.trials, **study.search.options)
+    scheduler = _acband(study)
     runs = 0
     while isinstance(answer := scheduler.ask(), Start | Resume):
         runs += 1

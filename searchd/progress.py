@@ -80,6 +80,8 @@ def panel(
         grid.add_row("agree", Text.assemble(said, ("  Spearman of the first objective", "dim")))
     best = "   ".join(f"{k} {words.metric(k, v)}" for k, v in summary["best"].items() if v is not None)
     grid.add_row("best", best or Text("none yet", style="dim"))
+    if said := _static(summary):
+        grid.add_row("schedule", said)
     hv = summary.get("hypervolume")
     grid.add_row("front", f"{summary['front']} points" + (f", hypervolume {words.number(hv)}" if hv else ""))
     busy = summary.get("busy_fraction")
@@ -99,6 +101,16 @@ def panel(
     bar.add_row(ProgressBar(total=1.0, completed=part, complete_style="cyan", finished_style="cyan"))
     title = Text.assemble((f" {summary['name']} ", "bold"), (f"{status} ", STYLE.get(status, "")))
     return Panel(Group(head, bar, grid), title=title, title_align="left", border_style="dim")
+
+
+def _static(summary: Mapping[str, Any]) -> str:
+    """The best trial with a schedule and the best constant one; empty where there are not both."""
+    found = summary.get("static")
+    if not found or not found["scheduled"] or not found["constant"]:
+        return ""
+    name = found["objective"]
+    scheduled, constant = (words.metric(name, found[kind]["value"]) for kind in ("scheduled", "constant"))
+    return f"best {scheduled}, best constant {constant}   {name} at {summary.get('unit', 'step')} {found['step']}"
 
 
 def _ladders(rungs: list[dict[str, Any]]) -> list[Text]:

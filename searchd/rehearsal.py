@@ -24,6 +24,7 @@ from searchd.search.events import Finished, Job, Reported
 from searchd.search.search import Search
 from searchd.simulator import Synthetic
 from searchd.simulator.studies import undescribed
+from spaces.formulas import TRAIN_S
 from spaces.study import Study
 
 WORLDS: tuple[Mapping[str, float], ...] = (
@@ -180,6 +181,7 @@ class _Run:
             self._spent.rungs[job.bracket, at] += 1
         [step] = self._world.train(job.trial, job.config, at - 1, at)
         metrics = {name: value + self._noise * self._rng.normal() for name, value in step.metrics.items()}
+        metrics[TRAIN_S] = at * step.seconds
         for stop in self._search.tell(Reported(job.trial, at, metrics)):
             self._running.pop(stop.trial, None)
         if job.trial not in self._running:

@@ -21,7 +21,7 @@ from searchd.search.events import Stop
 from searchd.search.facts import Facts
 from searchd.search.recalling import recall
 from searchd.search.search import Search
-from searchd.searchers.base import History, Morphed, Record, Searcher
+from searchd.searchers.base import History, Morphed, Record, Searcher, remark_of
 from searchd.store.base import EventRow, Reader
 from spaces.config import Config
 from spaces.study import Study
@@ -43,6 +43,11 @@ class Recorded:
         if self.then is None:
             raise LookupError(f"the log holds no config of trial {trial}")
         return self.then.suggest(trial, history, rng)
+
+    @property
+    def remark(self) -> str | None:
+        """What `then` said with its last suggestion; None while all configs come from the log."""
+        return None if self.then is None else remark_of(self.then)
 
 
 @dataclass(frozen=True, slots=True)

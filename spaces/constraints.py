@@ -87,6 +87,15 @@ class Constraint:
         except Exception as error:  # simpleeval and Python raise many kinds; each is the expression's fault
             raise SpaceError(f"{self.text!r} cannot be computed: {error}") from None
 
+    def value(self, scope: Mapping[str, Any]) -> Any:
+        """What the expression gives; SpaceError when it mixes types, Python's own errors of arithmetic."""
+        try:
+            return self._value(self._tree, scope)
+        except (ZeroDivisionError, OverflowError, ValueError, SpaceError):
+            raise
+        except Exception as error:
+            raise SpaceError(f"{self.text!r} cannot be computed: {error}") from None
+
     def _degree(self, node: ast.expr, scope: Mapping[str, Any]) -> float:
         match node:
             case ast.BoolOp(op=ast.And(), values=values):

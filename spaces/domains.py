@@ -100,7 +100,8 @@ class Float:
         if self.step is not None:
             return ((round((value - self.low) / self.step) + 0.5) / (self._steps() + 1),)
         if self.log:
-            return ((math.log(value) - math.log(self.low)) / (math.log(self.high) - math.log(self.low)),)
+            width = math.log(self.high) - math.log(self.low)
+            return ((math.log(value) - math.log(self.low)) / width if width else 0.5,)  # neighbours have equal logs
         return (value / (self.high - self.low) - self.low / (self.high - self.low),)
 
     def decode(self, u: Sequence[float]) -> float:

@@ -114,6 +114,7 @@ class ObjectiveForm(Form):
     goal: Goal
     at_most: Number | None = None
     at_least: Number | None = None
+    formula: str | None = Field(default=None, description="Computed from metrics: val_error + 5 * log(train_s / 60).")
 
 
 class SearchForm(Form):

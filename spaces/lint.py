@@ -13,7 +13,7 @@ from spaces.nets import BITS, DEFAULTS
 from spaces.space import Space
 from spaces.study import Study
 from spaces.suggest import did_you_mean
-from spaces.tree import Node, largest_count
+from spaces.tree import Node, largest_count, schedules
 
 DRAWS = 256
 LATENCY = ("latency_ms", "latency_p95_ms")
@@ -33,7 +33,8 @@ class Finding:
 def lint_study(study: Study) -> tuple[Finding, ...]:
     """Findings about the space, the budget, and what the task makes of both."""
     task = _classify(study) if study.task.kind == "classify" else _user(study)
-    return (*lint_space(study.space), *_schedules(study.space.nodes, "space", study.search.R), *_budget(study), *task)
+    scheduled = (*_schedules(study.space.nodes, "space", study.search.R), *_constants(study))
+    return (*lint_space(study.space), *scheduled, *_budget(study), *task)
 
 
 def lint_space(space: Space) -> tuple[Finding, ...]:
@@ -79,6 +80,11 @@ def _schedules(nodes: tuple[Node, ...], path: str, most: int) -> Iterator[Findin
             yield Finding(f"{at}.schedule", said)
         for label, nested in (node.options or {}).items():
             yield from _schedules(nested, f"{at}.{label}", most)
+
+
+def _constants(study: Study) -> Iterator[Finding]:
+    if "constants" in study.search.options and not schedules(study.space.nodes):
+        yield Finding("search.options.constants", "no parameter has a schedule to make constant: leave it out")
 
 
 def _fixed(size: int) -> str:

@@ -14,6 +14,7 @@ from spaces.describe import describe
 from spaces.domains import Choice, Domain, Int
 from spaces.errors import SpaceError, StudyError
 from spaces.forms import Goal, StudyForm
+from spaces.formulas import TRAIN_S, formula
 from spaces.library import sub_space
 from spaces.morphs import GROWS
 from spaces.nets import OPTIMIZERS
@@ -29,12 +30,12 @@ SCHEDULERS: tuple[str, ...] = (
 )  # fmt: skip
 SEARCHERS: tuple[str, ...] = (
     "auto", "random", "sobol", "tpe", "optuna-tpe", "bohb", "priorband",
-    "evolution", "mo-evolution", "mcts", "mobster", "pbt",
-    "gp", "optuna-gp", "cma-es", "nsga2",
+    "evolution", "mo-evolution", "mcts", "smbo", "mobster", "pbt",
+    "gp", "config", "scbo", "optuna-gp", "cma-es", "nsga2",
     "portfolio",
 )  # fmt: skip
 CLASSIFY_METRICS: tuple[str, ...] = (
-    "val_error", "val_loss", "train_loss", "latency_ms", "latency_p95_ms", "params", "macs", "bops", "bytes",
+    "val_error", "val_loss", "train_loss", "latency_ms", "latency_p95_ms", "params", "macs", "bops", "bytes", TRAIN_S,
 )  # fmt: skip
 """What the built-in task can be judged by: error in %, latency in ms a sample, `bytes` of the weight artifact."""
 
@@ -45,7 +46,7 @@ _FROZEN = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
 class Objective(BaseModel):
-    """One metric, which way is better, and an optional bound in the metric's own unit."""
+    """One metric, which way is better, an optional bound in the metric's own unit; `formula`: what computes it."""
 
     model_config = _FROZEN
 
@@ -53,6 +54,12 @@ class Objective(BaseModel):
     goal: Goal = "minimize"
     at_most: float | None = None
     at_least: float | None = None
+    formula: str | None = None
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The metrics that it is made of: its own, or those of its formula."""
+        return frozenset({self.name}) if self.formula is None else formula(self.formula).reads
 
 
 class SearchSpec(BaseModel):
@@ -246,6 +253,9 @@ def _check_objectives(objectives: Any, task: Task | None, problems: Problems) ->
         low, high = bounds.get("at_least"), bounds.get("at_most")
         if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
             problems.add(("objectives", name), f"at_least = {low} is above at_most = {high}: nothing fits; swap them")
+        if bounds.get("formula") is not None:
+            _check_formula(str(name), bounds["formula"], objectives, task, problems)
+            continue
         if task is None or task.kind != "classify" or name in CLASSIFY_METRICS:
             continue
         if str(name).startswith("test"):
@@ -260,6 +270,27 @@ def check_pair(study: Study) -> None:
     problems = Problems()
     _check_instances(study, problems)
     problems.raise_any()
+
+
+def _check_formula(name: str, text: Any, objectives: Any, task: Task | None, problems: Problems) -> None:
+    """An expression over metrics that there are, none of them computed itself."""
+    at: KeyPath = ("objectives", name, "formula")
+    if not isinstance(text, str):
+        return  # the form says so
+    try:
+        reads = formula(text).reads
+    except SpaceError as error:
+        problems.add(at, str(error))
+        return
+    classify = task is not None and task.kind == "classify"
+    if name == TRAIN_S or (classify and name in CLASSIFY_METRICS):
+        problems.add(at, f"{name!r} is measured already: give what the formula computes another name")
+    for read in sorted(reads):
+        said = objectives.get(read)
+        if read == name or (isinstance(said, Mapping) and said.get("formula") is not None):
+            problems.add(at, f"{read!r} is computed itself: write its formula out")
+        elif classify and read not in CLASSIFY_METRICS:
+            problems.add(at, f"the classify task has no metric {read!r}: {did_you_mean(read, CLASSIFY_METRICS)}")
 
 
 def _check_instances(study: Study, problems: Problems) -> None:

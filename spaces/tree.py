@@ -81,6 +81,18 @@ def expand(nodes: tuple[Node, ...]) -> Expanded:
     return out
 
 
+def schedules(nodes: tuple[Node, ...], prefix: str = "") -> dict[str, tuple[str, ...]]:
+    """The parameters with a schedule, by flat name, and the flat names of their values at the knots."""
+    found: dict[str, tuple[str, ...]] = {}
+    for node in nodes:
+        flat = prefix + node.name
+        if node.knots is not None:
+            found[flat] = tuple(f"{flat}.{i}" for i in range(len(node.knots)))
+        for option, nested in (node.options or {}).items():
+            found |= schedules(nested, f"{flat}.{option}.")
+    return found
+
+
 def most_repeats(node: Node, scope: Mapping[str, tuple[str, Domain]]) -> int:
     """The largest number of elements of a repeated node; SpaceError when `repeat` is not usable."""
     if isinstance(node.repeat, int):

@@ -18,7 +18,7 @@ from plotly.offline import get_plotlyjs
 from ui import charts, frames, pieces, theme
 from ui.parallel import parallel
 from ui.units import Metric
-from ui.wording import config_line, why_no_front
+from ui.wording import config_line, notes, why_no_front
 
 HERE = Path(__file__).parent
 AXES = 5
@@ -74,7 +74,7 @@ def page(told: Answers, now: float) -> str:
 
 def _head(summary: Mapping[str, Any]) -> str:
     started = datetime.fromtimestamp(summary["created"], UTC).strftime("%Y-%m-%d %H:%M UTC")
-    reason = f" · {summary['reason']}" if summary.get("reason") else ""
+    reason = f" · {said}" if (said := notes(summary)) else ""
     return (
         f'<div class="sd-head"><h1>{escape(summary["name"])}</h1>{pieces.badge(summary["status"])}'
         f'<span class="sd-note">{escape(summary["scheduler"])} × {escape(summary["searcher"])} · begun {started}'

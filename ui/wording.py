@@ -33,6 +33,11 @@ def config_line(config: Answer) -> str:
     return ", ".join(f"{name} {value}" for _, name, value in config_rows(config))
 
 
+def notes(summary: Answer) -> str:
+    """Why a study is in its state, and what its searcher says of it; empty when there is neither."""
+    return " · ".join(filter(None, (summary.get("reason"), summary.get("remark"))))
+
+
 def why_no_front(summary: Answer) -> tuple[str, str]:
     """Why a study has no front to show: a title, and the reason with what to do about it."""
     counts, status, unit = summary["trials"], summary["status"], summary["unit"]
@@ -51,7 +56,8 @@ def why_no_front(summary: Answer) -> tuple[str, str]:
         running = counts.get("running", 0)
         return "No report yet", f"{running} of {counts['total']} trials are running; none has reported a {unit} yet."
     if bounds := _bounds(summary):
-        return "No feasible point yet", f"No point keeps the bounds ({bounds}) so far, or none has reached a rung."
+        said = summary.get("remark") or "or none has reached a rung"
+        return "No feasible point yet", f"No point keeps the bounds ({bounds}) so far; {said}."
     return "No trial has reached a rung", f"{summary['reports']} reports so far; points count from the first rung on."
 
 

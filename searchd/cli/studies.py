@@ -73,6 +73,8 @@ def show_command(study: str, client: Client, as_json: bool) -> None:
     out.print(panel(summary, rungs, agree=agree))
     for line in warnings(agree, summary.get("unit", "step")):
         out.print(Text(line, style="yellow"))
+    if summary.get("remark"):
+        out.print(Text(summary["remark"], style="yellow"))
     if summary["reason"]:
         out.print(Text(summary["reason"], style="yellow"))
     if summary["status"] in {"queued", "running", "verifying"} and not client.alive(study):

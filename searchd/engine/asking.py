@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
+from searchd.engine.completing import needed
 from searchd.engine.measuring import measured_of
 from searchd.engine.mind import Hopeless
 from searchd.engine.racing import limit_s
 from searchd.engine.turn import Turn
 from searchd.log import answer_payload
 from searchd.search.events import Exhausted, Job, Wait
+from searchd.searchers.base import remark_of
 from searchd.store.base import JobRow
+from spaces.formulas import TRAIN_S
 
 HOPELESS: Mapping[Hopeless, int] = {"failed": 20, "vetoed": 200}
 """So many trials that failed or were vetoed, and no report ever: the task is broken or allows nothing of the space, and
@@ -36,9 +39,11 @@ def ask(turn: Turn, slots: int, devices: Sequence[str]) -> None:
         answer = turn.search.ask()
         payload = {**answer_payload(answer), "trials": turn.new_trials()}
         turn.sync()
+        remark = remark_of(turn.search.searcher)
         match answer:
             case Job():
                 _take(turn, answer, payload, devices)
+                _note(turn, answer.trial, remark)
             case Wait() | Exhausted():
                 if payload["trials"]:
                     turn.log("asked", payload)
@@ -74,6 +79,13 @@ def _take(turn: Turn, job: Job, payload: dict[str, object], devices: Sequence[st
         turn.tx.set_trial(turn.id, job.trial, **changes)
 
 
+def _note(turn: Turn, trial: int, remark: str | None) -> None:
+    """Log what the searcher says, when it is something else than before."""
+    if remark is not None and remark != turn.mind.remark:
+        turn.mind.remark = remark
+        turn.log("remarked", {"trial": trial, "text": remark})
+
+
 def put_job(
     turn: Turn, trial: int, kind: str, since: int, until: int, *, signature: str | None = None,
     points: Sequence[dict[str, object]] = (), parent: int | None = None,
@@ -88,7 +100,7 @@ def put_job(
         "id": job, "study": turn.id, "trial": trial, "kind": kind, "since": since, "until": until,
         "config": config.flat(), "nested": turn.study.space.nested(config), "task": task.model_dump(mode="json"),
         "seed": trial_seed(turn.study.seed, trial),
-        "objectives": [o.name for o in turn.study.objectives if o.name not in exact],
+        "objectives": [name for name in needed(turn.study.objectives) if name not in exact and name != TRAIN_S],
         "artifacts": turn.row.artifacts, "signature": signature, "points": list(points),
         "time_limit_s": task.options.get("time_limit_s") if kind == "train" else None,
         "cap_s": limit_s(turn, until) if kind == "train" else None, "study_seed": turn.study.seed,

@@ -26,6 +26,7 @@ class Mind:
     whose export ended. `seconds`: how long the study ran while a daemon lived. `slots`: as last logged. `then` and
     `reason`: what follows `verifying`. `forgiven`: how many trials had failed or were vetoed when the study last went
     on. `settled`: the search had no job to give, and nothing happened since.
+    `remark`: what the searcher said last.
     """
 
     study: Study
@@ -40,6 +41,7 @@ class Mind:
     reason: str = ""
     forgiven: Mapping[str, int] = field(default_factory=dict)
     settled: bool = False
+    remark: str = ""
 
 
 def remember(row: StudyRow, reader: Reader) -> Mind:
@@ -84,6 +86,8 @@ def _note(mind: Mind, event: EventRow) -> None:
             mind.seconds = payload["seconds"]
         case "capacity":
             mind.slots = payload["slots"]
+        case "remarked":
+            mind.remark = payload["text"]
         case "status":
             if payload["status"] == "verifying":
                 mind.then = payload["then"]

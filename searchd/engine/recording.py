@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from searchd.engine.completing import completed
 from searchd.engine.describing import described
 from searchd.engine.measuring import measured
 from searchd.engine.racing import crown, cut_losers, races
@@ -71,6 +72,7 @@ def _report(turn: Turn, job: JobRow, message: Report) -> None:
     if job.kind != "train" or not 0 < message.step <= job.until:
         _ignore(turn, message)
         return
+    message = completed(turn, job.trial, message)
     row = ReportRow(turn.id, job.trial, message.step, job.id, job.attempt, turn.now, message.seconds, message.metrics,
                     message.points)  # fmt: skip
     fresh = turn.tx.add_report(row)

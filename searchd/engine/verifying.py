@@ -13,6 +13,7 @@ from typing import Any
 from searchd.engine.asking import put_job
 from searchd.engine.measuring import alone
 from searchd.engine.turn import Turn
+from searchd.search.points import compute
 from searchd.store.base import JobRow
 
 
@@ -58,7 +59,9 @@ def exported(turn: Turn, job: JobRow, result: Mapping[str, Any] | None, *, reaso
         if row.trial != job.trial:
             continue
         if row.point in found and row.step == job.until:
-            metrics = {**row.metrics, **found[row.point]}
+            computed = {o.name for o in turn.study.objectives if o.formula is not None}
+            metrics = {name: v for name, v in {**row.metrics, **found[row.point]}.items() if name not in computed}
+            compute(turn.study.objectives, metrics)
             rows.append(
                 dataclasses.replace(row, metrics=metrics, violation=turn.search.violation(metrics), verified=True)
             )

@@ -98,6 +98,7 @@ class Summary(Answer):
     name: str
     status: str
     reason: str = ""
+    remark: str = Field(default="", description="what the searcher says, such as: no config keeps the bounds")
     created: float
     seconds: float
     trials: dict[str, int] = Field(description="by state, and `total`")
@@ -114,6 +115,9 @@ class Summary(Answer):
         default={}, description="trials with a parent: `total`, and `fresh`: its weights could not be taken"
     )
     best: dict[str, float | None] = {}
+    static: dict[str, Any] | None = Field(
+        default=None, description="with schedules: the best trial with one and the best constant one, at one step"
+    )
     objectives: list[ObjectiveModel] = []
     budget: dict[str, Any] = {}
 

@@ -14,6 +14,9 @@ A config that the user brings takes a fresh config's place; when none is left in
 and joins the next one, and after the last epoch it races the incumbent, both on instances beyond R if need be.
 `max_trials` may not cut the table at first: the guarantee needs all of its configs.
 
+With `restarts` the whole is run so many times, each time with configs and instances of its own, and in the end the
+winners race one another.
+
 Source: Brandt, Schede, Bengs, Haddenhorst, Hüllermeier, Tierney (2023), AAAI, algorithms 1 (AC-Band) and 2 (CSE).
 """
 
@@ -24,7 +27,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import assert_never
 
-from searchd.schedulers.elimination import Epoch, epochs, rounds, survivors
+from searchd.schedulers.elimination import Epoch, restarted, rounds, survivors
 from searchd.schedulers.events import (
     Answer,
     Deepened,
@@ -112,14 +115,16 @@ class _Race:
 
 class AcBand:
     """`R`: instances to spend. With probability 1 - `delta` the winner is among the best share `alpha` of all configs.
-    `k`: the size of a race. ValueError when R is too small, or `max_trials` below what the guarantee needs."""
+    `k`: the size of a race. `restarts`: so many runs, each with a part of R, then a race of their winners. ValueError
+    when R is too small, or `max_trials` below what the guarantee needs."""
 
     def __init__(
-        self, R: int, *, alpha: float = 0.05, delta: float = 0.05, k: int = 4, max_trials: int | None = None
-    ) -> None:
-        self.table = epochs(alpha, delta, k, R)
+        self, R: int, *, alpha: float = 0.05, delta: float = 0.05, k: int = 4, restarts: int = 1,
+        max_trials: int | None = None,
+    ) -> None:  # fmt: skip
+        self.table = restarted(alpha, delta, k, R, restarts)
         self._R, self._k = R, k
-        needs = 1 + sum(epoch.trials - 1 for epoch in self.table)
+        needs = sum(epoch.fresh for epoch in self.table)
         if max_trials is not None and max_trials < needs:
             raise ValueError(
                 f"acband needs {needs} trials for alpha = {alpha} and delta = {delta}, but the budget has {max_trials}"
@@ -128,6 +133,8 @@ class AcBand:
         self._roster = Roster(max_trials)
         self._seen: dict[TrialId, set[int]] = {}
         self._incumbent: _Place | None = None
+        self._hall: list[_Place] = []
+        """The winners of the restarts that are over."""
         self._active: list[_Place] = []
         self._races: list[_Race] = []
         self._rest: list[_Place] = []
@@ -138,9 +145,11 @@ class AcBand:
 
     @property
     def incumbent(self) -> TrialId | None:
-        """Who won the last epoch: the answer of the search. Before the first has ended: who leads its races."""
+        """Who won the last epoch, or the last restart: the answer of the search. Before that: who leads its races."""
         if self._incumbent is not None and self._incumbent.trial is not None:
             return self._incumbent.trial
+        if winners := [place.trial for place in self._hall if place.trial is not None and not place.out]:
+            return winners[-1]
         leads = [
             (-race.wins.get(p.trial, 0), race.total.get(p.trial, inf), p.trial)
             for race in self._races for p in race.alive() if p.trial is not None
@@ -263,7 +272,7 @@ class AcBand:
         self._advance()
 
     def _drop(self, trial: TrialId) -> None:
-        for place in [*self._active, *([self._incumbent] if self._incumbent else [])]:
+        for place in [*self._active, *self._hall, *([self._incumbent] if self._incumbent else [])]:
             if place.trial == trial:
                 place.out = True
         if self._incumbent is not None and self._incumbent.out:
@@ -285,8 +294,10 @@ class AcBand:
                 self._next_round()
                 continue
             self._incumbent = self._active[0] if self._active else None
-            if self._epoch + 1 < len(self.table):
+            while self._epoch + 1 < len(self.table):
                 self._next_epoch()
+                if self._races or not self._hall:
+                    break  # without a hall nobody waits for a race further on
 
     def _survivors(self, group: int) -> int:
         return survivors(group, self._now.number, self._k)
@@ -299,11 +310,14 @@ class AcBand:
         brought = self._roster.injected
         if self._epoch + 1 < len(self.table):
             self._epoch += 1
-            fresh = max(self._now.trials - 1, brought)
+            fresh = max(self._now.fresh - (self._now.number == 1), brought)
+            if self._now.final or self._now.number == 1:
+                self._retire()
+            known = self._hall if self._now.final else self._first()
         else:
             fresh = brought
-        incumbent = [self._incumbent] if self._incumbent is not None else [_Place()] if self._epoch == 0 else []
-        self._active = [*incumbent, *(_Place() for _ in range(fresh))] if fresh else []
+            known = self._first() if fresh else []
+        self._active = [*known, *(_Place() for _ in range(fresh))]
         self._trim()
         self._active = [place for place in self._active if not place.out]
         planned = rounds(len(self._active), self._now.number, self._k)
@@ -312,6 +326,20 @@ class AcBand:
         self._used += max(self._now.instances, self._share * planned)
         if len(self._active) > 1 or any(place.trial is None for place in self._active):
             self._next_round()
+        elif self._now.final and self._active:
+            self._incumbent = self._active[0]
+
+    def _retire(self) -> None:
+        """A restart is over: its winner waits for the others'."""
+        if self._incumbent is not None:
+            self._hall.append(self._incumbent)
+        self._incumbent = None
+
+    def _first(self) -> list[_Place]:
+        """Who begins an epoch beside its fresh configs."""
+        if self._incumbent is not None:
+            return [self._incumbent]
+        return [_Place()] if self._now.number == 1 and not self._now.final else []
 
     def _next_round(self) -> None:
         """Cuts the active configs into groups; each group gets its share of the round's block of instances."""

@@ -7,7 +7,7 @@ Source: Brandt, Schede, Bengs, Haddenhorst, Hüllermeier, Tierney (2023), AAAI, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil, log, log2
 
@@ -15,7 +15,8 @@ from math import ceil, log, log2
 @dataclass(frozen=True, slots=True)
 class Epoch:
     """`number` e from 1; `trials` n_e, the incumbent with them; `rho`; `kept` f(k) of a full group; `C` with
-    Σ 1/C = 1 over the epochs; `instances` I_e; `rounds` of elimination."""
+    Σ 1/C = 1 over the epochs; `instances` I_e; `rounds` of elimination. `final`: no fresh configs,
+    the winners of all restarts race one another."""
 
     number: int
     trials: int
@@ -24,6 +25,12 @@ class Epoch:
     C: float
     instances: int
     rounds: int
+    final: bool = False
+
+    @property
+    def fresh(self) -> int:
+        """Configs that are new in it."""
+        return 0 if self.final else self.trials - (self.number > 1)
 
 
 def configs_needed(alpha: float, delta: float) -> int:
@@ -76,3 +83,22 @@ def epochs(alpha: float, delta: float, k: int, B: int) -> tuple[Epoch, ...]:
             f"has one, but R = {B}: raise R, alpha or delta"
         )
     return tuple(found)
+
+
+def restarted(alpha: float, delta: float, k: int, B: int, restarts: int) -> tuple[Epoch, ...]:
+    """The epochs of so many runs of AC-Band with configs of their own, and of a last race of their winners: B instances
+    in equal parts, the last race one of them. ValueError as `epochs`, and for no run at all."""
+    if restarts < 1:
+        raise ValueError(f"acband needs one restart or more, but restarts = {restarts}")
+    if restarts == 1:
+        return epochs(alpha, delta, k, B)
+    part = B // (restarts + 1)
+    try:
+        once = epochs(alpha, delta, k, part)
+    except ValueError as error:
+        raise ValueError(f"each of {restarts} restarts gets {part} of R = {B} instances, but {error}") from None
+    last = once[-1]
+    end = replace(
+        last, trials=restarts, instances=B - restarts * part, rounds=rounds(restarts, last.number, k), final=True
+    )
+    return once * restarts + (end,)

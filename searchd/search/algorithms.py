@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -19,12 +19,15 @@ from searchd.schedulers.pbt import Pbt
 from searchd.schedulers.stopping import Stopping
 from searchd.searchers.auto import AutoSearcher
 from searchd.searchers.base import Searcher
+from searchd.searchers.beginning import Beginning
 from searchd.searchers.bohb import BohbSearcher
+from searchd.searchers.constants import Constants
 from searchd.searchers.curves import FAMILIES
 from searchd.searchers.evolution import EvolutionSearcher, MoEvolutionSearcher
 from searchd.searchers.evolution_strategy import CmaEsSearcher
 from searchd.searchers.mcts import MctsSearcher
 from searchd.searchers.mobster import MobsterSearcher
+from searchd.searchers.optimistic import ConfigSearcher
 from searchd.searchers.optuna import OptunaTpe
 from searchd.searchers.optuna_gp import OptunaGp
 from searchd.searchers.optuna_nsga2 import OptunaNsga2
@@ -32,9 +35,11 @@ from searchd.searchers.pbt import PbtSearcher
 from searchd.searchers.portfolio import PortfolioSearcher
 from searchd.searchers.priorband import PriorBandSearcher
 from searchd.searchers.random import RandomSearcher
+from searchd.searchers.scbo import ScboSearcher
+from searchd.searchers.smbo import SmboSearcher
 from searchd.searchers.sobol import SobolSearcher
 from searchd.searchers.tpe import TpeSearcher
-from spaces.study import SearchSpec
+from spaces.study import Earlier, SearchSpec
 from spaces.suggest import did_you_mean
 
 T = TypeVar("T")
@@ -63,8 +68,11 @@ class _SchedulerRow:
 
 @dataclass(frozen=True, slots=True)
 class _SearcherRow:
+    """`begin`: so many first trials are the best configs of earlier studies; 0: it looks at them itself."""
+
     make: Callable[[int, Mapping[str, Any]], Searcher]
     options: Mapping[str, Allowed] = field(default_factory=dict)
+    begin: int = 4
 
 
 def _fifo(spec: SearchSpec, limit: int | None, _: Mapping[str, Any]) -> Scheduler:
@@ -114,7 +122,7 @@ SCHEDULERS: Mapping[str, _SchedulerRow] = {
     "fifo": _SchedulerRow(_fifo),
     "asha": _SchedulerRow(_asha, _PROMOTION),
     "pasha": _SchedulerRow(_pasha, {"ranking": ("soft", "exact"), **_ORDER}),
-    "acband": _SchedulerRow(_acband, {"alpha": 0.0, "delta": 0.0, "k": 2}),
+    "acband": _SchedulerRow(_acband, {"alpha": 0.0, "delta": 0.0, "k": 2, "restarts": 1}),
     "pbt": _SchedulerRow(_pbt, {"population": 2, "quantile": 0.0}),
     "stopping": _SchedulerRow(_stopping, {"rule": ("floor", "quantile"), **_ORDER}),
     "hyperband": _SchedulerRow(_hyperband, _HYPERBAND, brackets=True),
@@ -132,19 +140,21 @@ def _morphing(options: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 SEARCHERS: Mapping[str, _SearcherRow] = {
-    "auto": _SearcherRow(lambda seed, _: AutoSearcher(seed)),
+    "auto": _SearcherRow(lambda seed, _: AutoSearcher(seed), begin=0),
     "random": _SearcherRow(lambda _, __: RandomSearcher()),
     "sobol": _SearcherRow(lambda seed, _: SobolSearcher(seed)),
-    "tpe": _SearcherRow(lambda _, options: TpeSearcher(**options), _TPE),
+    "tpe": _SearcherRow(lambda _, options: TpeSearcher(**options), _TPE, begin=0),
     "optuna-tpe": _SearcherRow(lambda _, options: OptunaTpe(**options), _TPE),
     "priorband": _SearcherRow(lambda _, __: PriorBandSearcher()),
     "bohb": _SearcherRow(lambda _, options: BohbSearcher(**options), {"random_fraction": 0.0}),
     "evolution": _SearcherRow(
         lambda _, options: EvolutionSearcher(**_morphing(options)),
         {"population": 2, "tournament": 1, "startup": 1, **_MORPH},
+        begin=10,
     ),
     "mo-evolution": _SearcherRow(
-        lambda _, options: MoEvolutionSearcher(**_morphing(options)), {"population": 2, "startup": 1, **_MORPH}
+        lambda _, options: MoEvolutionSearcher(**_morphing(options)), {"population": 2, "startup": 1, **_MORPH},
+        begin=10,
     ),
     "mobster": _SearcherRow(
         lambda _, options: MobsterSearcher(**options),
@@ -154,12 +164,19 @@ SEARCHERS: Mapping[str, _SearcherRow] = {
         lambda _, options: MobsterSearcher(kernel="independent", **options),
         {"pending": ("fantasies", "believer"), "startup": 1, "rows": 10},
     ),
+    "config": _SearcherRow(lambda _, options: ConfigSearcher(**options), {"beta": 0.0, "startup": 1}),
+    "scbo": _SearcherRow(lambda _, options: ScboSearcher(**options), {"startup": 1}),
     "optuna-gp": _SearcherRow(lambda _, options: OptunaGp(**options), {"startup": 1, "rows": 10}),
-    "cma-es": _SearcherRow(lambda _, options: CmaEsSearcher(**options), {"population": 0, "startup": 1}),
-    "nsga2": _SearcherRow(lambda _, options: OptunaNsga2(**options), {"population": 2}),
+    "cma-es": _SearcherRow(lambda _, options: CmaEsSearcher(**options), {"population": 0, "startup": 1}, begin=10),
+    "nsga2": _SearcherRow(lambda _, options: OptunaNsga2(**options), {"population": 2}, begin=10),
+    "smbo": _SearcherRow(
+        lambda _, options: SmboSearcher(**options), {"candidates": 1, "random_fraction": 0.0, "startup": 1}
+    ),
     "pbt": _SearcherRow(lambda _, options: PbtSearcher(**options), {"explore": list, "resample": 0.0}),
     "mcts": _SearcherRow(lambda _, options: MctsSearcher(**options), {"c": 0.0, "resolution": 1, "startup": 1}),
 }
+COMMON: Mapping[str, Allowed] = {"constants": 2}
+"""Options that every pair takes."""
 ARMS = tuple(name for name in SEARCHERS if name != "pbt")
 """What a portfolio may choose among."""
 DEFAULT_ARMS = ("random", "tpe", "mobster", "evolution")
@@ -187,15 +204,21 @@ def make_scheduler(spec: SearchSpec, max_trials: int | None) -> Scheduler:
         raise SearchdError(str(error)) from None
 
 
-def make_searcher(spec: SearchSpec, seed: int) -> Searcher:
-    """The searcher that a study names; SearchdError for an unknown name or option, Missing for a missing part."""
+def make_searcher(spec: SearchSpec, seed: int, earlier: Sequence[Earlier] = ()) -> Searcher:
+    """The searcher that a study names, and that begins with what `earlier` ones found, if there are any; SearchdError
+    for an unknown name or option, Missing for a missing part."""
     row = _find(SEARCHERS, "searcher", spec.searcher)
-    return row.make(seed, _options(spec, row.options))
+    searcher = row.make(seed, _options(spec, row.options))
+    if earlier and row.begin:
+        searcher = Beginning(row.begin, searcher)
+    common = _options(spec, COMMON)
+    return Constants(common["constants"], searcher) if common else searcher
 
 
 def check_options(spec: SearchSpec) -> None:
     """SearchdError that names every option that neither of the pair takes, or whose value breaks its rule."""
     known = {
+        **COMMON,
         **_find(SCHEDULERS, "scheduler", spec.scheduler).options,
         **_find(SEARCHERS, "searcher", spec.searcher).options,
     }

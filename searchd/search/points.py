@@ -13,6 +13,7 @@ from typing import Any
 
 from searchd.schedulers.events import Losses
 from searchd.search.events import Measured
+from spaces.formulas import formula
 from spaces.study import Objective
 
 LATENCIES = ("latency_ms", "latency_p95_ms")
@@ -21,9 +22,10 @@ LATENCIES = ("latency_ms", "latency_p95_ms")
 
 def merge(
     described: Mapping[str, float], measured: Measured | None, metrics: Mapping[str, Any],
-    points: Sequence[Mapping[str, Any]],
+    points: Sequence[Mapping[str, Any]], objectives: Sequence[Objective] = (),
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """One mapping an operating point, at least one. What was reported wins over what was computed."""
+    """One mapping an operating point, at least one, with the formulas of `objectives`. What was reported wins over what
+    was computed."""
     base = {**described, **metrics} if described else {**metrics}
     merged = [{**base, **point} for point in points] if points else [base]
     if measured is not None and measured.error is None:
@@ -32,7 +34,18 @@ def merge(
                 cost = expected(point.get("exit_rates"), costs)
                 if cost is not None:
                     point.setdefault(name, cost)
+    for point in merged:
+        compute(objectives, point)
     return merged
+
+
+def compute(objectives: Iterable[Objective], point: dict[str, Any]) -> None:
+    """Put the value of every formula into a merged point that has none for it yet."""
+    for objective in objectives:
+        if objective.formula is not None and objective.name not in point:
+            value = formula(objective.formula).value(point)
+            if value is not None:
+                point[objective.name] = value
 
 
 def expected(rates: Sequence[float] | None, cumulative: Sequence[float]) -> float | None:
@@ -47,8 +60,9 @@ def expected(rates: Sequence[float] | None, cumulative: Sequence[float]) -> floa
 
 
 def missing(objectives: Iterable[Objective], point: Mapping[str, Any]) -> list[str]:
-    """The objectives that a merged point does not bring, or brings as something that is no number."""
-    return [o.name for o in objectives if _number(point.get(o.name)) is None]
+    """The metrics of objectives that a merged point does not bring, or brings as something that is no number."""
+    lacking = [o for o in objectives if _number(point.get(o.name)) is None]
+    return [name for o in lacking for name in sorted(n for n in o.reads if _number(point.get(n)) is None) or [o.name]]
 
 
 def losses(objectives: Sequence[Objective], point: Mapping[str, Any]) -> Losses:

@@ -40,7 +40,7 @@ def recall(search: Search, facts: Facts) -> None:
     for trial, step in facts.order:
         known = facts.trials[trial]
         if step == 0:
-            signature = search._signature(known.config)
+            signature = search._vetting.signature(known.config)
             parent, morph = known.morphed or (None, None)
             search._book.put(Record(trial, known.config, "waiting", signature=signature, born=search._book.tally,
                                     parent=parent, morph=morph))  # fmt: skip

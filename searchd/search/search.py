@@ -29,7 +29,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal, assert_never
 
@@ -40,7 +39,6 @@ from searchd.schedulers.rungs import deeper, top
 from searchd.search import points as merging
 from searchd.search.algorithms import check_options, make_scheduler, make_searcher
 from searchd.search.book import Book
-from searchd.search.descriptions import Descriptions
 from searchd.search.drawing import draw
 from searchd.search.events import (
     Deepened,
@@ -63,13 +61,12 @@ from searchd.search.events import (
 )
 from searchd.search.fronts import FrontPoint, front_of
 from searchd.search.inheriting import origin
-from searchd.search.measurements import Measurements
 from searchd.search.races import averaged, standing_for
-from searchd.searchers.base import History, Morphed, Record, Searcher, generator
+from searchd.search.vetting import Vetting
+from searchd.searchers.base import History, Morphed, Record, Searcher, bounds_of, generator
 from searchd.searchers.earlier import foreign
 from searchd.searchers.record import OVER
 from spaces.config import Config
-from spaces.describe import Description, describe, unfit_weights
 from spaces.study import Study
 
 
@@ -86,7 +83,7 @@ class Search:
         self.seed = study.seed if seed is None else seed
         if searcher is None and scheduler is None:
             check_options(study.search)
-        self.searcher = make_searcher(study.search, self.seed) if searcher is None else searcher
+        self.searcher = make_searcher(study.search, self.seed, study.earlier) if searcher is None else searcher
         self.scheduler = make_scheduler(study.search, study.budget.trials) if scheduler is None else scheduler
         self.note = ""
         self._earlier = foreign(study.space, study.earlier)
@@ -98,11 +95,11 @@ class Search:
         self._digests: set[str] = set()
         self._injected: deque[TrialId] = deque()
         self._started = 0
-        self._measurements = Measurements(study)
-        self._descriptions = Descriptions(study)
+        self._vetting = Vetting(study)
+        self._measurements, self._descriptions = self._vetting.measurements, self._vetting.descriptions
+        self._bounds = bounds_of(study.objectives)
         self._ready: deque[TrialId] = deque()
         self._drawn: tuple[tuple[TrialId, int], Config | Morphed | None] = ((-1, -1), None)  # while nothing changes
-        self._unfit = partial(unfit_weights, study.task, study.space)
 
     # ------------------------------------------------------------ what is known
     @property
@@ -125,14 +122,13 @@ class Search:
         """A report as people see it: one mapping an operating point, with exact and measured metrics merged in."""
         del step  # exact and measured metrics are the same at every step
         record = self._records.get(trial)
-        if record is None:
-            return merging.merge({}, None, metrics, points)
-        return merging.merge(self.exact(record.config), self._measurements.get(record.signature), metrics, points)
+        exact = {} if record is None else self.exact(record.config)
+        measured = None if record is None else self._measurements.get(record.signature)
+        return merging.merge(exact, measured, metrics, points, self.study.objectives)
 
     def exact(self, config: Config) -> Mapping[str, float]:
         """The metrics of a config that no training changes: by arithmetic, or by a describe job that has ended."""
-        description = self._describe(config)
-        return self._descriptions.metrics(config) if description is None else description.metrics
+        return self._vetting.exact(config)
 
     def violation(self, metrics: Mapping[str, Any]) -> float:
         """How far merged metrics break the objectives' bounds: 0.0 when all hold, relative to the bounds otherwise."""
@@ -173,7 +169,7 @@ class Search:
             running = any(r.state in ("running", "waiting") for r in self._records.values())
             return Wait() if running else Exhausted()
         config, parent, morph, why = origin(said, answer, self._records)
-        signature = self._signature(config)
+        signature = self._vetting.signature(config)
         if self._measurements.is_coming(signature) or self._descriptions.is_coming(config):
             return Wait()
         self.scheduler.ask()
@@ -306,11 +302,11 @@ class Search:
 
     def _inject(self, config: Config) -> None:
         self.study.space.check(config)
-        self._describe(config)
+        self._vetting.describe(config)
         if (why := self._descriptions.refusal(config)) is not None:
             raise SpaceError(f"this config was vetoed: {why}")
         trial = self._started + len(self._injected)
-        signature = self._signature(config)
+        signature = self._vetting.signature(config)
         self._book.put(Record(trial, config, "waiting", reason="injected", signature=signature, born=-1))
         self._digests.add(config.digest)
         self._injected.append(trial)
@@ -366,35 +362,14 @@ class Search:
             rng = generator(self.seed, trial)
             said, self.note = draw(
                 lambda rejected: self.searcher.suggest(trial, self._history(rejected, parent), rng),
-                lambda: self.study.space.sample(rng), self._refusal, self._digests,
+                lambda: self.study.space.sample(rng), self._vetting.refusal, self._digests,
             )  # fmt: skip
             self._drawn = (now, said)
         return self._drawn[1]
 
-    def _refusal(self, config: Config) -> str | None:
-        """Why a config must not start, or None."""
-        if (why := self._descriptions.refusal(config)) is not None:
-            return f"it was vetoed: {why}"
-        try:
-            description = self._describe(config)
-        except SpaceError as error:
-            return str(error)
-        if description is None:
-            return None
-        unmeasured = self._measurements.refusal(description.signature if self._measurements.wanted else None)
-        return unmeasured or merging.broken_bound(self.study.objectives, description.metrics)
-
-    def _describe(self, config: Config) -> Description | None:
-        return describe(self.study.task, self.study.space, config)
-
-    def _signature(self, config: Config) -> str | None:
-        """What the latency of a config is measured by; None where nothing is measured."""
-        description = self._describe(config) if self._measurements.wanted else None
-        return None if description is None else description.signature
-
     def _history(self, rejected: tuple[Config, ...], parent: TrialId | None = None) -> History:
         version, ladders = self._book.version, self.scheduler.ladders()
         return History(
-            self.study.space, self._book.rows, len(self.study.objectives), ladders, rejected, self._describe,
-            lambda: self._book.table(version, ladders), self._earlier, parent, self._unfit,
+            self.study.space, self._book.rows, len(self.study.objectives), ladders, rejected, self._vetting.describe,
+            lambda: self._book.table(version, ladders), self._earlier, parent, self._vetting.unfit, self._bounds,
         )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.random import Generator, Philox
@@ -12,6 +12,7 @@ from numpy.random.bit_generator import ISeedSequence
 from numpy.typing import NDArray
 
 from searchd.schedulers.events import Losses, TrialId
+from searchd.searchers.bounds import Bound, bounds_of
 from searchd.searchers.earlier import Foreign
 from searchd.searchers.morphed import Morphed
 from searchd.searchers.record import Record, State
@@ -20,7 +21,10 @@ from spaces.config import Config
 from spaces.describe import Description
 from spaces.space import Space
 
-__all__ = ["History", "Morphed", "Record", "Searcher", "State", "generator"]
+__all__ = [
+    "History", "Morphed", "Record", "Remarking", "Searcher", "State", "bounds_of", "generator", "remark_of",
+]  # fmt: skip
+
 
 def _no_description(_: Config) -> Description | None:
     return None
@@ -45,7 +49,7 @@ class History:
     there already). `earlier`: what other studies found (`warm_start`). `parent`: the trial whose weights the new one
     takes over, None: it starts from nothing. `unfit`: why weights of the first config cannot be morphed to the second,
     None: they can, or only the task knows. `live`: the table that is kept while the search goes on, None once it went
-    on from here.
+    on from here. `bounds`: on which objectives, one by one.
     """
 
     space: Space
@@ -58,6 +62,7 @@ class History:
     earlier: tuple[Foreign, ...] = ()
     parent: TrialId | None = None
     unfit: Callable[[Config, Config], str | None] = _fits
+    bounds: tuple[Bound, ...] = ()
     _built: list[Table] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
@@ -93,6 +98,22 @@ class Searcher(Protocol):
         """A config of `history.space` that honours its constraints, perhaps with a trial whose weights can be morphed
         to it; SpaceError when there seems to be none."""
         ...
+
+
+@runtime_checkable
+class Remarking(Protocol):
+    """A searcher that has something to say of the study besides a config."""
+
+    @property
+    def remark(self) -> str | None:
+        """What the last suggestion showed, in words for the user: a function of its arguments, as the suggestion is.
+        "" for nothing, None before the first one."""
+        ...
+
+
+def remark_of(searcher: Searcher) -> str | None:
+    """What a searcher had to say when it suggested last; None when it never says anything, or has not suggested yet."""
+    return searcher.remark if isinstance(searcher, Remarking) else None
 
 
 class _Key(ISeedSequence):

@@ -44,7 +44,7 @@ class Features:
         self.width = space.width
         self._slots = [slot for slot in space.slots if slot.domain.columns]
         self._share = {slot.name: _share(slot, space) for slot in space.slots}
-        self._redrawn = np.zeros(self.width, dtype=bool)
+        self.unordered = np.zeros(self.width, dtype=bool)
         """Columns without an order: moving a little along them means nothing."""
         searched = [slot for slot in self._slots if slot.domain.count() > 1]
         self.names: tuple[str, ...] = tuple(slot.name for slot in searched)
@@ -62,7 +62,7 @@ class Features:
                 self._plain += [(len(groups) + i, slot.start + i) for i in range(columns)]
             groups += [number] * columns
         for slot in self._slots:
-            self._redrawn[slot.columns] = _unordered(slot.domain)
+            self.unordered[slot.columns] = _unordered(slot.domain)
         self.groups: NDArray[np.intp] = np.array(groups, dtype=np.intp)
         self.d = len(groups)
         self._to = np.array([to for to, _ in self._plain], dtype=np.intp)
@@ -110,10 +110,10 @@ class Features:
         if self._conditional:
             pick = np.where(np.isnan(units), np.inf, pick)
         moved[np.arange(n), pick.argmin(axis=1)] = True
-        anew = rng.random((n, self.width)) if self._redrawn.any() or self._conditional else None
+        anew = rng.random((n, self.width)) if self.unordered.any() or self._conditional else None
         out: Floats = units + moved * sd * rng.standard_normal((n, self.width))
         if anew is not None:
-            out = np.where(np.isnan(units) | (moved & self._redrawn), anew, out)
+            out = np.where(np.isnan(units) | (moved & self.unordered), anew, out)
         return self.snap(out)
 
     def _inactive(self, slot: Slot, units: Floats, off: dict[str, Bools]) -> Bools:
@@ -208,8 +208,8 @@ def _cells(n: int) -> Snap:
 def _snap(domain: Domain) -> Snap | None:
     """`encode(decode(u))` for columns [n, k] of a domain; None where that is the identity."""
     match domain:
-        case Float(low, high, _, step):
-            if low == high:
+        case Float(low, high, log, step):
+            if low == high or (log and math.log(low) == math.log(high)):
                 return lambda u: np.full_like(u, 0.5)
             return None if step is None else _cells(int(domain.count()))
         case Int(low, high, log):

@@ -61,7 +61,7 @@ class MctsSearcher:
         filled = np.where(known, merit, merit[known].mean())
         for attempt in range(TRIES):
             c = self._c * 2 ** (attempt + len(history.rejected))
-            descent = _Descent(history, np.flatnonzero(live), filled, c, self._resolution, rng)
+            descent = Descent(history, np.flatnonzero(live), filled, c, self._resolution, rng)
             config = space.walk(descent.choose)
             if space.feasible(config) and config.digest not in refused:
                 return config
@@ -70,7 +70,7 @@ class MctsSearcher:
 
 
 @dataclass(slots=True)
-class _Descent:
+class Descent:
     """One way from the root to a leaf. `rows`: the trials that went the same way so far."""
 
     history: History

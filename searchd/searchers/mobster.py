@@ -13,7 +13,6 @@ heard first, so that a restart, which goes through the same sizes, has the same 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import ceil
 
 import numpy as np
@@ -22,12 +21,12 @@ from numpy.typing import NDArray
 
 from searchd.schedulers.events import TrialId
 from searchd.searchers.base import History
-from searchd.searchers.columns import columns_of
+from searchd.searchers.candidates import Ground, hunt, take
 from searchd.searchers.curves import Family, family
 from searchd.searchers.features import Features
 from searchd.searchers.joint_gp import Data, Fit, JointPosterior, climb, expected_improvement, start
 from searchd.searchers.observations import Observations, targets
-from searchd.searchers.prior import Prior, weight
+from searchd.searchers.prior import weight
 from searchd.searchers.table import Table
 from spaces.config import Config
 from spaces.space import Space
@@ -45,35 +44,6 @@ GROWTH = 1.15
 """A fit for every so many times more losses …"""
 FIRST_STEPS, STEPS = 30, 5
 """… climbed by so many steps, the first one and the others."""
-RANDOM, FAR, NEAR, ROUNDS = 250, (0.1, 0.5), 100, ((0.1, 0.3), (0.03, 0.5), (0.01, 1.0))
-"""Candidates: uniform ones, steps of (sd, share of the coordinates) from the best configs of the past, and in each
-round so many steps from the best so far."""
-BEST = 5
-"""From so many points steps are taken."""
-LOOKS = 50
-"""So many candidates are looked at for one that is feasible and new."""
-
-
-class _Ground:
-    """A space as the model and the user's prior see it."""
-
-    def __init__(self, space: Space) -> None:
-        self.features = Features(space)
-        self._prior = Prior(space)
-        self._columns = columns_of(space)
-        self._at = [column.at for column in self._columns]
-
-    def draw(self, n: int, rng: Generator) -> Floats:
-        """Points of the whole space [n, width]; half of them by the user's prior where there is one."""
-        if not self._prior:
-            return self.features.draw(n, rng)
-        units = rng.random((n, self.features.width))
-        units[: n // 2, self._at] = self._prior.sample(self._columns, n // 2, rng)
-        return self.features.snap(units)
-
-    def belief(self, units: Floats) -> Floats:
-        """The log of the user's prior at points [n, width]; 0 without one."""
-        return self._prior.log(self._columns, units[:, self._at]) if self._prior else np.zeros(len(units))
 
 
 class MobsterSearcher:
@@ -87,7 +57,7 @@ class MobsterSearcher:
         self._believer = pending == "believer"
         self._startup = startup
         self._rows = rows
-        self._ground: _Ground | None = None
+        self._ground: Ground | None = None
         self._fitted: tuple[Table, tuple[int, ...], list[Fit]] | None = None
 
     def suggest(self, trial: TrialId, history: History, rng: Generator) -> Config:  # noqa: ARG002
@@ -120,11 +90,11 @@ class MobsterSearcher:
             return np.asarray(np.log(improvement + 1e-12 * sd) + weight(reported) * ground.belief(units))
 
         best = table.units[tried[np.argsort(means[: len(x)].mean(axis=1), kind="stable")[:5]]]
-        return _take(history, _search(ground, best, score, rng), rng)
+        return take(history, hunt(ground, best, score, rng), rng)
 
-    def _ground_of(self, space: Space) -> _Ground:
+    def _ground_of(self, space: Space) -> Ground:
         if self._ground is None or self._ground.features.space is not space:
-            self._ground = _Ground(space)
+            self._ground = Ground(space)
         return self._ground
 
     def _fit(self, history: History, seen: Observations, curves: Family, features: Features) -> Fit:
@@ -180,33 +150,3 @@ def _pending(history: History) -> tuple[Ints, Ints]:
             rows.append(row)
             due.append(table.column(step))
     return np.array(rows, dtype=np.intp), np.array(due, dtype=np.intp)
-
-
-def _search(ground: _Ground, best: Floats, score: Callable[[Floats], Floats], rng: Generator) -> Floats:
-    """Candidates [m, width] by falling score: random ones and steps from `best`, then steps from the best so far."""
-    features = ground.features
-    units = np.vstack([ground.draw(RANDOM, rng), _near(features, best, 50, *FAR, rng)])
-    scores = score(units)
-    for sd, often in ROUNDS:
-        near = _near(features, units[np.argsort(-scores, kind="stable")[:BEST]], NEAR, sd, often, rng)
-        units, scores = np.vstack([units, near]), np.concatenate([scores, score(near)])
-    return np.asarray(units[np.argsort(-scores, kind="stable")])
-
-
-def _near(features: Features, units: Floats, n: int, sd: float, often: float, rng: Generator) -> Floats:
-    """About `n` steps from these points."""
-    starts = np.repeat(units, n // len(units), axis=0)
-    shape = (len(starts), 1)
-    return features.jitter(starts, np.full(shape, sd), np.full(shape, often), rng)
-
-
-def _take(history: History, candidates: Floats, rng: Generator) -> Config:
-    """The first candidate that is feasible and new; the best one repaired if none is, or a random config."""
-    space = history.space
-    known = {c.digest for c in history.rejected} | {record.config.digest for record in history.records}
-    for u in candidates[:LOOKS]:
-        config = space.walk(lambda name, domain, u=u: domain.decode(u[space[name].columns].tolist()))  # type: ignore[misc]
-        if config.digest not in known and space.feasible(config):
-            return config
-    repaired = space.from_unit(np.nan_to_num(candidates[0], nan=0.5))
-    return repaired if repaired.digest not in known else space.sample(rng)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from searchd.schedulers.events import Losses, TrialId
 from searchd.schedulers.front import hypervolume, non_dominated, reference_point
 from searchd.schedulers.order import finite
-from searchd.searchers.base import History, Morphed, Searcher
+from searchd.searchers.base import History, Morphed, Searcher, remark_of
 from searchd.searchers.stabl import Stabl
 from searchd.searchers.table import Table
 from spaces.config import Config
@@ -44,10 +44,13 @@ class PortfolioSearcher:
         self._arms = arms
         self._explore = explore
         self._kept: tuple[Table, tuple[int, ...], _Game] | None = None
+        self.remark: str | None = None
 
     def suggest(self, trial: TrialId, history: History, rng: Generator) -> Config | Morphed:
         name = self.arm(trial, history)
-        return self._arms[name].suggest(trial, history, rng)
+        said = self._arms[name].suggest(trial, history, rng)
+        self.remark = remark_of(self._arms[name]) or ""
+        return said
 
     def arm(self, trial: TrialId, history: History) -> str:
         """The name of the searcher whose turn it is."""

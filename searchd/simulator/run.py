@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -31,11 +31,12 @@ from searchd.search.events import (
     Vetoed,
 )
 from searchd.search.search import Search
-from searchd.searchers.base import Searcher
+from searchd.searchers.base import Searcher, remark_of
 from searchd.simulator.faults import ATTEMPTS, NO_FAULTS, Faults
 from searchd.simulator.studies import ends, undescribed, with_pair
 from searchd.simulator.trace import Counts, Ended, Run, Seen
 from searchd.simulator.world import DescribingWorld, MeasuringWorld, Step, TrialFailed, World
+from spaces.formulas import TRAIN_S
 from spaces.study import Study
 
 FAILED, VETOED = 20, 200
@@ -137,6 +138,8 @@ class _Simulation:
         self._seen: dict[TrialId, int] = {}
         self._coming = 0  # steps that jobs in flight were asked for and have not reported
         self._over: Ended = "complete"
+        self._clocked = any(TRAIN_S in o.reads for o in search.study.objectives)
+        self._trained: dict[TrialId, float] = {}
         self._note = ""
 
     def run(self) -> Run:
@@ -153,7 +156,7 @@ class _Simulation:
             if not running.over:
                 self.counts.busy_s += self.now - running.began
         search = self.search
-        note = self._note or search.note
+        note = self._note or search.note or remark_of(search.searcher) or ""
         return Run(search.study, search.seed, self.workers, self.now, self._over, self.trace, self.counts, self.cpu,
                    search, note)  # fmt: skip
 
@@ -172,9 +175,10 @@ class _Simulation:
             self._coming -= 1
             self.counts.steps += 1
             self.counts.guessed += not step.known
-            self.trace.append(Seen(self.now, trial, step.step, step.metrics, step.points, step.known))
+            metrics = self._timed(trial, step) if self._clocked else step.metrics
+            self.trace.append(Seen(self.now, trial, step.step, metrics, step.points, step.known))
             if self.search.is_rung(trial, step.step):
-                self._tell(Reported(trial, step.step, step.metrics, step.points))
+                self._tell(Reported(trial, step.step, metrics, step.points))
                 told = True
         else:
             self.counts.repeated += 1
@@ -188,6 +192,11 @@ class _Simulation:
                 told = True
         if told:
             self._fill()
+
+    def _timed(self, trial: TrialId, step: Step) -> Mapping[str, Any]:
+        """The metrics of a step with the seconds of the trial's training so far, as the service adds them."""
+        self._trained[trial] = self._trained.get(trial, 0.0) + step.seconds
+        return {TRAIN_S: self._trained[trial], **step.metrics}
 
     def _fail(self, running: _Running) -> None:
         if running.over:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from searchd.errors import SearchdError
-from searchd.search.algorithms import SCHEDULERS, SEARCHERS, check_options
+from searchd.search.algorithms import COMMON, SCHEDULERS, SEARCHERS, check_options
 from spaces.study import Study, check_pair
 from spaces.suggest import did_you_mean
 
@@ -21,7 +21,7 @@ def with_pair(
             raise SearchdError(f"there is no {what} {name!r}: {did_you_mean(name, table)}")
     search = study.search
     row = SCHEDULERS[scheduler or search.scheduler]
-    takes = {*row.options, *SEARCHERS[searcher or search.searcher].options}
+    takes = {*COMMON, *row.options, *SEARCHERS[searcher or search.searcher].options}
     changed = search.model_copy(
         update={
             "scheduler": scheduler or search.scheduler,

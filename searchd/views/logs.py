@@ -69,6 +69,8 @@ def _text(kind: str, p: Mapping[str, Any], objectives: Sequence[Goal]) -> str:
                 return f"trial {p['trial']}: its front points keep the unverified numbers" + _because(p)
             beside = "" if p.get("alone", True) else ", beside other jobs"
             return f"trial {p['trial']}: {len(p['points'])} front points verified from the exported file{beside}"
+        case "remarked":
+            return p["text"] or "the searcher takes back its last remark"
         case "rebased":
             was = p["difference"]
             return (f"rebased on searchd {p['version']}: it decides otherwise since seq {was['seq']}; what was trained "

@@ -15,6 +15,7 @@ from searchd.views.fronts import best, members
 from searchd.views.parents import parents
 from searchd.views.plain import Goal, goals, losses, plain, the
 from searchd.views.specs import ladders, study_of
+from searchd.views.static import static_best
 
 FIRST = 10
 """So many rung reports set the hypervolume's reference point; after them it never moves."""
@@ -52,6 +53,7 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
         "name": row.name,
         "status": row.status,
         "reason": row.status_reason,
+        "remark": remark(reader, study),
         "created": row.created_at,
         "seconds": seconds,
         "trials": {**trials, "total": sum(trials.values())},
@@ -79,6 +81,7 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
         },
         "time_left_s": _left(row, budget, trials, counts["steps"], seconds),
         "artifacts": row.artifacts,
+        "static": _static(reader, row, rows, objectives),
     }
     if reference is not None:
         feasible = [p for p in on_front if p.violation == 0]
@@ -149,6 +152,21 @@ def _merged(described: Mapping[str, float], seen: Any, payload: Mapping[str, Any
 
     event = None if seen is None else event_of(seen)
     return merge(described, event if isinstance(event, Measured) else None, payload["metrics"], payload["points"])
+
+
+def _static(
+    reader: Reader, row: StudyRow, rows: Sequence[TrialRow], objectives: Sequence[Goal]
+) -> dict[str, Any] | None:
+    study = study_of(row)
+    if study is None or not objectives:
+        return None
+    return static_best(study.space, rows, reader.points(row.id), objectives[0])
+
+
+def remark(reader: Reader, study: str) -> str:
+    """What the searcher says of the study now; "" for nothing."""
+    said = [event.payload["text"] for event in reader.events(study, kinds=("remarked",))]
+    return said[-1] if said else ""
 
 
 def _busy(row: StudyRow, jobs: Sequence[JobRow], reader: Reader, ran: list[Span], now: float) -> float | None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from searchd.schedulers.acband import AcBand
-from searchd.schedulers.elimination import configs_needed, epochs, rounds, survivors
+from searchd.schedulers.elimination import configs_needed, epochs, restarted, rounds, survivors
 from searchd.schedulers.events import Losses
 from tests.support.fleets import Fleet
 
@@ -48,6 +48,31 @@ def test_elimination_ends(n: int, epoch: int, k: int) -> None:
     """Every round leaves fewer configs, and at least one."""
     assert 1 <= survivors(k, epoch, k) < k
     assert 1 <= rounds(n, epoch, k) < n
+
+
+def test_the_table_of_restarts() -> None:
+    """Three runs and a last race of their winners: four equal parts of the instances, configs of their own."""
+    once, table = epochs(0.5, 0.25, 2, 30), restarted(0.5, 0.25, 2, 120, 3)
+    assert table[:-1] == once * 3
+    assert (table[-1].final, table[-1].trials, table[-1].fresh, table[-1].instances) == (True, 3, 0, 30)
+    assert sum(e.fresh for e in table) == 3 * sum(e.fresh for e in once) == 3 * 4
+    assert restarted(0.5, 0.25, 2, 30, 1) == once
+
+
+def test_winners_of_restarts_race_in_the_end() -> None:
+    """Each of three runs of four configs has a winner; they meet on instances of their own, and nobody else does."""
+    speed = [5.0, 3.0, 1.0, 4.0, 0.5, 7.0, 2.0, 6.0, 8.0, 9.0, 0.7, 6.5]
+    scheduler = AcBand(120, alpha=0.5, delta=0.25, k=2, restarts=3)
+    fleet = Fleet(scheduler, 2, lambda trial, _: (Losses((speed[trial],)),), None)
+    fleet.drain(2000)
+    part = sum(epoch.instances for epoch in scheduler.table[:2])
+    last = {trial for trial, step in fleet.told if step > 3 * part}
+    assert last == {2, 4, 10}
+    assert scheduler.incumbent == 4
+    for first in (0, 4, 8):
+        steps = {step for trial, step in fleet.told if first <= trial < first + 4 and step <= 3 * part}
+        assert min(steps) > part * first // 4
+        assert max(steps) <= part * (first // 4 + 1)
 
 
 def test_a_whole_search() -> None:

@@ -132,3 +132,19 @@ def test_races_are_told_in_instances() -> None:
     assert any("R = 60 instances to spend, and the task has 3" in note for note in answer["notes"])
     assert "epoch 4: 2 configs race on 2 instances in 1 round" in answer["notes"]
     assert answer["steps"] == answer["steps_range"][0] == 114
+
+
+def test_acband_with_options_of_a_searcher_and_restarts() -> None:
+    """Options of the searcher are no options of the races; each restart has configs of its own, the last race none."""
+    spec = study({
+        "study": "s", "space": {"x": {"float": [0, 1]}}, "objectives": {"run_time_s": "minimize"},
+        "search": {"scheduler": "acband", "searcher": "tpe", "R": 400,
+                   "options": {"alpha": 0.2, "delta": 0.2, "k": 4, "restarts": 3, "startup": 5}},
+        "task": {"command": ["solve", "{instance}"], "instances": 20, "cap_s": 3},
+    })  # fmt: skip
+    found = plan(spec)
+    rungs = [bracket["rungs"][0]["trials"] for bracket in found["brackets"]]
+    assert found["trials"] == sum(rungs)
+    assert rungs[-1] == 0
+    assert rungs[: len(rungs) // 3] * 3 == rungs[:-1]
+    assert any(note.startswith("the winners: 3 configs race") for note in found["notes"])

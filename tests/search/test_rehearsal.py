@@ -84,3 +84,13 @@ def test_options_of_the_searcher_stay_behind() -> None:
     """A stand-in is not given options that it does not take; those of the scheduler are kept."""
     spec = study(9, scheduler="asha", searcher="mobster", options={"rows": 50, "order": "crowding"})
     assert rehearse(spec, 9).searcher == "auto"
+
+
+def test_time_and_formulas_are_rehearsed() -> None:
+    """Made-up worlds bring the seconds and what formulas read: trials report, and go up as with any other objective."""
+    spec = study(12, scheduler="asha", searcher="random")
+    plain = rehearse(spec, 12)
+    for objectives in ({"train_s": "minimize"}, {"cost": {"goal": "minimize", "formula": "a + log(train_s)"}}):
+        timed = rehearse(Study.parse({**spec.dump(), "objectives": objectives}), 12)
+        assert timed.rungs[0][0] == plain.rungs[0][0]
+        assert 0.5 * plain.steps < timed.steps < 2 * plain.steps

@@ -148,11 +148,12 @@ def test_what_a_world_must_not_do() -> None:
 
 
 def test_another_pair_by_name() -> None:
-    """`scheduler` and `searcher` by name replace the study's; options that the new pair has not are left out."""
-    said = study(search={"options": {"promotion": "delayed"}, "scheduler": "asha"})
+    """`scheduler` and `searcher` by name replace the study's; options that the new pair has not are left out,
+    those of every pair stay."""
+    said = study(search={"options": {"promotion": "delayed", "constants": 5}, "scheduler": "asha"})
     run = simulate(said, Toy(), scheduler="stopping", searcher="sobol")
     assert (run.study.search.scheduler, run.study.search.searcher) == ("stopping", "sobol")
-    assert run.study.search.options == {}
+    assert run.study.search.options == {"constants": 5}
     with pytest.raises(SearchdError, match="did you mean 'asha'"):
         simulate(said, Toy(), scheduler="asah")
 

@@ -140,6 +140,11 @@ def test_log_spreads_evenly_over_orders() -> None:
     assert (flat < 1e-2).mean() < 0.03
 
 
+def test_a_log_range_of_neighbours_can_be_encoded() -> None:
+    """Two floats whose logs are equal are the middle of their range: no division by zero."""
+    assert Float(17.0, 17.000000000000004, log=True).encode(17.0) == (0.5,)
+
+
 def test_subsets_are_drawn_evenly() -> None:
     """Each subset of an allowed size is as likely as any other."""
     domain = Subset((0, 1, 2, 3), min=1, max=2)

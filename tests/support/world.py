@@ -185,7 +185,8 @@ class Worker:
         metrics, points = self.fleet.metrics(self.job, self.step)
         seen = self.fleet.trained
         seen[self.job.trial, self.step] = seen.get((self.job.trial, self.step), 0) + 1
-        self._up(Report, step=self.step, metrics=metrics, points=points, checkpoint=self._checkpoint())
+        self._up(Report, step=self.step, metrics=metrics, points=points, checkpoint=self._checkpoint(),
+                 seconds=self.fleet.step_s)  # fmt: skip
 
     def _checkpoint(self) -> CheckpointRef | None:
         assert self.job is not None
@@ -227,6 +228,7 @@ class Fleet:
         self.sent: list[Any] = []
         self.trained: dict[tuple[int, int], int] = {}
         self.save_every = 2
+        self.step_s = 0.0
         self.checkpoints = True
         self.drop = 0
         self.workers = [Worker(self, f"w{i}") for i in range(slots)]

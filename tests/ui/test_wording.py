@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.answers import CONFIG, SUMMARY
-from ui.wording import config_line, config_rows, why_no_front
+from ui.wording import config_line, config_rows, notes, why_no_front
 
 
 def test_children_stand_under_their_option() -> None:
@@ -56,3 +56,11 @@ def test_an_empty_front_says_why(summary: dict[str, Any], title: str) -> None:
     told, why = why_no_front(summary)
     assert told == title
     assert why
+
+
+def test_what_the_searcher_says_is_shown() -> None:
+    """Beside the reason of the state, and where there is no feasible point yet."""
+    said = _with(remark="probably no config keeps the bounds", reason="paused")
+    assert notes(said) == "paused · probably no config keeps the bounds"
+    assert notes(_with(reason="")) == ""
+    assert "probably no config keeps the bounds." in why_no_front(said)[1]

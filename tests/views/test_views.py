@@ -75,7 +75,7 @@ def test_a_study_that_has_not_begun(store: Store) -> None:
         t.set_study(S, status="queued", started_at=None)
     got = ask(store, lambda r: views.summary(r, S, 1010.0))
     assert got == {
-        "id": S, "name": "digits", "status": "queued", "reason": "", "created": 1000.25, "seconds": 0.0,
+        "id": S, "name": "digits", "status": "queued", "reason": "", "remark": "", "created": 1000.25, "seconds": 0.0,
         "trials": {"waiting": 0, "running": 0, "paused": 0, "done": 0, "stopped": 0, "failed": 0, "vetoed": 0,
                    "total": 0},
         "steps_done": 0, "reports": 0, "duplicates": 0, "front": 0, "hypervolume": None, "reference": None,
@@ -85,7 +85,7 @@ def test_a_study_that_has_not_begun(store: Store) -> None:
                        {"name": "latency_ms", "goal": "minimize", "at_most": 5, "at_least": None}],
         "budget": {"trials": 10, "hours": None, "steps": None, "parallel": 2}, "scheduler": "asha",
         "searcher": "tpe", "unit": "epoch", "ladders": [[1, 3, 9]], "jobs": {"queued": 0, "running": 0},
-        "time_left_s": None, "artifacts": got["artifacts"],
+        "time_left_s": None, "artifacts": got["artifacts"], "static": None,
     }  # fmt: skip
     assert ask(store, lambda r: views.front(r, S)) == []
     assert ask(store, lambda r: views.trials(r, S)) == []

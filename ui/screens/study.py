@@ -14,6 +14,7 @@ from ui import frames, pieces, session, theme
 from ui.screens import panel, views
 from ui.screens.guard import live
 from ui.screens.views import Look
+from ui.wording import notes
 
 VIEWS = {
     "Front": views.front,
@@ -77,7 +78,7 @@ def _head(summary: Mapping[str, Any], going: bool) -> None:
     now = time.strftime("%H:%M:%S")
     state = now if follow else f"as of {now}" if going else "ended"
     paint = theme.STATUS["done"] if follow else theme.FAINT
-    reason = f'<span class="sd-note">{escape(summary["reason"])}</span>' if summary.get("reason") else ""
+    reason = f'<span class="sd-note">{escape(said)}</span>' if (said := notes(summary)) else ""
     title, toggle = st.columns([14, 1], vertical_alignment="center") if going else (st.container(), None)
     title.html(
         f'<div class="sd-head"><h1>{escape(summary["name"])}</h1>'

@@ -1,0 +1,58 @@
+"""What is known of configs before they are trained, and which of them must not start.
+
+The built-in task by arithmetic (`spaces.describe`) and by measure jobs, a user's own by describe jobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from searchd.errors import SpaceError
+from searchd.search.descriptions import Descriptions
+from searchd.search.measurements import Measurements
+from searchd.search.points import broken_bound
+from spaces.config import Config
+from spaces.describe import Description, describe, unfit_weights
+from spaces.study import Study
+
+
+class Vetting:
+    """`measurements` and `descriptions`: what jobs have found so far."""
+
+    __slots__ = ("_study", "descriptions", "measurements")
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self.measurements = Measurements(study)
+        self.descriptions = Descriptions(study)
+
+    def describe(self, config: Config) -> Description | None:
+        """The figures of a config of the built-in task; None for another. SpaceError when it cannot be built."""
+        return describe(self._study.task, self._study.space, config)
+
+    def signature(self, config: Config) -> str | None:
+        """What the latency of a config is measured by; None where nothing is measured."""
+        description = self.describe(config) if self.measurements.wanted else None
+        return None if description is None else description.signature
+
+    def exact(self, config: Config) -> Mapping[str, float]:
+        """The metrics of a config that no training changes: by arithmetic, or by a describe job that has ended."""
+        description = self.describe(config)
+        return self.descriptions.metrics(config) if description is None else description.metrics
+
+    def refusal(self, config: Config) -> str | None:
+        """Why a config must not start, or None."""
+        if (why := self.descriptions.refusal(config)) is not None:
+            return f"it was vetoed: {why}"
+        try:
+            description = self.describe(config)
+        except SpaceError as error:
+            return str(error)
+        if description is None:
+            return None
+        unmeasured = self.measurements.refusal(description.signature if self.measurements.wanted else None)
+        return unmeasured or broken_bound(self._study.objectives, description.metrics)
+
+    def unfit(self, before: Config, after: Config) -> str | None:
+        """Why weights of `before` cannot be morphed to `after`; None when they can, or only the task knows."""
+        return unfit_weights(self._study.task, self._study.space, before, after)
