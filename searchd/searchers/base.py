@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from searchd.schedulers.events import Losses, TrialId
 from searchd.searchers.earlier import Foreign
 from searchd.searchers.record import Record, State
 from searchd.searchers.table import Table
+from searchd.values import value
 from spaces.config import Config
 from spaces.describe import Description
 from spaces.space import Space
@@ -29,7 +30,7 @@ def _no_table() -> Table | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class History:
     """What a searcher may know. `records` by trial id; `objectives`: how many; `ladders`: the rungs of each bracket.
 
