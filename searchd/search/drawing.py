@@ -17,11 +17,11 @@ def draw(
     suggest: Callable[[tuple[Config, ...]], Config],
     sample: Callable[[], Config],
     refusal: Callable[[Config], str | None],
-    taken: Collection[str],
+    taken: Collection[Config],
 ) -> tuple[Config | None, str]:
     """A config that keeps the bounds, and is a new one if there is any; None, and why, when none was found.
 
-    `suggest` hears what was rejected so far; `refusal` says why a config must not start; `taken`: digests.
+    `suggest` hears what was rejected so far; `refusal` says why a config must not start; `taken`: who is there already.
     """
     why = ""
     rejected: tuple[Config, ...] = ()
@@ -30,7 +30,7 @@ def draw(
         for _ in range(SUGGESTIONS):
             config = suggest(rejected)
             refused = refusal(config)
-            if refused is None and config.digest not in taken:
+            if refused is None and config not in taken:
                 return config, ""
             if refused is None:
                 spare = spare or config

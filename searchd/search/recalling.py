@@ -42,7 +42,7 @@ def recall(search: Search, facts: Facts) -> None:
         if step == 0:
             signature = search._signature(known.config)
             search._book.put(Record(trial, known.config, "waiting", signature=signature, born=search._book.tally))
-            search._digests.add(known.config.digest)
+            search._taken.add(known.config)
         else:
             _enter(search, trial, step, known, losses[trial])
     past = {
