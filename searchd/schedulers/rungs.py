@@ -126,6 +126,8 @@ class Round:
 
     def next(self) -> int:
         """Whose turn it is; changes nothing."""
+        if len(self._weights) == 1:
+            return 0
         total, turn = sum(self._weights), self._turns + 1
         behind = [w * turn - c * total for w, c in zip(self._weights, self._counts, strict=True)]
         return behind.index(max(behind))

@@ -24,7 +24,9 @@ class Standings:
     `order`: what ranks several objectives.
     """
 
-    __slots__ = ("_by", "_entries", "_keys", "_layered", "_offered", "_order", "_rank", "_several", "step", "taken")
+    __slots__ = (
+        "_best", "_by", "_entries", "_keys", "_layered", "_offered", "_order", "_rank", "_several", "step", "taken",
+    )  # fmt: skip
 
     def __init__(self, step: int, order: Order = "eps-net") -> None:
         self.step = step
@@ -35,6 +37,7 @@ class Standings:
         self._several = False
         self._keys: list[Key] = []  # one objective: all entries, sorted
         self._order: list[Key] = []  # one objective: the offered and not taken, sorted
+        self._best: tuple[TrialId, int] | None = None  # one objective: the first of them and its rank, once it was read
         self._layered: Layered | None = None  # several, ranked by layers
         self._rank: dict[TrialId, int] = {}  # several, by scalarisation: as far as the ranking was read
 
@@ -54,12 +57,14 @@ class Standings:
             return False
         entry = standing(points)
         self._entries[trial] = entry
-        if not self._several and any(len(p) > 1 for p in entry[2]):
+        if self._several:
+            if self._layered is not None:
+                self._layered.put(trial, entry)
+            self._rank.clear()
+        elif entry[2] and len(entry[2][0]) > 1:
             self._begin_several()
-        elif self._layered is not None:
-            self._layered.put(trial, entry)
-        self._rank.clear()
         insort(self._keys, _key(trial, entry))
+        self._best = None
         return True
 
     def offer(self, trial: TrialId) -> None:
@@ -68,6 +73,7 @@ class Standings:
         if entry is not None and entry[0] < DIVERGED and trial not in self._offered and trial not in self.taken:
             self._offered.add(trial)
             insort(self._order, _key(trial, entry))
+            self._best = None
 
     def take(self, trial: TrialId) -> None:
         """The trial leaves for the next rung."""
@@ -79,6 +85,7 @@ class Standings:
         self.taken.clear()
         self._offered.clear()
         self._order.clear()
+        self._best = None
 
     def sink(self, trial: TrialId) -> None:
         """The trial failed or was stopped: it ranks last here, unless it had left upwards before."""
@@ -88,6 +95,7 @@ class Standings:
         self._keys.pop(bisect_left(self._keys, _key(trial, self._entries[trial])))
         self._entries[trial] = (OUT, 0.0, ())
         insort(self._keys, _key(trial, self._entries[trial]))
+        self._best = None
         if self._layered is not None:
             self._layered.put(trial, self._entries[trial])
         self._rank.clear()
@@ -101,9 +109,10 @@ class Standings:
             return None
         most = len(self._entries) if within is None else within
         if not self._several:
-            key = self._order[0]
-            rank = bisect_left(self._keys, key)
-            return (key[-1], rank) if rank < most else None
+            if self._best is None:
+                key = self._order[0]
+                self._best = (key[-1], bisect_left(self._keys, key))
+            return self._best if self._best[1] < most else None
         if self._layered is not None:
             return self._layered.best(self._offered, most)
         open_ = [(self._rank[t], t) for t in self._offered if t in self._rank]
@@ -152,6 +161,7 @@ class Standings:
     def _withdraw(self, trial: TrialId) -> None:
         if trial in self._offered:
             self._offered.discard(trial)
+            self._best = None
             self._order.pop(bisect_left(self._order, _key(trial, self._entries[trial])))
 
     def _read(self) -> Iterator[TrialId]:

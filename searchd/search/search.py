@@ -65,7 +65,7 @@ from searchd.search.events import (
 from searchd.search.fronts import FrontPoint, front_of
 from searchd.search.measurements import Measurements
 from searchd.search.races import averaged, standing_for
-from searchd.searchers.base import History, Record, Searcher, generator
+from searchd.searchers.base import History, Record, Searcher, Stream
 from searchd.searchers.earlier import foreign
 from searchd.searchers.record import OVER
 from spaces.config import Config
@@ -101,8 +101,11 @@ class Search:
         self._taken: set[Config] = set()
         self._injected: deque[TrialId] = deque()
         self._started = 0
+        self._stream = Stream(self.seed)
         self._measurements = Measurements(study)
         self._descriptions = Descriptions(study)
+        self._looks = self._measurements.wanted or self._descriptions.wanted
+        """Whether a job may have to look at a config before it is trained."""
         self._ready: deque[TrialId] = deque()
         self._drawn: tuple[tuple[TrialId, int], Config | None] = ((-1, -1), None)  # stands while nothing changes
 
@@ -133,7 +136,7 @@ class Search:
 
     def exact(self, config: Config) -> Mapping[str, float]:
         """The metrics of a config that no training changes: by arithmetic, or by a describe job that has ended."""
-        description = self._describe(config)
+        description = self._describe(config) if self._built_in else None
         return self._descriptions.metrics(config) if description is None else description.metrics
 
     def violation(self, metrics: Mapping[str, Any]) -> float:
@@ -158,10 +161,13 @@ class Search:
         match answer:
             case Start():
                 return self._start(answer)
-            case Resume(trial, since, until, reason, bracket):
+            case Resume():
                 self.scheduler.ask()
+                trial, since, until, reason, bracket = (
+                    answer.trial, answer.since, answer.until, answer.reason, answer.bracket,
+                )  # fmt: skip
                 self._book.change(trial, state="running", step=since, until=until, bracket=bracket, reason=reason)
-                return Job(trial, self._records[trial].config, since, until, bracket=bracket, reason=reason)
+                return Job(trial, self._records[trial].config, since, until, "train", None, bracket, reason)
             case Wait() | Exhausted():
                 return answer
             case _:
@@ -174,13 +180,15 @@ class Search:
         if config is None:
             running = any(r.state in ("running", "waiting") for r in self._records.values())
             return Wait() if running else Exhausted()
-        signature = self._signature(config)
-        if self._measurements.is_coming(signature) or self._descriptions.is_coming(config):
-            return Wait()
+        signature, describes, waits = None, False, False
+        if self._looks:
+            signature = self._signature(config)
+            if self._measurements.is_coming(signature) or self._descriptions.is_coming(config):
+                return Wait()
+            describes = self._descriptions.needs(config)
+            waits = describes or self._measurements.needs(signature)
         self.scheduler.ask()
         self._started += 1
-        describes = self._descriptions.needs(config)
-        waits = describes or self._measurements.needs(signature)
         self._book.put(Record(
             trial, config, "waiting" if waits else "running", answer.since, answer.until, answer.bracket, answer.reason,
             signature, born=self._book.tally, parent=answer.parent,
@@ -205,8 +213,8 @@ class Search:
 
     def _job(self, record: Record) -> Job:
         """A trial's first training: from nothing, or from its parent's weights."""
-        return Job(record.trial, record.config, record.step, record.until, bracket=record.bracket,
-                   reason=record.reason, parent=record.parent)  # fmt: skip
+        return Job(record.trial, record.config, record.step, record.until, "train", None, record.bracket,
+                   record.reason, record.parent)  # fmt: skip
 
     # ------------------------------------------------------------ what happened
     def tell(self, event: Event) -> tuple[Stop, ...]:
@@ -254,7 +262,8 @@ class Search:
             return ()
         if step in record.losses or not self.scheduler.is_rung(trial, step):
             return ()
-        merged = self.merged(trial, step, metrics, points)
+        measured = None if record.signature is None else self._measurements.get(record.signature)
+        merged = merging.merge(self.exact(record.config), measured, metrics, points)
         losses = self._read(merged)
         if losses is None:
             lacking = sorted({name for point in merged for name in merging.missing(self.study.objectives, point)})
@@ -365,7 +374,7 @@ class Search:
     def _draw(self, trial: TrialId, parent: TrialId | None) -> Config | None:
         now = (trial, self._book.version)
         if self._drawn[0] != now:
-            self._drawn = (now, self._suggest(trial, parent, generator(self.seed, trial)))
+            self._drawn = (now, self._suggest(trial, parent, self._stream.at(trial)))
         return self._drawn[1]
 
     def _suggest(self, trial: TrialId, parent: TrialId | None, rng: Generator) -> Config | None:
@@ -379,6 +388,8 @@ class Search:
         """Why a config must not start, or None."""
         if (why := self._descriptions.refusal(config)) is not None:
             return f"it was vetoed: {why}"
+        if not self._built_in:
+            return None
         try:
             description = self._describe(config)
         except SpaceError as error:

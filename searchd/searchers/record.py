@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 from searchd.schedulers.events import Losses, TrialId
 from searchd.values import changer, value
@@ -65,10 +65,5 @@ class Record:
         return self.until if due else None
 
 
-_copied = changer(Record)
-
-
-def changed(record: Record, **changes: Any) -> Record:
-    """The record with other values of these fields: a search changes two records a job. AttributeError for an unknown
-    field."""
-    return _copied(record, changes)
+changed = changer(Record)
+"""The record with other values of the fields in a dict: a search changes two records a job."""
