@@ -87,10 +87,11 @@ class Asha:
         if roster.injected:
             return self._new("injected")
         for rung, above in self._scan:
-            quota = len(rung) // self._eta
-            if not quota or (self._delayed and len(rung.taken) >= quota):
+            if rung.settled:
                 continue
-            best = rung.best(quota)
+            quota = len(rung) // self._eta
+            best = rung.best(quota) if quota and not (self._delayed and len(rung.taken) >= quota) else None
+            rung.settled = best is None
             if best:
                 trial, rank = best
                 reason = f"promoted: rank {rank + 1} of {len(rung)} at rung {rung.step}"

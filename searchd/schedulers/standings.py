@@ -1,21 +1,20 @@
 """One rung: who reached it, in which order, and who may leave it upwards.
 
-With one objective the order is a sorted list, kept by bisection: an entry and the best candidate cost
+With one objective the order is a sorted list and a heap of the candidates: an entry and the best candidate cost
 microseconds. With several it is kept in layers (see `layered`) and ordered only as far down as needed; the order by
 scalarisation is computed when asked for.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
+from heapq import heappop, heappush
 
 from searchd.schedulers.events import Losses, TrialId
 from searchd.schedulers.layered import Layered
 from searchd.schedulers.order import DIVERGED, OUT, Standing, ranking, standing
 from searchd.schedulers.orders import INSIDE, Order
-
-Key = tuple[int, float, float, TrialId]
+from searchd.schedulers.ranked import Key, Ranked
 
 
 class Standings:
@@ -25,18 +24,21 @@ class Standings:
     """
 
     __slots__ = (
-        "_best", "_by", "_entries", "_keys", "_layered", "_offered", "_order", "_rank", "_several", "step", "taken",
+        "_best", "_by", "_entries", "_keys", "_layered", "_offered", "_order", "_rank", "_several", "settled", "step",
+        "taken",
     )  # fmt: skip
 
     def __init__(self, step: int, order: Order = "eps-net") -> None:
         self.step = step
+        self.settled = False
+        """Free for whoever asks for promotions: put to True, it stays so until something happens here."""
         self._by: Order = order
         self.taken: set[TrialId] = set()
         self._entries: dict[TrialId, Standing] = {}
         self._offered: set[TrialId] = set()
         self._several = False
-        self._keys: list[Key] = []  # one objective: all entries, sorted
-        self._order: list[Key] = []  # one objective: the offered and not taken, sorted
+        self._keys = Ranked()  # one objective: all entries
+        self._order: list[Key] = []  # one objective: a heap of the offered, and of some that are no longer
         self._best: tuple[TrialId, int] | None = None  # one objective: the first of them and its rank, once it was read
         self._layered: Layered | None = None  # several, ranked by layers
         self._rank: dict[TrialId, int] = {}  # several, by scalarisation: as far as the ranking was read
@@ -63,8 +65,8 @@ class Standings:
             self._rank.clear()
         elif entry[2] and len(entry[2][0]) > 1:
             self._begin_several()
-        insort(self._keys, _key(trial, entry))
-        self._best = None
+        self._keys.add(_key(trial, entry))
+        self._best, self.settled = None, False
         return True
 
     def offer(self, trial: TrialId) -> None:
@@ -72,30 +74,31 @@ class Standings:
         entry = self._entries.get(trial)
         if entry is not None and entry[0] < DIVERGED and trial not in self._offered and trial not in self.taken:
             self._offered.add(trial)
-            insort(self._order, _key(trial, entry))
-            self._best = None
+            heappush(self._order, _key(trial, entry))
+            self._best, self.settled = None, False
 
     def take(self, trial: TrialId) -> None:
         """The trial leaves for the next rung."""
         self._withdraw(trial)
         self.taken.add(trial)
+        self.settled = False
 
     def reopen(self) -> None:
         """Promotions out of this rung are decided anew: nobody is taken, nobody offered."""
         self.taken.clear()
         self._offered.clear()
         self._order.clear()
-        self._best = None
+        self._best, self.settled = None, False
 
     def sink(self, trial: TrialId) -> None:
         """The trial failed or was stopped: it ranks last here, unless it had left upwards before."""
         if trial not in self._entries or trial in self.taken:
             return
         self._withdraw(trial)
-        self._keys.pop(bisect_left(self._keys, _key(trial, self._entries[trial])))
+        self._keys.remove(_key(trial, self._entries[trial]))
         self._entries[trial] = (OUT, 0.0, ())
-        insort(self._keys, _key(trial, self._entries[trial]))
-        self._best = None
+        self._keys.add(_key(trial, self._entries[trial]))
+        self._best, self.settled = None, False
         if self._layered is not None:
             self._layered.put(trial, self._entries[trial])
         self._rank.clear()
@@ -110,8 +113,10 @@ class Standings:
         most = len(self._entries) if within is None else within
         if not self._several:
             if self._best is None:
+                while self._order[0][-1] not in self._offered:
+                    heappop(self._order)
                 key = self._order[0]
-                self._best = (key[-1], bisect_left(self._keys, key))
+                self._best = (key[-1], self._keys.rank(key))
             return self._best if self._best[1] < most else None
         if self._layered is not None:
             return self._layered.best(self._offered, most)
@@ -131,7 +136,7 @@ class Standings:
     def rank(self, trial: TrialId) -> int:
         """The rank of an entry, from 0."""
         if not self._several:
-            return bisect_left(self._keys, _key(trial, self._entries[trial]))
+            return self._keys.rank(_key(trial, self._entries[trial]))
         if self._layered is not None:
             return self._layered.rank(trial)
         if trial not in self._rank:
@@ -162,7 +167,6 @@ class Standings:
         if trial in self._offered:
             self._offered.discard(trial)
             self._best = None
-            self._order.pop(bisect_left(self._order, _key(trial, self._entries[trial])))
 
     def _read(self) -> Iterator[TrialId]:
         """The ranking from where the last reader left off; what is read is remembered until the rung changes."""

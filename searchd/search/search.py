@@ -378,10 +378,10 @@ class Search:
         return self._drawn[1]
 
     def _suggest(self, trial: TrialId, parent: TrialId | None, rng: Generator) -> Config | None:
-        config, self.note = draw(
-            lambda rejected: self.searcher.suggest(trial, self._history(rejected, parent), rng),
-            lambda: self.study.space.sample(rng), self._refusal, self._taken,
-        )  # fmt: skip
+        def suggest(rejected: tuple[Config, ...]) -> Config:
+            return self.searcher.suggest(trial, self._history(rejected, parent), rng)
+
+        config, self.note = draw(suggest, lambda: self.study.space.sample(rng), self._refusal, self._taken)
         return config
 
     def _refusal(self, config: Config) -> str | None:
