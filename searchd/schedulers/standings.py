@@ -65,7 +65,7 @@ class Standings:
             self._rank.clear()
         elif entry[2] and len(entry[2][0]) > 1:
             self._begin_several()
-        self._keys.add(_key(trial, entry))
+        self._keys.add(key_of(trial, entry))
         self._best, self.settled = None, False
         return True
 
@@ -74,7 +74,7 @@ class Standings:
         entry = self._entries.get(trial)
         if entry is not None and entry[0] < DIVERGED and trial not in self._offered and trial not in self.taken:
             self._offered.add(trial)
-            heappush(self._order, _key(trial, entry))
+            heappush(self._order, key_of(trial, entry))
             self._best, self.settled = None, False
 
     def take(self, trial: TrialId) -> None:
@@ -95,9 +95,9 @@ class Standings:
         if trial not in self._entries or trial in self.taken:
             return
         self._withdraw(trial)
-        self._keys.remove(_key(trial, self._entries[trial]))
+        self._keys.remove(key_of(trial, self._entries[trial]))
         self._entries[trial] = (OUT, 0.0, ())
-        self._keys.add(_key(trial, self._entries[trial]))
+        self._keys.add(key_of(trial, self._entries[trial]))
         self._best, self.settled = None, False
         if self._layered is not None:
             self._layered.put(trial, self._entries[trial])
@@ -136,7 +136,7 @@ class Standings:
     def rank(self, trial: TrialId) -> int:
         """The rank of an entry, from 0."""
         if not self._several:
-            return self._keys.rank(_key(trial, self._entries[trial]))
+            return self._keys.rank(key_of(trial, self._entries[trial]))
         if self._layered is not None:
             return self._layered.rank(trial)
         if trial not in self._rank:
@@ -149,7 +149,7 @@ class Standings:
         """Whether `trial` is as good as the entry at rank `place` (one objective: equal losses)."""
         if self._several:
             return self.rank(trial) <= place
-        return _key(trial, self._entries[trial])[:-1] <= self._keys[place][:-1]
+        return key_of(trial, self._entries[trial])[:-1] <= self._keys[place][:-1]
 
     def diverged(self, trial: TrialId) -> bool:
         """Whether an entry has no finite point."""
@@ -177,6 +177,7 @@ class Standings:
                 yield trial
 
 
-def _key(trial: TrialId, entry: Standing) -> Key:
+def key_of(trial: TrialId, entry: Standing) -> Key:
+    """What a rung of one objective is sorted by."""
     kind, violation, points = entry
     return (kind, violation, points[0][0] if points else 0.0, trial)
