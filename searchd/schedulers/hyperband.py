@@ -143,9 +143,7 @@ class Hyperband:
         return ()
 
     def is_rung(self, trial: TrialId, step: int) -> bool:
-        if not 0 <= trial < self._roster.next:
-            return False
-        return any(rung.standings.step == step for rung in self._bracket(trial).rungs)
+        return 0 <= trial < self._roster.next and step in self._bracket(trial).steps
 
     def ladders(self) -> tuple[tuple[int, ...], ...]:
         return tuple(plan.steps for plan in self._table)
