@@ -113,10 +113,12 @@ class Pasha:
         self._next = None
         roster = self._roster
         match event:
-            case Reported(trial, step, points):
+            case Reported():
+                trial, step = event.trial, event.step
                 if roster.is_running(trial) and step == roster.seats[trial].until:
-                    self._enter(trial, step, points)
-            case Finished(trial, step):
+                    self._enter(trial, step, event.points)
+            case Finished():
+                trial, step = event.trial, event.step
                 if roster.finish(trial, step):
                     self._enter(trial, step, ())  # no report at its rung counts as diverged
                     self._rungs[self._steps.index(step)].offer(trial)
