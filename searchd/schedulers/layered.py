@@ -155,9 +155,9 @@ class _Layer:
         self.rows = rows
         self.owners = owners
         self.scale = -1
-        while before is not None and before._net is None:  # nobody read that one
-            before = before._before
-        self._before = before
+        self._before: _Layer | None = before
+        while self._before is not None and self._before._net is None:  # nobody read that one
+            self._before = self._before._before
         self._net: Net | None = None
         self._order: list[TrialId] = []
         self._coming: Iterator[int] = iter(())

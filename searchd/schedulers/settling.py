@@ -1,7 +1,7 @@
-"""Whether the order of some trials has settled between two rungs, with one objective: PASHA's question, kept up to date.
+"""Whether the order of some trials has settled between two rungs, one objective: PASHA's question, kept up to date.
 
-Those who stand on the upper rung are kept in the order of either rung, their curves as rows, and the gaps that the noise
-is a percentile of in two heaps: a trial that enters costs one look at each other trial, in NumPy, whatever was before.
+Those who stand on the upper rung are kept in the order of either rung, their curves as rows, and the gaps that the
+noise is a percentile of in two heaps: a trial that enters costs one look at each other trial, in NumPy.
 
 Source: Bohdal, Balles, Wistuba, Ermis, Archambeau, Zappella (2023), ICLR, PASHA, section 4.
 """

@@ -192,7 +192,7 @@ class Crowd:
         edge: Floats | None = None,
     ) -> tuple[Floats, Rows, Rows]:  # fmt: skip
         """Log kernels [p] of pairs of a point and a slot, without weights, and these pairs. With `edge` [m] those pairs
-        are left out that an upper bound nearer than that of `_screen` puts below it: bins by the distance to their ends.
+        are left out that an upper bound nearer than `_screen`'s puts below it: bins by the distance to their ends.
         """
         c = self.columns
         mu, sigma = self._mu[slot], np.clip(self._gap[slot], WIDTH, 1.0)

@@ -69,7 +69,8 @@ class PortfolioSearcher:
 @dataclass(slots=True)
 class _Game:
     """Rounds in the order of the tally. `drawn`: arm and probability of each trial that was born; `played`: how many
-    events are over, the last one at `tally`; `seen`: keys by rung column; `fronts`: non-dominated points [n, m] by rung column."""
+    events are over, the last one at `tally`; `seen`: keys by rung column; `fronts`: non-dominated points [n, m] by
+    rung column."""
 
     seed: int
     bandit: Stabl

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 
 import numpy as np
@@ -46,7 +47,7 @@ def settled(known: dict[int, list[Standing]], out: set[int], soft: bool) -> bool
 
 def overtakes(a: list[float], b: list[float]) -> int:
     signs = [s for s in np.sign(np.array(a) - np.array(b)) if s]
-    return sum(x != y for x, y in zip(signs, signs[1:], strict=False))
+    return sum(x != y for x, y in pairwise(signs))
 
 
 @calm
@@ -58,9 +59,8 @@ def test_kept_is_computed(seed: int, rungs: int, grid: int, noise: float, soft: 
     kept, known, out = Settling(soft), dict[int, list[Standing]](), set[int]()
     for trial in rng.sample(range(100), 15):
         quality, violation = rng.random(), rng.choice([0.0, 0.0, 0.0, 0.5])
-        known[trial] = [
-            standing([Losses((round(grid * (quality + noise * rng.random())) / grid,), violation)]) for _ in range(rungs)
-        ]
+        curve = [round(grid * (quality + noise * rng.random())) / grid for _ in range(rungs)]
+        known[trial] = [standing([Losses((loss,), violation)]) for loss in curve]
         kept.enter(trial, known[trial])
         if rng.random() < 0.3:
             gone = rng.choice(list(known))
