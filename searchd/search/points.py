@@ -76,6 +76,12 @@ def missing(objectives: Iterable[Objective], point: Mapping[str, Any]) -> list[s
     return [o.name for o in objectives if _number(point.get(o.name)) is None]
 
 
+def lacking(objectives: Sequence[Objective], merged: Sequence[Mapping[str, Any]]) -> str:
+    """In words: what merged points do not bring, and what the first one has."""
+    wanted = sorted({name for point in merged for name in missing(objectives, point)})
+    return f"{', '.join(wanted)}; it has {', '.join(sorted(merged[0])) or 'nothing'}"
+
+
 def losses(objectives: Sequence[Objective], point: Mapping[str, Any]) -> Losses:
     """A merged point for the scheduler: one signed value an objective, NaN where it is missing or no number."""
     values = []

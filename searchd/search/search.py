@@ -32,8 +32,6 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Literal, assert_never
 
-from numpy.random import Generator
-
 from searchd.errors import SearchdError, SpaceError
 from searchd.schedulers import events as told
 from searchd.schedulers.events import Resume, Scheduler, Start, TrialId
@@ -104,8 +102,7 @@ class Search:
         self._stream = Stream(self.seed)
         self._measurements = Measurements(study)
         self._descriptions = Descriptions(study)
-        self._looks = self._measurements.wanted or self._descriptions.wanted
-        """Whether a job may have to look at a config before it is trained."""
+        self._looks = self._measurements.wanted or self._descriptions.wanted  # a job may come before any training
         self._ready: deque[TrialId] = deque()
         self._drawn: tuple[tuple[TrialId, int], Config | None] = ((-1, -1), None)  # stands while nothing changes
 
@@ -136,7 +133,7 @@ class Search:
 
     def exact(self, config: Config) -> Mapping[str, float]:
         """The metrics of a config that no training changes: by arithmetic, or by a describe job that has ended."""
-        description = self._describe(config) if self._built_in else None
+        description = self._describe(config)
         return self._descriptions.metrics(config) if description is None else description.metrics
 
     def violation(self, metrics: Mapping[str, Any]) -> float:
@@ -163,11 +160,9 @@ class Search:
                 return self._start(answer)
             case Resume():
                 self.scheduler.ask()
-                trial, since, until, reason, bracket = (
-                    answer.trial, answer.since, answer.until, answer.reason, answer.bracket,
-                )  # fmt: skip
-                self._book.change(trial, state="running", step=since, until=until, bracket=bracket, reason=reason)
-                return Job(trial, self._records[trial].config, since, until, "train", None, bracket, reason)
+                trial, since, until, why, s = answer.trial, answer.since, answer.until, answer.reason, answer.bracket
+                self._book.change(trial, state="running", step=since, until=until, bracket=s, reason=why)
+                return Job(trial, self._records[trial].config, since, until, "train", None, s, why)
             case Wait() | Exhausted():
                 return answer
             case _:
@@ -182,10 +177,9 @@ class Search:
             return Wait() if running else Exhausted()
         signature, describes, waits = None, False, False
         if self._looks:
-            signature = self._signature(config)
+            signature, describes = self._signature(config), self._descriptions.needs(config)
             if self._measurements.is_coming(signature) or self._descriptions.is_coming(config):
                 return Wait()
-            describes = self._descriptions.needs(config)
             waits = describes or self._measurements.needs(signature)
         self.scheduler.ask()
         self._started += 1
@@ -227,9 +221,9 @@ class Search:
             case Reported():  # these two are nearly all that is told: a pattern with fields costs five times as much
                 return self._reported(event.trial, event.step, event.metrics, event.points)
             case Finished():
-                metrics = event.metrics
-                stops = () if metrics is None else self._reported(event.trial, event.step, metrics, event.points)
-                self._finished(event.trial, event.step)
+                trial, step, metrics = event.trial, event.step, event.metrics
+                stops = () if metrics is None else self._reported(trial, step, metrics, event.points)
+                self._finished(trial, step)
                 return stops
             case Lost():
                 return self.scheduler.tell(event)
@@ -262,13 +256,10 @@ class Search:
             return ()
         if step in record.losses or not self.scheduler.is_rung(trial, step):
             return ()
-        measured = None if record.signature is None else self._measurements.get(record.signature)
+        measured = self._measurements.get(record.signature)
         merged = merging.merge(self.exact(record.config), measured, metrics, points)
-        losses = self._read(merged)
-        if losses is None:
-            lacking = sorted({name for point in merged for name in merging.missing(self.study.objectives, point)})
-            seen = ", ".join(sorted(merged[0])) or "nothing"
-            reason = f"the report at step {step} has no number for {', '.join(lacking)}; it has {seen}"
+        if (losses := self._read(merged)) is None:
+            reason = f"the report at step {step} has no number for {merging.lacking(self.study.objectives, merged)}"
             self._end(trial, "failed", reason)
             return (Stop(trial, reason),)
         if self._races:
@@ -361,8 +352,7 @@ class Search:
         try:
             self.scheduler.tell(event)
         except ValueError as error:
-            highest = max(max(rungs) for rungs in self.scheduler.ladders())
-            nearest = deeper(highest, event.R, self.study.search.eta)
+            nearest = deeper(max(map(max, self.scheduler.ladders())), event.R, self.study.search.eta)
             hint = "" if event.R in nearest else f": choose {' or '.join(map(str, nearest))}"
             raise SearchdError(f"{error}{hint}") from None
         self._book.version += 1
@@ -374,28 +364,23 @@ class Search:
     def _draw(self, trial: TrialId, parent: TrialId | None) -> Config | None:
         now = (trial, self._book.version)
         if self._drawn[0] != now:
-            self._drawn = (now, self._suggest(trial, parent, self._stream.at(trial)))
+            rng = self._stream.at(trial)
+            config, self.note = draw(
+                lambda rejected: self.searcher.suggest(trial, self._history(rejected, parent), rng),
+                lambda: self.study.space.sample(rng), self._refusal, self._taken,
+            )  # fmt: skip
+            self._drawn = now, config
         return self._drawn[1]
-
-    def _suggest(self, trial: TrialId, parent: TrialId | None, rng: Generator) -> Config | None:
-        def suggest(rejected: tuple[Config, ...]) -> Config:
-            return self.searcher.suggest(trial, self._history(rejected, parent), rng)
-
-        config, self.note = draw(suggest, lambda: self.study.space.sample(rng), self._refusal, self._taken)
-        return config
 
     def _refusal(self, config: Config) -> str | None:
         """Why a config must not start, or None."""
         if (why := self._descriptions.refusal(config)) is not None:
             return f"it was vetoed: {why}"
-        if not self._built_in:
-            return None
         try:
-            description = self._describe(config)
+            if (description := self._describe(config)) is None:
+                return None
         except SpaceError as error:
             return str(error)
-        if description is None:
-            return None
         unmeasured = self._measurements.refusal(description.signature if self._measurements.wanted else None)
         return unmeasured or merging.broken_bound(self.study.objectives, description.metrics)
 
