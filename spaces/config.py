@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,10 +23,13 @@ class Config(Mapping[str, Any]):
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._items: dict[str, Any] = {k: _freeze(values[k]) for k in sorted(values)}
-        self._digest = hashlib.sha256(self.json().encode()).hexdigest()[:16]
+        self._digest = ""
 
     def __getitem__(self, name: str) -> Any:
         return self._items[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._items
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._items)
@@ -34,11 +38,11 @@ class Config(Mapping[str, Any]):
         return len(self._items)
 
     def __hash__(self) -> int:
-        return hash(self._digest)
+        return hash(tuple(self._items.values()))
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Config):
-            return self.json() == other.json()
+            return self is other or (self._items == other._items and self.json() == other.json())
         return NotImplemented
 
     def __repr__(self) -> str:
@@ -47,11 +51,13 @@ class Config(Mapping[str, Any]):
     @property
     def digest(self) -> str:
         """The first 16 hexadecimal digits of the SHA-256 of `json()`."""
+        if not self._digest:  # a search looks at few of them
+            self._digest = hashlib.sha256(self.json().encode()).hexdigest()[:16]
         return self._digest
 
     def json(self) -> str:
         """Canonical JSON: sorted names, no spaces; tuples become lists."""
-        return json.dumps(self._items, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return _CANONICAL.encode(self._items)
 
     def flat(self) -> dict[str, Any]:
         """Flat names to plain JSON values (subsets as lists)."""
@@ -59,9 +65,19 @@ class Config(Mapping[str, Any]):
         return loaded
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def _freeze(value: Any) -> Any:
+    kind = type(value)
+    if kind is str or kind is int:  # most values, at once
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"a config holds finite numbers, not {value!r}")
+        return value
     if isinstance(value, list | tuple):
         return tuple(_freeze(v) for v in value)
-    if isinstance(value, bool | int | float | str) or value is None:
+    if isinstance(value, bool | int | str) or value is None:
         return value
     raise TypeError(f"a config holds numbers, strings, booleans and lists of them, not {type(value).__name__}")

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Any
 
@@ -71,7 +72,7 @@ class Float:
 
     def sample(self, rng: Generator) -> float:
         if self.prior is None:
-            return self.decode((rng.random(),))
+            return self._between(rng.random())
         if self.log:
             p = Normal(math.log10(self.prior.mean), self.prior.sd)
             return self.canonical(self._clip(10 ** p.sample(rng, math.log10(self.low), math.log10(self.high))))
@@ -105,17 +106,24 @@ class Float:
         return (value / (self.high - self.low) - self.low / (self.high - self.low),)
 
     def decode(self, u: Sequence[float]) -> float:
-        t = unit(u[0])
+        return self._between(unit(u[0]))
+
+    def _between(self, t: float) -> float:
+        """The value at a share `t` of the range, in [0, 1]."""
+        low, high = self.low, self.high
         if self.step is not None:
             n = self._steps() + 1
             return self._at(min(int(t * n), n - 1))
         if self.log:
-            return self._clip(math.exp(math.log(self.low) * (1 - t) + math.log(self.high) * t))
-        return self._clip(self.low * (1 - t) + self.high * t)
+            value = math.exp(math.log(low) * (1 - t) + math.log(high) * t)
+        else:
+            value = low * (1 - t) + high * t
+        if value < low:  # `_clip`, without its three calls
+            return low
+        return high if value > high else value + 0.0
 
     def _steps(self) -> int:
-        step = Decimal(repr(self.step))
-        return int((Decimal(repr(self.high)) - Decimal(repr(self.low))) / step + Decimal("1e-9"))
+        return _steps(self.low, self.high, self.step)
 
     def _at(self, k: int) -> float:
         return float(Decimal(repr(self.low)) + k * Decimal(repr(self.step))) + 0.0
@@ -159,7 +167,7 @@ class Int:
 
     def sample(self, rng: Generator) -> int:
         if self.prior is None:
-            return self.decode((rng.random(),))
+            return self._between(rng.random())
         if self.log:
             p = Normal(math.log10(self.prior.mean), self.prior.sd)
             drawn = 10 ** p.sample(rng, math.log10(self.low), math.log10(self.high))
@@ -189,11 +197,14 @@ class Int:
         return (((value - self.low) // self.step + 0.5) / self.count(),)
 
     def decode(self, u: Sequence[float]) -> int:
-        t = unit(u[0])
+        return self._between(unit(u[0]))
+
+    def _between(self, t: float) -> int:
+        """The value at a share `t` of the range, in [0, 1]."""
         if self.log:
             a, b = math.log(self.low - 0.5), math.log(self.high + 0.5)
             return min(max(round(math.exp(a + (b - a) * t)), self.low), self.high)
-        n = int(self.count())
+        n = (self.high - self.low) // self.step + 1
         return self.low + self.step * min(int(t * n), n - 1)
 
 
@@ -356,6 +367,12 @@ class Const:
 
 
 Domain = Float | Int | Choice | Subset | Const
+
+
+@lru_cache(maxsize=256)
+def _steps(low: float, high: float, step: float | None) -> int:
+    """How many steps there are from `low` to `high`, by the decimal digits that were written."""
+    return int((Decimal(repr(high)) - Decimal(repr(low))) / Decimal(repr(step)) + Decimal("1e-9"))
 
 
 def _contains(domain: Domain, value: Any) -> bool:

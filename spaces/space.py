@@ -33,7 +33,10 @@ REPAIRS = 4000
 class Space:
     """Every config that a study may try. Immutable; `names` and `slots` are in the order of choosing."""
 
-    __slots__ = ("_by_name", "_conditional", "_nodes", "constraints", "lists", "names", "nodes", "slots", "width")
+    __slots__ = (
+        "_by_name", "_columns", "_conditional", "_flat", "_nodes", "constraints", "lists", "names", "nodes", "slots",
+        "width",
+    )  # fmt: skip
 
     def __init__(self, nodes: tuple[Node, ...], constraints: tuple[Constraint, ...] = ()) -> None:
         expanded = tree.expand(nodes)
@@ -46,6 +49,10 @@ class Space:
         self._by_name: dict[str, Slot] = {s.name: s for s in self.slots}
         self.lists = expanded.lists
         self._conditional = expanded.conditional
+        self._columns = {s.name: s.columns for s in self.slots}
+        plain = all(n.options is None and n.repeat is None for n in self._nodes)
+        self._flat = tuple((n.name, n.domain) for n in self._nodes) if plain else None
+        """Where every parameter is always active, no tree needs to be walked."""
 
     @classmethod
     def parse(cls, mapping: Mapping[str, Any], constraints: tuple[str, ...] | list[str] = ()) -> Space:
@@ -191,14 +198,14 @@ class Space:
         u = np.full(self.width, np.nan)
         for slot in self.slots:
             if slot.name in config and slot.domain.columns:
-                u[slot.columns] = slot.domain.encode(config[slot.name])
+                u[self._columns[slot.name]] = slot.domain.encode(config[slot.name])
         return u
 
     def from_unit(self, u: NDArray[np.float64]) -> Config:
         """The config at a point of [0, 1]^width; an infeasible one is repaired, by draws seeded from the point."""
         if u.shape != (self.width,):
             raise SpaceError(f"a point of this space has shape ({self.width},), not {u.shape}")
-        values = self._walk(lambda name, domain: domain.decode(u[self._by_name[name].columns].tolist()))
+        values = self._walk(lambda name, domain: domain.decode(u[self._columns[name]].tolist()))
         if self._violation(values) == 0.0:
             return Config(values)
         key = hashlib.sha256(np.nan_to_num(u, nan=-1.0).tobytes()).digest()
@@ -230,14 +237,18 @@ class Space:
             except SpaceError as error:
                 raise SpaceError(f"{name}: {error}") from None
 
+        if self._flat is not None:
+            return {name: choose(name, domain) for name, domain in self._flat}
         out: dict[str, Any] = {}
         tree.walk(self._nodes, choose, out)
         return out
 
     def _draw(self, rng: Generator) -> dict[str, Any]:
         """One independent draw; constraints are not looked at. What a domain samples is canonical already."""
+        if self._flat is not None:
+            return {name: domain.sample(rng) for name, domain in self._flat}
         out: dict[str, Any] = {}
-        tree.walk(self._nodes, lambda _, domain: domain.value if isinstance(domain, Const) else domain.sample(rng), out)
+        tree.walk(self._nodes, lambda _, domain: domain.sample(rng), out)
         return out
 
     def _scope(self, values: Mapping[str, Any]) -> dict[str, Any]:

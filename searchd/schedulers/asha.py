@@ -27,7 +27,6 @@ from searchd.schedulers.events import (
     Failed,
     Finished,
     Injected,
-    Losses,
     Lost,
     Reported,
     Resume,
@@ -87,52 +86,57 @@ class Asha:
         roster = self._roster
         if roster.injected:
             return self._new("injected")
-        for (_, step), above in self._scan:
-            rung = self._rungs[_, step]
-            quota = len(rung) // self._eta
-            if not quota or (self._delayed and len(rung.taken) >= quota):
+        for rung, above in self._scan:
+            if rung.settled:
                 continue
-            best = rung.best(quota)
+            quota = len(rung) // self._eta
+            best = rung.best(quota) if quota and not (self._delayed and len(rung.taken) >= quota) else None
+            rung.settled = best is None
             if best:
                 trial, rank = best
-                reason = f"promoted: rank {rank + 1} of {len(rung)} at rung {step}"
-                return Resume(trial, step, above, reason, roster.seats[trial].bracket)
+                reason = f"promoted: rank {rank + 1} of {len(rung)} at rung {rung.step}"
+                return Resume(trial, rung.step, above, reason, roster.seats[trial].bracket)
         return self._new("nothing to promote") if roster.room else roster.idle()
 
     def ask(self) -> Answer:
         answer = self.peek()
         self._next = None
         match answer:
-            case Start(_, until, _, bracket):
+            case Start():
                 self._round.take()
-                self._roster.start(bracket, until)
-            case Resume(trial, since, until):
-                self._rungs[self._system(trial), since].take(trial)
-                self._roster.resume(trial, until)
+                self._roster.start(answer.bracket, answer.until)
+            case Resume():
+                self._rung(answer.trial, answer.since).take(answer.trial)
+                self._roster.resume(answer.trial, answer.until)
         return answer
 
     def tell(self, event: Event) -> tuple[Stop, ...]:
         self._next = None
         roster = self._roster
         match event:
-            case Reported(trial, step, points):
+            case Reported():
+                trial, step = event.trial, event.step
                 if roster.is_running(trial) and step == roster.seats[trial].until:
-                    self._enter(trial, step, points)
-            case Finished(trial, step):
+                    self._rung(trial, step).enter(trial, event.points)
+            case Finished():
+                trial, step = event.trial, event.step
                 if roster.finish(trial, step):
-                    self._enter(trial, step, ())  # no report at its rung counts as diverged
-                    self._rungs[self._system(trial), step].offer(trial)
+                    rung = self._rung(trial, step)
+                    if trial not in rung:
+                        rung.enter(trial, ())  # no report at its rung counts as diverged
+                    rung.offer(trial)
             case Lost():
                 roster.lost += 1
             case Failed(trial):
                 seat = roster.dismiss(trial)
                 if seat:
-                    self._enter(trial, seat.until, ())  # a running one is due there, a paused one is in already
-                    self._rungs[self._system(trial), seat.until].sink(trial)
+                    rung = self._rung(trial, seat.until)
+                    rung.enter(trial, ())  # a running one is due there, a paused one is in already
+                    rung.sink(trial)
             case Stopped(trial):
                 seat = roster.dismiss(trial)
                 if seat:
-                    self._rungs[self._system(trial), seat.until].sink(trial)
+                    self._rung(trial, seat.until).sink(trial)
             case Injected(trial):
                 roster.inject(trial)
             case Extended(limit):
@@ -144,23 +148,21 @@ class Asha:
         return ()
 
     def is_rung(self, trial: TrialId, step: int) -> bool:
-        return 0 <= trial < self._roster.next and (self._system(trial), step) in self._rungs
+        seats = self._roster.seats
+        return 0 <= trial < len(seats) and (0 if self._shared else seats[trial].bracket, step) in self._rungs
 
     def ladders(self) -> tuple[tuple[int, ...], ...]:
-        return tuple(self._steps[s:] for s in range(self._count()))
+        return self._ladders
 
     def _count(self) -> int:
         return len(self._steps) if self._brackets is None else self._brackets
 
-    def _system(self, trial: TrialId) -> int:
-        return 0 if self._shared else self._roster.seats[trial].bracket
+    def _rung(self, trial: TrialId, step: int) -> Standings:
+        return self._rungs[0 if self._shared else self._roster.seats[trial].bracket, step]
 
     def _new(self, why: str) -> Start:
         bracket = self._round.next()
         return Start(self._roster.next, self._steps[bracket], why, bracket)
-
-    def _enter(self, trial: TrialId, step: int, points: tuple[Losses, ...]) -> None:
-        self._rungs[self._system(trial), step].enter(trial, points)
 
     def _open_rungs(self) -> None:
         systems = range(1) if self._shared else range(self._count())
@@ -168,8 +170,9 @@ class Asha:
             for step in self._steps[system:]:
                 self._rungs.setdefault((system, step), Standings(step, self._order))
         above = dict(zip(self._steps, self._steps[1:], strict=False))
-        below_top = [(key, above[key[1]]) for key in self._rungs if key[1] in above]
-        self._scan = sorted(below_top, key=lambda entry: (-entry[0][1], entry[0][0]))
+        highest_first = sorted(self._rungs, key=lambda key: (-key[1], key[0]))
+        self._scan = [(self._rungs[key], above[key[1]]) for key in highest_first if key[1] in above]
+        self._ladders = tuple(self._steps[s:] for s in range(self._count()))
 
     def _deepen(self, R: int) -> None:
         self._steps += deepened(self._steps[-1], R, self._eta)

@@ -55,14 +55,16 @@ class Bracket:
     rule: Deepening = "efficient"
     order: Order = "eps-net"
     rungs: list[Rung] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
     anew: bool = False
 
     def rung(self, step: int) -> int:
         """The number of the rung at `step`."""
-        return next(i for i, rung in enumerate(self.rungs) if rung.standings.step == step)
+        return self.steps.index(step)
 
     def add_rungs(self, steps: tuple[int, ...]) -> None:
         """More rungs on top."""
+        self.steps += steps
         self.rungs += [Rung(Standings(step, self.order)) for step in steps]
 
     def deepen(self, steps: tuple[int, ...], size: int) -> None:

@@ -6,13 +6,14 @@ diverged trial; a trial with several operating points brings one `Losses` a poin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+from searchd.values import value
 
 TrialId = int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Losses:
     """One operating point: `values` one a objective, lower is better; `violation` 0.0 when feasible, else > 0."""
 
@@ -21,7 +22,7 @@ class Losses:
 
 
 # ---------------------------------------------------------------- events in
-@dataclass(frozen=True, slots=True)
+@value
 class Reported:
     """A running job passed the rung step `step`; `points` has at least one entry."""
 
@@ -30,7 +31,7 @@ class Reported:
     points: tuple[Losses, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Finished:
     """A job reached its `until` and its checkpoint is durable: the trial can be resumed."""
 
@@ -38,21 +39,21 @@ class Finished:
     step: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Lost:
     """The lease of the running job ran out. The engine runs the same job again; this is for the account only."""
 
     trial: TrialId
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Failed:
     """The trial's own fault (exception, out of memory, vetoed): it never runs again and ranks last where it was due."""
 
     trial: TrialId
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Stopped:
     """A running or paused trial was stopped for good, by the scheduler's own `Stop` or by the user."""
 
@@ -60,21 +61,21 @@ class Stopped:
     by: str = "user"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Injected:
     """The user brought a config: `trial` (the next free id) is answered by a `Start` before any new trial."""
 
     trial: TrialId
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Deepened:
     """The user raised the maximum resource to `R` (= R · eta^k)."""
 
     R: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Extended:
     """The user changed the number of trials that may be started; None: no limit."""
 
@@ -85,7 +86,7 @@ Event = Reported | Finished | Lost | Failed | Stopped | Injected | Deepened | Ex
 
 
 # ---------------------------------------------------------------- answers out
-@dataclass(frozen=True, slots=True)
+@value
 class Start:
     """A new trial, from step 0 to `until`. Answered once a trial; ids count up from 0 without gaps.
 
@@ -100,7 +101,7 @@ class Start:
     since: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Resume:
     """A paused trial goes on from its checkpoint at `since` to `until`."""
 
@@ -111,17 +112,17 @@ class Resume:
     bracket: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Wait:
     """Nothing now; something may come once a running job reports or ends."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Exhausted:
     """Nothing ever again, unless the search is deepened, extended or given a config."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Stop:
     """Give up on a running trial (answered by `tell` only)."""
 

@@ -59,13 +59,15 @@ class Fifo:
     def tell(self, event: Event) -> tuple[Stop, ...]:
         roster = self._roster
         match event:
-            case Reported(trial, step, points):
-                if roster.is_running(trial) and step == roster.seats[trial].until and standing(points)[0] < DIVERGED:
+            case Reported():
+                trial = event.trial
+                there = roster.is_running(trial) and event.step == roster.seats[trial].until
+                if there and standing(event.points)[0] < DIVERGED:
                     self._able.add(trial)
             case Lost():
                 roster.lost += 1
-            case Finished(trial, step):
-                if roster.finish(trial, step):
+            case Finished():
+                if roster.finish(event.trial, event.step):
                     self._look_behind()
             case Failed(trial) | Stopped(trial):
                 if roster.dismiss(trial):

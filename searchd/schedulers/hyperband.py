@@ -66,6 +66,7 @@ class Hyperband:
             raise ValueError(f"brackets needs to be 1 to {len(table)}, as many as the table has, but is {brackets}")
         self._count = brackets
         self._table = table[:brackets]
+        self._ladders = tuple(plan.steps for plan in self._table)
         self._roster = Roster(max_trials)
         self._next: Answer | None = None  # what `peek` found, while nothing happens
         self._brackets: list[Bracket] = []
@@ -117,10 +118,12 @@ class Hyperband:
         self._next = None
         roster = self._roster
         match event:
-            case Reported(trial, step, points):
+            case Reported():
+                trial, step = event.trial, event.step
                 if roster.is_running(trial) and step == roster.seats[trial].until:
-                    self._bracket(trial).report(trial, step, points)
-            case Finished(trial, step):
+                    self._bracket(trial).report(trial, step, event.points)
+            case Finished():
+                trial, step = event.trial, event.step
                 if roster.finish(trial, step):
                     self._bracket(trial).finish(trial, step)
                     self._settle(trial)
@@ -143,12 +146,10 @@ class Hyperband:
         return ()
 
     def is_rung(self, trial: TrialId, step: int) -> bool:
-        if not 0 <= trial < self._roster.next:
-            return False
-        return any(rung.standings.step == step for rung in self._bracket(trial).rungs)
+        return 0 <= trial < self._roster.next and step in self._bracket(trial).steps
 
     def ladders(self) -> tuple[tuple[int, ...], ...]:
-        return tuple(plan.steps for plan in self._table)
+        return self._ladders
 
     # ------------------------------------------------------------ halving
     def _quota(self, bracket: Bracket) -> Callable[[int], int]:
@@ -225,6 +226,7 @@ class Hyperband:
         before = len(self._table)
         self._R = R
         self._table = bracket_table(self._r, R, self._eta, self._rounding)[: self._count]
+        self._ladders = tuple(plan.steps for plan in self._table)
         for bracket in self._brackets:
             bracket.deepen(added, 1 if bracket.index < 0 else self._table[bracket.index].trials)
         self._todo += list(range(before, len(self._table))) * self._iterations

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from searchd.schedulers.events import TrialId
 from searchd.schedulers.front import non_dominated
+from searchd.schedulers.net import Net
 from searchd.schedulers.order import DIVERGED, Standing
+from searchd.schedulers.orders import epsilon_net
 
 Rows = NDArray[np.float64]
 Numbers = NDArray[np.intp]
@@ -32,10 +34,11 @@ MOST_POINTS = 1 << 20
 class Layered:
     """Trials by standing. `inside` orders the normalised rows [n, m] of one layer, the best first."""
 
-    __slots__ = ("_entries", "_groups", "_high", "_inside", "_keys", "_last", "_low", "_scale")
+    __slots__ = ("_entries", "_groups", "_high", "_inside", "_keys", "_last", "_low", "_nets", "_scale")
 
     def __init__(self, inside: Inside) -> None:
         self._inside = inside
+        self._nets = inside is epsilon_net  # then an order that was found is gone on with
         self._entries: dict[TrialId, Standing] = {}
         self._groups: dict[Group, _Group] = {}
         self._keys: list[Group] = []  # of the groups that can be ordered, the best first
@@ -133,7 +136,8 @@ class Layered:
             low = self._low / 2  # halved: a range of huge values must not overflow
             span = self._high / 2 - low
             rows = (group.raw[layer.rows] / 2 - low) / np.where(span > 0, span, 1.0)
-            layer.restart(self._scale, self._inside(rows), group.owner[layer.rows].tolist())
+            order: Iterator[int] = iter(layer.net(rows, self._scale) if self._nets else self._inside(rows))
+            layer.restart(self._scale, order, group.owner[layer.rows].tolist())
         seen: set[TrialId] = set()
         for trial in layer.read():
             if trial in fresh and trial not in seen:
@@ -142,14 +146,19 @@ class Layered:
 
 
 class _Layer:
-    """The points of one layer: their rows in the group, by trial and number; whose they are; their order if read."""
+    """The points of one layer: their rows in the group, by trial and number; whose they are; their order if read.
+    `before`: the layer that this one takes the place of."""
 
-    __slots__ = ("_coming", "_order", "_owner", "owners", "rows", "scale")
+    __slots__ = ("_before", "_coming", "_net", "_order", "_owner", "owners", "rows", "scale")
 
-    def __init__(self, rows: Numbers, owners: frozenset[TrialId]) -> None:
+    def __init__(self, rows: Numbers, owners: frozenset[TrialId], before: _Layer | None = None) -> None:
         self.rows = rows
         self.owners = owners
         self.scale = -1
+        self._before: _Layer | None = before
+        while self._before is not None and self._before._net is None:  # nobody read that one
+            self._before = self._before._before
+        self._net: Net | None = None
         self._order: list[TrialId] = []
         self._coming: Iterator[int] = iter(())
         self._owner: list[TrialId] = []
@@ -157,6 +166,19 @@ class _Layer:
     def __reduce__(self) -> tuple[type[_Layer], tuple[Numbers, frozenset[TrialId]]]:
         """A copy finds its order anew: an iterator half read cannot be copied."""
         return _Layer, (self.rows, self.owners)
+
+    def net(self, points: Rows, scale: int) -> Net:
+        """The ε-net of its normalised points, with what holds of the order that was read before, under this scale."""
+        self._net, before = Net(points), self._before
+        if before is not None and before.scale == scale and before._net is not None:
+            place = np.full(1 + max(int(before.rows.max()), int(self.rows.max())), -1)
+            place[self.rows] = np.arange(len(self.rows))
+            old = place[before.rows]
+            new = np.ones(len(self.rows), dtype=bool)
+            new[old[old >= 0]] = False
+            self._net.follow(before._net, old, np.flatnonzero(new))
+        self._before = None
+        return self._net
 
     def restart(self, scale: int, order: Iterator[int], owner: list[TrialId]) -> None:
         """The order is to be found anew, under this scale."""
@@ -231,16 +253,34 @@ class _Group:
 
     def _sift(self, rows: Numbers) -> None:
         """New points go down the layers that are known, and push down what they dominate."""
-        for depth, layer in enumerate(self._known):
+        low, high = 0, len(self._known)
+        while low < high:  # whom a layer dominates, all layers above do: the first that does not dominate all of them
+            middle = (low + high) // 2
+            if self._beats(self._known[middle].rows, rows):
+                low = middle + 1
+            else:
+                high = middle
+        for depth in range(low, len(self._known)):
+            layer = self._known[depth]
             moved = self._press(layer.rows, rows)
             if moved is None:
                 continue  # all of them are dominated here, and nothing changed
             stay, rows = moved
-            self._known[depth] = self._layer(stay)
+            self._known[depth] = self._layer(stay, layer)
             del self._fresh[depth:]
             if not len(rows):
                 return
         self._rest = np.concatenate([self._rest, rows])
+
+    def _beats(self, old: Numbers, new: Numbers) -> bool:
+        """Whether each of these is dominated by somebody in a layer."""
+        a, b = self.raw[old], self.raw[new]
+        least = a[:, None, 0] <= b[:, 0]  # nowhere worse; equal ones stay together
+        less = a[:, None, 0] < b[:, 0]
+        for x, y in zip(a.T[1:], b.T[1:], strict=True):
+            least &= x[:, None] <= y
+            less |= x[:, None] < y
+        return bool((least & less).any(axis=0).all())
 
     def _press(self, old: Numbers, new: Numbers) -> tuple[Numbers, Numbers] | None:
         """What stays in a layer [k] when these come, and what goes down; None when all that came goes down."""
@@ -258,6 +298,6 @@ class _Group:
         beaten[: len(old)] = (most & ~least)[: len(old)].any(axis=1)
         return everyone[~beaten], everyone[beaten]
 
-    def _layer(self, rows: Numbers) -> _Layer:
+    def _layer(self, rows: Numbers, before: _Layer | None = None) -> _Layer:
         rows = rows[np.argsort(self._key[rows])]
-        return _Layer(rows, frozenset(self.owner[rows].tolist()))
+        return _Layer(rows, frozenset(self.owner[rows].tolist()), before)

@@ -43,10 +43,10 @@ def standing(points: Sequence[Losses]) -> Standing:
     """What speaks for a trial among its `points`: rules 1 and 2 above."""
     if len(points) == 1:  # the usual case, and the quickest
         point = points[0]
-        if not (point.values and finite(point)):
+        values, violation = point.values, point.violation
+        if not (values and isfinite(violation) and isfinite(values[0]) and (len(values) == 1 or finite(point))):
             return (DIVERGED, 0.0, ())
-        violation = max(point.violation, 0.0)
-        return (VIOLATING if violation > 0 else FEASIBLE, violation, (point.values,))
+        return (VIOLATING, violation, (values,)) if violation > 0 else (FEASIBLE, 0.0, (values,))
     able = [p for p in points if p.values and finite(p)]
     if not able:
         return (DIVERGED, 0.0, ())

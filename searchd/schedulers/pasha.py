@@ -14,11 +14,7 @@ Source: Bohdal, Balles, Wistuba, Ermis, Archambeau, Zappella (2023), ICLR, PASHA
 
 from __future__ import annotations
 
-from array import array
 from typing import Literal, assert_never
-
-import numpy as np
-from numpy.typing import NDArray
 
 from searchd.schedulers.events import (
     Answer,
@@ -41,10 +37,10 @@ from searchd.schedulers.order import DIVERGED, Standing, standing
 from searchd.schedulers.orders import Order
 from searchd.schedulers.roster import Roster
 from searchd.schedulers.rungs import deepened, ladder
+from searchd.schedulers.settling import Settling
 from searchd.schedulers.standings import Standings
 
 Ranking = Literal["soft", "exact"]
-PERCENTILE = 90.0
 
 
 class Pasha:
@@ -69,7 +65,8 @@ class Pasha:
         self._known: dict[TrialId, list[Standing]] = {}  # at each rung that a trial reached, from the lowest
         self._several = False
         self._top = min(1, len(self._steps) - 1)
-        self._gaps = array("d")  # of the pairs that overtook each other twice, at the top
+        self._settling = Settling(self._soft)
+        self._next: Answer | None = None  # what `peek` found, while nothing happens
 
     @property
     def top(self) -> int:
@@ -78,12 +75,20 @@ class Pasha:
 
     def peek(self) -> Answer:
         """What `ask` would answer; changes nothing."""
+        if self._next is None:
+            self._next = self._look()
+        return self._next
+
+    def _look(self) -> Answer:
         roster = self._roster
         if not roster.injected:
             for i in range(self._top - 1, -1, -1):
                 rung = self._rungs[i]
+                if rung.settled:
+                    continue
                 quota = len(rung) // self._eta
                 best = rung.best(quota) if quota else None
+                rung.settled = best is None
                 if best:
                     step, above = self._steps[i], self._steps[i + 1]
                     reason = f"promoted: rank {best[1] + 1} of {len(rung)} at rung {step}, the top so far is {self.top}"
@@ -95,6 +100,7 @@ class Pasha:
 
     def ask(self) -> Answer:
         answer = self.peek()
+        self._next = None
         match answer:
             case Start(_, until, _, bracket):
                 self._roster.start(bracket, until)
@@ -104,12 +110,15 @@ class Pasha:
         return answer
 
     def tell(self, event: Event) -> tuple[Stop, ...]:
+        self._next = None
         roster = self._roster
         match event:
-            case Reported(trial, step, points):
+            case Reported():
+                trial, step = event.trial, event.step
                 if roster.is_running(trial) and step == roster.seats[trial].until:
-                    self._enter(trial, step, points)
-            case Finished(trial, step):
+                    self._enter(trial, step, event.points)
+            case Finished():
+                trial, step = event.trial, event.step
                 if roster.finish(trial, step):
                     self._enter(trial, step, ())  # no report at its rung counts as diverged
                     self._rungs[self._steps.index(step)].offer(trial)
@@ -119,11 +128,11 @@ class Pasha:
                 seat = roster.dismiss(trial)
                 if seat:
                     self._enter(trial, seat.until, ())  # a running one is due there, a paused one is in already
-                    self._rungs[self._steps.index(seat.until)].sink(trial)
+                    self._sink(trial, seat.until)
             case Stopped(trial):
                 seat = roster.dismiss(trial)
                 if seat:
-                    self._rungs[self._steps.index(seat.until)].sink(trial)
+                    self._sink(trial, seat.until)
             case Injected(trial):
                 roster.inject(trial)
             case Extended(limit):
@@ -152,69 +161,35 @@ class Pasha:
         entry = standing(points)
         self._several = self._several or any(len(values) > 1 for values in entry[2])
         self._known.setdefault(trial, []).append(entry)
-        if i == self._top:
-            self._note(trial)
-            if i + 1 < len(self._steps) and not self._settled():
+        if i == self._top and i + 1 < len(self._steps):  # at R there is nothing left to open
+            if entry[0] < DIVERGED and not self._several:
+                self._settling.enter(trial, self._known[trial])
+            if not self._settled():
                 self._open(i + 1)
+
+    def _sink(self, trial: TrialId, step: int) -> None:
+        """The trial is out; one that stood on the top rung says nothing of its order any more."""
+        i = self._steps.index(step)
+        self._rungs[i].sink(trial)
+        if i == self._top:
+            self._settling.leave(trial, self._known.get(trial, ()))
 
     def _open(self, top: int) -> None:
         """Raise the top, where nobody stands yet: the noise is estimated anew."""
         self._top = top
-        self._gaps = array("d")
+        self._settling = Settling(self._soft)
 
     def _settled(self) -> bool:
         """Whether those on the top rung have the same order there and one rung below, up to the noise."""
+        if not self._several:
+            return self._settling.settled()
         low = self._top - 1
         ranks = [(self._rungs[self._top].rank(t), self._rungs[low].rank(t), t) for t in self._able()]
         above = [t for _, _, t in sorted(ranks)]
         below = [t for _, _, t in sorted(ranks, key=lambda entry: entry[1])]
-        if above == below:
-            return True
-        noise = self._noise()
-        for a, b in zip(above, below, strict=True):
-            if a == b:
-                continue
-            one, other = self._known[a][low], self._known[b][low]
-            same_class = noise is not None and one[:2] == other[:2]
-            if not same_class or noise is None or abs(one[2][0][0] - other[2][0][0]) > noise:
-                return False
-        return True
+        return above == below  # any swap counts
 
     def _able(self) -> list[TrialId]:
         """Who stands on the top rung and did not diverge there; a failed or stopped one says nothing either."""
         top = self._rungs[self._top]
         return [t for t in top.trials() if not top.diverged(t)]
-
-    def _noise(self) -> float | None:
-        """ε in units of the loss; None where any swap counts."""
-        if self._several or not self._soft:
-            return None
-        return float(np.percentile(np.frombuffer(self._gaps), PERCENTILE)) if self._gaps else 0.0
-
-    def _note(self, trial: TrialId) -> None:
-        """The pairs of a new trial on the top rung with those who stood there before."""
-        mine = self._curve(trial)
-        if mine is None or self._top < 2:  # two rungs: nobody can overtake twice
-            return
-        others = [c for t in self._rungs[self._top].trials() if t != trial and (c := self._curve(t)) is not None]
-        if others:
-            rows = np.array(others)
-            twice = _overtakes(mine - rows) >= 2
-            self._gaps.extend(np.abs(mine[-1] - rows[twice, -1]).tolist())
-
-    def _curve(self, trial: TrialId) -> NDArray[np.float64] | None:
-        """The losses at all rungs up to the top [top + 1]; None with several objectives or where one diverged."""
-        known = self._known[trial][: self._top + 1]
-        if len(known) <= self._top or any(s[0] >= DIVERGED or len(s[2][0]) > 1 for s in known):
-            return None
-        return np.array([s[2][0][0] for s in known])
-
-
-def _overtakes(gaps: NDArray[np.float64]) -> NDArray[np.intp]:
-    """How often the sign changes along each row [n, k]; zeros between do not count."""
-    last = np.zeros(len(gaps))
-    changes = np.zeros(len(gaps), dtype=np.intp)
-    for sign in np.sign(gaps).T:
-        changes += (sign * last) < 0
-        last = np.where(sign != 0, sign, last)
-    return changes

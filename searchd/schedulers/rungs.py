@@ -117,30 +117,35 @@ class Round:
     No draw at random, and the counts stay close to the shares all the time (a test says how close).
     """
 
-    __slots__ = ("_counts", "_turns", "_weights")
+    __slots__ = ("_counts", "_next", "_turns", "_weights")
 
     def __init__(self, weights: tuple[int, ...]) -> None:
         self._weights = weights
         self._counts = [0] * len(weights)
         self._turns = 0
+        self._next: int | None = None  # as long as no turn is taken
 
     def next(self) -> int:
         """Whose turn it is; changes nothing."""
-        total, turn = sum(self._weights), self._turns + 1
-        behind = [w * turn - c * total for w, c in zip(self._weights, self._counts, strict=True)]
-        return behind.index(max(behind))
+        if self._next is None:
+            total, turn = sum(self._weights), self._turns + 1
+            behind = [w * turn - c * total for w, c in zip(self._weights, self._counts, strict=True)]
+            self._next = behind.index(max(behind))
+        return self._next
 
     def take(self) -> int:
         """Whose turn it is, and the turn is over."""
         chosen = self.next()
         self._counts[chosen] += 1
         self._turns += 1
+        self._next = None if len(self._weights) > 1 else 0
         return chosen
 
     def reweigh(self, weights: tuple[int, ...]) -> None:
         """New weights, at least as many as before; turns taken so far stay counted."""
         self._counts += [0] * (len(weights) - len(self._counts))
         self._weights = weights
+        self._next = None
 
 
 def deeper(R: int, near: int, eta: int) -> tuple[int, ...]:

@@ -1,21 +1,20 @@
 """One rung: who reached it, in which order, and who may leave it upwards.
 
-With one objective the order is a sorted list, kept by bisection: an entry and the best candidate cost
+With one objective the order is a sorted list and a heap of the candidates: an entry and the best candidate cost
 microseconds. With several it is kept in layers (see `layered`) and ordered only as far down as needed; the order by
 scalarisation is computed when asked for.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
+from heapq import heappop, heappush
 
 from searchd.schedulers.events import Losses, TrialId
 from searchd.schedulers.layered import Layered
 from searchd.schedulers.order import DIVERGED, OUT, Standing, ranking, standing
 from searchd.schedulers.orders import INSIDE, Order
-
-Key = tuple[int, float, float, TrialId]
+from searchd.schedulers.ranked import Key, Ranked
 
 
 class Standings:
@@ -24,17 +23,23 @@ class Standings:
     `order`: what ranks several objectives.
     """
 
-    __slots__ = ("_by", "_entries", "_keys", "_layered", "_offered", "_order", "_rank", "_several", "step", "taken")
+    __slots__ = (
+        "_best", "_by", "_entries", "_keys", "_layered", "_offered", "_order", "_rank", "_several", "settled", "step",
+        "taken",
+    )  # fmt: skip
 
     def __init__(self, step: int, order: Order = "eps-net") -> None:
         self.step = step
+        self.settled = False
+        """Free for whoever asks for promotions: put to True, it stays so until something happens here."""
         self._by: Order = order
         self.taken: set[TrialId] = set()
         self._entries: dict[TrialId, Standing] = {}
         self._offered: set[TrialId] = set()
         self._several = False
-        self._keys: list[Key] = []  # one objective: all entries, sorted
-        self._order: list[Key] = []  # one objective: the offered and not taken, sorted
+        self._keys = Ranked()  # one objective: all entries
+        self._order: list[Key] = []  # one objective: a heap of the offered, and of some that are no longer
+        self._best: tuple[TrialId, int] | None = None  # one objective: the first of them and its rank, once it was read
         self._layered: Layered | None = None  # several, ranked by layers
         self._rank: dict[TrialId, int] = {}  # several, by scalarisation: as far as the ranking was read
 
@@ -54,12 +59,14 @@ class Standings:
             return False
         entry = standing(points)
         self._entries[trial] = entry
-        if not self._several and any(len(p) > 1 for p in entry[2]):
+        if self._several:
+            if self._layered is not None:
+                self._layered.put(trial, entry)
+            self._rank.clear()
+        elif entry[2] and len(entry[2][0]) > 1:
             self._begin_several()
-        elif self._layered is not None:
-            self._layered.put(trial, entry)
-        self._rank.clear()
-        insort(self._keys, _key(trial, entry))
+        self._keys.add(key_of(trial, entry))
+        self._best, self.settled = None, False
         return True
 
     def offer(self, trial: TrialId) -> None:
@@ -67,27 +74,31 @@ class Standings:
         entry = self._entries.get(trial)
         if entry is not None and entry[0] < DIVERGED and trial not in self._offered and trial not in self.taken:
             self._offered.add(trial)
-            insort(self._order, _key(trial, entry))
+            heappush(self._order, key_of(trial, entry))
+            self._best, self.settled = None, False
 
     def take(self, trial: TrialId) -> None:
         """The trial leaves for the next rung."""
         self._withdraw(trial)
         self.taken.add(trial)
+        self.settled = False
 
     def reopen(self) -> None:
         """Promotions out of this rung are decided anew: nobody is taken, nobody offered."""
         self.taken.clear()
         self._offered.clear()
         self._order.clear()
+        self._best, self.settled = None, False
 
     def sink(self, trial: TrialId) -> None:
         """The trial failed or was stopped: it ranks last here, unless it had left upwards before."""
         if trial not in self._entries or trial in self.taken:
             return
         self._withdraw(trial)
-        self._keys.pop(bisect_left(self._keys, _key(trial, self._entries[trial])))
+        self._keys.remove(key_of(trial, self._entries[trial]))
         self._entries[trial] = (OUT, 0.0, ())
-        insort(self._keys, _key(trial, self._entries[trial]))
+        self._keys.add(key_of(trial, self._entries[trial]))
+        self._best, self.settled = None, False
         if self._layered is not None:
             self._layered.put(trial, self._entries[trial])
         self._rank.clear()
@@ -101,9 +112,12 @@ class Standings:
             return None
         most = len(self._entries) if within is None else within
         if not self._several:
-            key = self._order[0]
-            rank = bisect_left(self._keys, key)
-            return (key[-1], rank) if rank < most else None
+            if self._best is None:
+                while self._order[0][-1] not in self._offered:
+                    heappop(self._order)
+                key = self._order[0]
+                self._best = (key[-1], self._keys.rank(key))
+            return self._best if self._best[1] < most else None
         if self._layered is not None:
             return self._layered.best(self._offered, most)
         open_ = [(self._rank[t], t) for t in self._offered if t in self._rank]
@@ -122,7 +136,7 @@ class Standings:
     def rank(self, trial: TrialId) -> int:
         """The rank of an entry, from 0."""
         if not self._several:
-            return bisect_left(self._keys, _key(trial, self._entries[trial]))
+            return self._keys.rank(key_of(trial, self._entries[trial]))
         if self._layered is not None:
             return self._layered.rank(trial)
         if trial not in self._rank:
@@ -135,7 +149,7 @@ class Standings:
         """Whether `trial` is as good as the entry at rank `place` (one objective: equal losses)."""
         if self._several:
             return self.rank(trial) <= place
-        return _key(trial, self._entries[trial])[:-1] <= self._keys[place][:-1]
+        return key_of(trial, self._entries[trial])[:-1] <= self._keys[place][:-1]
 
     def diverged(self, trial: TrialId) -> bool:
         """Whether an entry has no finite point."""
@@ -152,7 +166,7 @@ class Standings:
     def _withdraw(self, trial: TrialId) -> None:
         if trial in self._offered:
             self._offered.discard(trial)
-            self._order.pop(bisect_left(self._order, _key(trial, self._entries[trial])))
+            self._best = None
 
     def _read(self) -> Iterator[TrialId]:
         """The ranking from where the last reader left off; what is read is remembered until the rung changes."""
@@ -163,6 +177,7 @@ class Standings:
                 yield trial
 
 
-def _key(trial: TrialId, entry: Standing) -> Key:
+def key_of(trial: TrialId, entry: Standing) -> Key:
+    """What a rung of one objective is sorted by."""
     kind, violation, points = entry
     return (kind, violation, points[0][0] if points else 0.0, trial)

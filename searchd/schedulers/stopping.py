@@ -87,9 +87,10 @@ class Stopping:
     def tell(self, event: Event) -> tuple[Stop, ...]:
         roster = self._roster
         match event:
-            case Reported(trial, step, points):
-                return self._reported(trial, step, points)
-            case Finished(trial, step):
+            case Reported():
+                return self._reported(event.trial, event.step, event.points)
+            case Finished():
+                trial, step = event.trial, event.step
                 if roster.finish(trial, step):
                     self._rungs[step].enter(trial, ())  # no report at its rung counts as diverged
                     self._rungs[step].offer(trial)

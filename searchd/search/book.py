@@ -50,13 +50,13 @@ class Book:
 
     def change(self, trial: TrialId, **changes: Any) -> None:
         """Some fields of a record are these from now on."""
-        self.put(changed(self.records[trial], **changes))
+        self.put(changed(self.records[trial], changes))
 
     def enter(self, trial: TrialId, step: int, points: tuple[Losses, ...]) -> None:
         """A trial's report entered a rung; it takes the next number."""
         old = self.records[trial]
-        losses = MappingProxyType({**old.losses, step: points})
-        self.put(changed(old, losses=losses, heard=self._next(old, step)))
+        losses = MappingProxyType(old.losses | {step: points})  # type: ignore[operator]  # both are views of dicts
+        self.put(changed(old, {"losses": losses, "heard": self._next(old, step)}))
 
     def fail(self, trial: TrialId, reason: str, state: State = "failed") -> None:
         """A trial failed, or was vetoed; on its way to a rung it takes the next number there."""
@@ -77,4 +77,4 @@ class Book:
 
     def _next(self, record: Record, step: int) -> Mapping[int, int]:
         self.tally += 1
-        return MappingProxyType({**record.heard, step: self.tally - 1})
+        return MappingProxyType(record.heard | {step: self.tally - 1})  # type: ignore[operator]

@@ -33,7 +33,7 @@ class Descriptions:
 
     def is_coming(self, config: Config) -> bool:
         """Whether a job describes it now."""
-        return config.digest in self._owners
+        return bool(self._owners) and config.digest in self._owners
 
     def begin(self, trial: TrialId, config: Config) -> None:
         self._owners[config.digest] = trial
@@ -57,8 +57,8 @@ class Descriptions:
 
     def metrics(self, config: Config) -> Mapping[str, float]:
         """The exact metrics of a config; empty before it was described."""
-        return self._known.get(config.digest, NOTHING)
+        return self._known.get(config.digest, NOTHING) if self._known else NOTHING
 
     def refusal(self, config: Config) -> str | None:
         """Why the config was vetoed, or None."""
-        return self._vetoed.get(config.digest)
+        return self._vetoed.get(config.digest) if self._vetoed else None

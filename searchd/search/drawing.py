@@ -18,12 +18,12 @@ def draw(
     suggest: Callable[[tuple[Config, ...]], Config | Morphed],
     sample: Callable[[], Config],
     refusal: Callable[[Config], str | None],
-    taken: Collection[str],
+    taken: Collection[Config],
 ) -> tuple[Config | Morphed | None, str]:
     """A config that keeps the bounds, and is a new one if there is any; None, and why, when none was found. What the
     searcher said of a parent comes with it.
 
-    `suggest` hears what was rejected so far; `refusal` says why a config must not start; `taken`: digests.
+    `suggest` hears what was rejected so far; `refusal` says why a config must not start; `taken`: who is there already.
     """
     why = ""
     rejected: tuple[Config, ...] = ()
@@ -33,7 +33,7 @@ def draw(
             said = suggest(rejected)
             config = said.config if isinstance(said, Morphed) else said
             refused = refusal(config)
-            if refused is None and config.digest not in taken:
+            if refused is None and config not in taken:
                 return said, ""
             if refused is None:
                 spare = spare or said

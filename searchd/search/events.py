@@ -6,10 +6,11 @@ Metrics are in the user's own sense (accuracy higher is better); `Search` signs 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 from searchd.schedulers.events import Deepened, Exhausted, Extended, Lost, Stop, Stopped, TrialId, Wait
+from searchd.values import value
 from spaces.config import Config
 
 __all__ = [
@@ -20,7 +21,7 @@ __all__ = [
 JobKind = Literal["train", "measure", "describe"]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Job:
     """One thing to do for a trial. `train`: from step `since` to `until`. `measure`: time `signature` on the device.
     `describe`: say the exact metrics of its config (a user's task that has a `describe`), before any training.
@@ -40,7 +41,7 @@ class Job:
     morph: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reported:
     """Metrics of a trial at a step. `points`: one mapping an operating point; each is merged over `metrics`.
 
@@ -54,7 +55,7 @@ class Reported:
     points: tuple[Mapping[str, Any], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Finished:
     """The job reached `step` and its checkpoint is durable. `metrics`: a shorthand for `Reported` just before."""
 
@@ -64,7 +65,7 @@ class Finished:
     points: tuple[Mapping[str, Any], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Failed:
     """The trial's own fault; it never runs again."""
 
@@ -72,14 +73,14 @@ class Failed:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Injected:
     """The user brought a config; it becomes the next trial."""
 
     config: Config
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Measured:
     """What a measure job found for a signature: cumulative latency [K exits] in ms, p50 and p95, batch 1.
 
@@ -97,7 +98,7 @@ class Measured:
     extra: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Described:
     """What a describe job found: exact metrics, the same at every step; they are merged into every report of the trial,
     and of every trial with the same config. A bound that one of them breaks vetoes the trial."""
@@ -106,7 +107,7 @@ class Described:
     metrics: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Vetoed:
     """The task itself says that the trial's config must never be trained."""
 

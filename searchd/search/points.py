@@ -59,10 +59,41 @@ def expected(rates: Sequence[float] | None, cumulative: Sequence[float]) -> floa
     return float(sum(rate * cost for rate, cost in zip(rates, cumulative, strict=True)))
 
 
+class Reader:
+    """Objectives made ready to sign many merged points: what `missing` and `losses` say, in one look."""
+
+    __slots__ = ("_bounded", "_signs")
+
+    def __init__(self, objectives: Sequence[Objective]) -> None:
+        self._signs = [(o.name, o.goal == "maximize") for o in objectives]
+        self._bounded = [o for o in objectives if o.at_most is not None or o.at_least is not None]
+
+    def __call__(self, points: Sequence[Mapping[str, Any]]) -> tuple[Losses, ...] | None:
+        """Merged points for the scheduler; None when one of them lacks an objective."""
+        found = []
+        for point in points:
+            values = []
+            for name, turned in self._signs:
+                value = point.get(name)
+                if type(value) is not float:
+                    value = _number(value)
+                    if value is None:
+                        return None
+                values.append(-value if turned else value)
+            found.append(Losses(tuple(values), violation(self._bounded, point) if self._bounded else 0.0))
+        return tuple(found)
+
+
 def missing(objectives: Iterable[Objective], point: Mapping[str, Any]) -> list[str]:
     """The metrics of objectives that a merged point does not bring, or brings as something that is no number."""
     lacking = [o for o in objectives if _number(point.get(o.name)) is None]
     return [name for o in lacking for name in sorted(n for n in o.reads if _number(point.get(n)) is None) or [o.name]]
+
+
+def lacking(objectives: Sequence[Objective], merged: Sequence[Mapping[str, Any]]) -> str:
+    """In words: what merged points do not bring, and what the first one has."""
+    wanted = sorted({name for point in merged for name in missing(objectives, point)})
+    return f"{', '.join(wanted)}; it has {', '.join(sorted(merged[0])) or 'nothing'}"
 
 
 def losses(objectives: Sequence[Objective], point: Mapping[str, Any]) -> Losses:

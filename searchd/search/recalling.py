@@ -44,7 +44,7 @@ def recall(search: Search, facts: Facts) -> None:
             parent, morph = known.morphed or (None, None)
             search._book.put(Record(trial, known.config, "waiting", signature=signature, born=search._book.tally,
                                     parent=parent, morph=morph))  # fmt: skip
-            search._digests.add(known.config.digest)
+            search._taken.add(known.config)
         else:
             _enter(search, trial, step, known, losses[trial])
     past = {

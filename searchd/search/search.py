@@ -63,7 +63,7 @@ from searchd.search.fronts import FrontPoint, front_of
 from searchd.search.inheriting import origin
 from searchd.search.races import averaged, standing_for
 from searchd.search.vetting import Vetting
-from searchd.searchers.base import History, Morphed, Record, Searcher, bounds_of, generator
+from searchd.searchers.base import History, Morphed, Record, Searcher, Stream, bounds_of
 from searchd.searchers.earlier import foreign
 from searchd.searchers.record import OVER
 from spaces.config import Config
@@ -92,9 +92,13 @@ class Search:
         self.take_changed = self._book.take_changed
         """The trials that are new, or other than when this was asked last: who writes rows need not look at all."""
         self._points: dict[TrialId, tuple[int, list[dict[str, Any]]]] = {}
-        self._digests: set[str] = set()
+        self._read = merging.Reader(study.objectives)
+        self._formulas = tuple(o for o in study.objectives if o.formula is not None)
+        self._races = bool(study.task.instances)
+        self._taken: set[Config] = set()
         self._injected: deque[TrialId] = deque()
         self._started = 0
+        self._stream = Stream(self.seed)
         self._vetting = Vetting(study)
         self._measurements, self._descriptions = self._vetting.measurements, self._vetting.descriptions
         self._bounds = bounds_of(study.objectives)
@@ -124,7 +128,7 @@ class Search:
         record = self._records.get(trial)
         exact = {} if record is None else self.exact(record.config)
         measured = None if record is None else self._measurements.get(record.signature)
-        return merging.merge(exact, measured, metrics, points, self.study.objectives)
+        return merging.merge(exact, measured, metrics, points, self._formulas)
 
     def exact(self, config: Config) -> Mapping[str, float]:
         """The metrics of a config that no training changes: by arithmetic, or by a describe job that has ended."""
@@ -152,10 +156,11 @@ class Search:
         match answer:
             case Start():
                 return self._start(answer)
-            case Resume(trial, since, until, reason, bracket):
+            case Resume():
                 self.scheduler.ask()
-                self._book.change(trial, state="running", step=since, until=until, bracket=bracket, reason=reason)
-                return Job(trial, self._records[trial].config, since, until, bracket=bracket, reason=reason)
+                trial, since, until, why, s = answer.trial, answer.since, answer.until, answer.reason, answer.bracket
+                self._book.change(trial, state="running", step=since, until=until, bracket=s, reason=why)
+                return Job(trial, self._records[trial].config, since, until, "train", None, s, why)
             case Wait() | Exhausted():
                 return answer
             case _:
@@ -169,18 +174,19 @@ class Search:
             running = any(r.state in ("running", "waiting") for r in self._records.values())
             return Wait() if running else Exhausted()
         config, parent, morph, why = origin(said, answer, self._records)
-        signature = self._vetting.signature(config)
-        if self._measurements.is_coming(signature) or self._descriptions.is_coming(config):
-            return Wait()
+        signature, describes, waits = None, False, False
+        if self._vetting.looks:
+            signature, describes = self._vetting.signature(config), self._descriptions.needs(config)
+            if self._measurements.is_coming(signature) or self._descriptions.is_coming(config):
+                return Wait()
+            waits = describes or self._measurements.needs(signature)
         self.scheduler.ask()
         self._started += 1
-        describes = self._descriptions.needs(config)
-        waits = describes or self._measurements.needs(signature)
         self._book.put(Record(
             trial, config, "waiting" if waits else "running", answer.since, answer.until, answer.bracket, why,
             signature, born=self._book.tally, parent=parent, morph=morph,
         ))  # fmt: skip
-        self._digests.add(config.digest)
+        self._taken.add(config)
         if brought is not None:
             self._injected.popleft()
             self._drop_stopped()
@@ -200,8 +206,8 @@ class Search:
 
     def _job(self, record: Record) -> Job:
         """A trial's first training: from nothing, or from its parent's weights."""
-        return Job(record.trial, record.config, record.step, record.until, bracket=record.bracket,
-                   reason=record.reason, parent=record.parent, morph=record.morph)  # fmt: skip
+        return Job(record.trial, record.config, record.step, record.until, "train", None, record.bracket,
+                   record.reason, record.parent, record.morph)  # fmt: skip
 
     # ------------------------------------------------------------ what happened
     def tell(self, event: Event) -> tuple[Stop, ...]:
@@ -211,10 +217,11 @@ class Search:
         eta.
         """
         match event:
-            case Reported(trial, step, metrics, points):
-                return self._reported(trial, step, metrics, points)
-            case Finished(trial, step, metrics, points):
-                stops = () if metrics is None else self._reported(trial, step, metrics, points)
+            case Reported():  # these two are nearly all that is told: a pattern with fields costs five times as much
+                return self._reported(event.trial, event.step, event.metrics, event.points)
+            case Finished():
+                trial, step, metrics = event.trial, event.step, event.metrics
+                stops = () if metrics is None else self._reported(trial, step, metrics, event.points)
                 self._finished(trial, step)
                 return stops
             case Lost():
@@ -244,19 +251,17 @@ class Search:
         self, trial: TrialId, step: int, metrics: Mapping[str, Any], points: tuple[Mapping[str, Any], ...]
     ) -> tuple[Stop, ...]:
         record = self._records.get(trial)
-        if record is None or record.state != "running" or not self.is_rung(trial, step):
+        if record is None or record.state != "running" or not record.step < step <= record.until:
             return ()
-        if step in record.losses or not record.step < step <= record.until:
+        if step in record.losses or not self.scheduler.is_rung(trial, step):
             return ()
-        merged = self.merged(trial, step, metrics, points)
-        if any(merging.missing(self.study.objectives, point) for point in merged):
-            lacking = sorted({name for point in merged for name in merging.missing(self.study.objectives, point)})
-            seen = ", ".join(sorted(merged[0])) or "nothing"
-            reason = f"the report at step {step} has no number for {', '.join(lacking)}; it has {seen}"
+        measured = self._measurements.get(record.signature)
+        merged = merging.merge(self._vetting.exact(record.config), measured, metrics, points, self._formulas)
+        if (losses := self._read(merged)) is None:
+            reason = f"the report at step {step} has no number for {merging.lacking(self.study.objectives, merged)}"
             self._end(trial, "failed", reason)
             return (Stop(trial, reason),)
-        losses = tuple(merging.losses(self.study.objectives, point) for point in merged)
-        if self.study.task.instances:
+        if self._races:
             merged = [averaged(self._points.get(trial), merged[0])]
         self._points[trial] = (step, merged)
         self._book.enter(trial, step, losses)
@@ -308,7 +313,7 @@ class Search:
         trial = self._started + len(self._injected)
         signature = self._vetting.signature(config)
         self._book.put(Record(trial, config, "waiting", reason="injected", signature=signature, born=-1))
-        self._digests.add(config.digest)
+        self._taken.add(config)
         self._injected.append(trial)
         self.scheduler.tell(told.Injected(trial))
 
@@ -346,8 +351,7 @@ class Search:
         try:
             self.scheduler.tell(event)
         except ValueError as error:
-            highest = max(max(rungs) for rungs in self.scheduler.ladders())
-            nearest = deeper(highest, event.R, self.study.search.eta)
+            nearest = deeper(max(map(max, self.scheduler.ladders())), event.R, self.study.search.eta)
             hint = "" if event.R in nearest else f": choose {' or '.join(map(str, nearest))}"
             raise SearchdError(f"{error}{hint}") from None
         self._book.version += 1
@@ -359,12 +363,12 @@ class Search:
     def _draw(self, trial: TrialId, parent: TrialId | None) -> Config | Morphed | None:
         now = (trial, self._book.version)
         if self._drawn[0] != now:
-            rng = generator(self.seed, trial)
+            rng = self._stream.at(trial)
             said, self.note = draw(
                 lambda rejected: self.searcher.suggest(trial, self._history(rejected, parent), rng),
-                lambda: self.study.space.sample(rng), self._vetting.refusal, self._digests,
+                lambda: self.study.space.sample(rng), self._vetting.refusal, self._taken,
             )  # fmt: skip
-            self._drawn = (now, said)
+            self._drawn = now, said
         return self._drawn[1]
 
     def _history(self, rejected: tuple[Config, ...], parent: TrialId | None = None) -> History:

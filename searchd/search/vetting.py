@@ -17,18 +17,20 @@ from spaces.study import Study
 
 
 class Vetting:
-    """`measurements` and `descriptions`: what jobs have found so far."""
+    """`measurements` and `descriptions`: what jobs have found so far. `looks`: a job may come before any training."""
 
-    __slots__ = ("_study", "descriptions", "measurements")
+    __slots__ = ("_built_in", "_study", "descriptions", "looks", "measurements")
 
     def __init__(self, study: Study) -> None:
         self._study = study
         self.measurements = Measurements(study)
         self.descriptions = Descriptions(study)
+        self.looks = self.measurements.wanted or self.descriptions.wanted
+        self._built_in = study.task.kind == "classify"
 
     def describe(self, config: Config) -> Description | None:
         """The figures of a config of the built-in task; None for another. SpaceError when it cannot be built."""
-        return describe(self._study.task, self._study.space, config)
+        return describe(self._study.task, self._study.space, config) if self._built_in else None
 
     def signature(self, config: Config) -> str | None:
         """What the latency of a config is measured by; None where nothing is measured."""
@@ -37,7 +39,7 @@ class Vetting:
 
     def exact(self, config: Config) -> Mapping[str, float]:
         """The metrics of a config that no training changes: by arithmetic, or by a describe job that has ended."""
-        description = self.describe(config)
+        description = self.describe(config) if self._built_in else None
         return self.descriptions.metrics(config) if description is None else description.metrics
 
     def refusal(self, config: Config) -> str | None:
@@ -45,11 +47,10 @@ class Vetting:
         if (why := self.descriptions.refusal(config)) is not None:
             return f"it was vetoed: {why}"
         try:
-            description = self.describe(config)
+            if (description := self.describe(config)) is None:
+                return None
         except SpaceError as error:
             return str(error)
-        if description is None:
-            return None
         unmeasured = self.measurements.refusal(description.signature if self.measurements.wanted else None)
         return unmeasured or broken_bound(self._study.objectives, description.metrics)
 

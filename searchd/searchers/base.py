@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.random import Generator, Philox
 from numpy.random.bit_generator import ISeedSequence
-from numpy.typing import NDArray
 
 from searchd.schedulers.events import Losses, TrialId
 from searchd.searchers.bounds import Bound, bounds_of
@@ -17,6 +16,7 @@ from searchd.searchers.earlier import Foreign
 from searchd.searchers.morphed import Morphed
 from searchd.searchers.record import Record, State
 from searchd.searchers.table import Table
+from searchd.values import value
 from spaces.config import Config
 from spaces.describe import Description
 from spaces.space import Space
@@ -38,7 +38,7 @@ def _fits(_: Config, __: Config) -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class History:
     """What a searcher may know. `records` by trial id; `objectives`: how many; `ladders`: the rungs of each bracket.
 
@@ -122,8 +122,27 @@ class _Key(ISeedSequence):
     def __init__(self, words: tuple[int, int]) -> None:
         self.words = words
 
-    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> NDArray[Any]:
-        return np.array(self.words[:n_words], dtype=dtype)
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> Any:  # noqa: ARG002
+        """What Philox reads word by word: it need not be an array."""
+        return self.words[:n_words]
+
+
+class Stream:
+    """`generator` for one trial after another, at a third of its cost: the same object, set back to where a key begins.
+
+    Who keeps it beyond its call reads what is meant for another trial.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._rng = generator(seed, 0)
+        self._begin: Any = self._rng.bit_generator.state
+        self._key = self._begin["state"]["key"]
+
+    def at(self, trial: TrialId) -> Generator:
+        """The generator of this trial's suggestion, at its first number."""
+        self._key[1] = trial
+        self._rng.bit_generator.state = self._begin
+        return self._rng
 
 
 def generator(seed: int, trial: TrialId) -> Generator:

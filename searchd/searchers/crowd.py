@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
-from math import log
+from math import log, log1p
 from typing import Any
 
 import numpy as np
@@ -173,52 +173,49 @@ class Crowd:
         middle, one = np.full((1, x.shape[1]), 0.5), np.ones((1, x.shape[1]))
         none = np.full((1, len(c.kinds)), -1.0)
         prior = constants(c, middle, one, n) + product(c, x, middle, one, bins, asked, none, n)
-        bounds = self._screen(x, bins, asked, n)
-        each = np.arange(len(x))
+        bounds, slack = self._screen(x, bins, asked, n)
         best = np.argmax(bounds, axis=1)
-        top = np.maximum(prior, self._kernels(x, bins, asked, each, best, n))
+        top = np.maximum(prior, self._kernels(x, bins, asked, np.arange(len(x)), best, n)[0])
         edge = top - log(n) - NEGLIGIBLE
-        flat = np.flatnonzero(bounds > edge[:, None].astype(np.float32))  # several times quicker than with two axes
+        least = (edge - slack)[:, None].astype(np.float32)
+        flat = np.flatnonzero(bounds > least)  # several times quicker than with two axes
         at, slot = np.divmod(flat, bounds.shape[1])
-        able = self._nearer(x, bins, asked, at, slot, n) > edge[at]
-        at, slot = at[able], slot[able]
         order = np.argsort(at * len(self._inside) + self._rows[slot])  # the sum must not depend on who came when
-        at, slot = at[order], slot[order]
-        logs = self._kernels(x, bins, asked, at, slot, n)
+        logs, at, slot = self._kernels(x, bins, asked, at[order], slot[order], n, edge)
         shares = weights[np.searchsorted(rows, self._rows[slot])] * np.exp(logs - top[at])
         found = np.exp(prior - top) + np.bincount(at, weights=shares, minlength=len(x))
         result: Floats = np.log(found) + top - total
         return result
 
     def _kernels(
-        self, x: Floats, bins: tuple[Floats, Floats], asked: Floats, at: Rows, slot: Rows, n: int
-    ) -> Floats:
-        """Log kernels [p] of pairs of a point and a slot, without weights."""
+        self, x: Floats, bins: tuple[Floats, Floats], asked: Floats, at: Rows, slot: Rows, n: int,
+        edge: Floats | None = None,
+    ) -> tuple[Floats, Rows, Rows]:  # fmt: skip
+        """Log kernels [p] of pairs of a point and a slot, without weights, and these pairs. With `edge` [m] those pairs
+        are left out that an upper bound nearer than `_screen`'s puts below it: bins by the distance to their ends.
+        """
         c = self.columns
-        sigma = np.clip(self._gap[slot], WIDTH, 1.0)
-        here = [b[at] for b in bins]
-        fixed = self._head[slot] - np.log1p(c.counts / (n + 1)).sum()
-        found: Floats = fixed + product(c, x[at], self._mu[slot], sigma, here, asked[at], self._labels[slot], n)
-        return found
-
-    def _nearer(
-        self, x: Floats, bins: tuple[Floats, Floats], asked: Floats, at: Rows, slot: Rows, n: int
-    ) -> Floats:
-        """Upper bounds on these that are nearer than those of `_screen`: a bin's mass by the distance to its end."""
-        c = self.columns
-        if not len(c.grids):
-            return np.full(len(at), np.inf)
         mu, sigma = self._mu[slot], np.clip(self._gap[slot], WIDTH, 1.0)
         z = (x[at][:, c.lines] - mu[:, c.lines]) / sigma[:, c.lines]
-        m = mu[:, c.grids]
-        d = np.maximum(np.maximum(bins[0][at] - m, m - bins[1][at]), 0.0) / sigma[:, c.grids]
-        other = (asked[at] != self._labels[slot]).sum(axis=1) * log(n + 1)
-        found: Floats = self._head[slot] - 0.5 * ((z**2).sum(axis=1) + (d**2).sum(axis=1)) - other
-        found += len(c.kinds) * np.log1p(1.0 / (n + 1))
-        return found
+        logs = self._head[slot] - 0.5 * np.einsum("ij,ij->i", z, z)
+        match, other = log1p(1.0 / (n + 1)), log(1.0 / (n + 1))
+        logs += match * len(c.kinds) + (other - match) * (asked[at] != self._labels[slot]) @ np.ones(len(c.kinds))
+        if not len(c.grids):
+            return logs - np.log1p(c.counts / (n + 1)).sum(), at, slot
+        m, s = mu[:, c.grids], sigma[:, c.grids]
+        low, high = bins[0][at] - m, bins[1][at] - m
+        if edge is not None:
+            d = np.maximum(np.maximum(low, -high), 0.0) / s
+            able = np.flatnonzero(logs - 0.5 * np.einsum("ij,ij->i", d, d) > edge[at])
+            logs, low, high, s, at, slot = logs[able], low[able], high[able], s[able], at[able], slot[able]
+        logs += log_mass(low / s, high / s).sum(axis=1)
+        return logs - np.log1p(c.counts / (n + 1)).sum(), at, slot
 
-    def _screen(self, x: Floats, bins: tuple[Floats, Floats], asked: Floats, n: int) -> NDArray[np.float32]:
-        """Upper bounds on the log kernels [m, slots] in use at points [m, D], without weights."""
+    def _screen(
+        self, x: Floats, bins: tuple[Floats, Floats], asked: Floats, n: int
+    ) -> tuple[NDArray[np.float32], Floats]:  # fmt: skip
+        """Upper bounds on the log kernels [m, slots] in use at points [m, D], without weights: to each of them comes
+        what is the same for all kernels at a point, [m]."""
         c, m = self.columns, len(x)
         points = x[:, np.concatenate([self._lines, self._grids])]
         match, other = np.log1p(1.0 / (n + 1)), log(1.0 / (n + 1))
@@ -237,8 +234,7 @@ class Crowd:
         for first in range(0, self._used, BLOCK):
             block = slice(first, min(first + BLOCK, self._used))
             np.matmul(features, self._matrix[:, block], out=bounds[:, block])
-        bounds += slack[:, None].astype(np.float32)
-        return bounds
+        return bounds, slack
 
     def _refresh(self, slots: NDArray[np.int64]) -> None:
         """The matrix follows the kernels of these slots."""

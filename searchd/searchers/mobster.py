@@ -40,8 +40,9 @@ FANTASIES = 20
 """Joint draws of the pending losses."""
 PENDING = 200
 """Pending trials that a model holds at most; the latest."""
-GROWTH = 1.15
-"""A fit for every so many times more losses …"""
+GROWTH, FULL_GROWTH = 1.15, 1.5
+"""A fit for every so many times more losses, and once there are more than the model has rows: a restart climbs through
+all of them, and what is new then moves a full model little …"""
 FIRST_STEPS, STEPS = 30, 5
 """… climbed by so many steps, the first one and the others."""
 
@@ -104,7 +105,7 @@ class MobsterSearcher:
             self._fitted = (table, table.steps, [])
         fits = self._fitted[2]
         weights = np.full(history.objectives, 1 / history.objectives)
-        for number, size in enumerate(_sizes(self._startup, len(seen))):
+        for number, size in enumerate(_sizes(self._startup, len(seen), self._rows)):
             if number < len(fits):
                 continue
             part = seen.first(size).capped(self._rows)
@@ -115,12 +116,15 @@ class MobsterSearcher:
         return fits[-1]
 
 
-def _sizes(first: int, n: int) -> list[int]:
-    """The numbers of losses up to `n` at which a fit is due."""
+def _sizes(first: int, n: int, rows: int) -> list[int]:
+    """The numbers of losses up to `n` at which a fit of a model with at most `rows` is due."""
     sizes = [min(first, n)]
-    while (larger := max(sizes[-1] + 1, ceil(GROWTH * sizes[-1]))) <= n:
+    while True:
+        last = sizes[-1]
+        larger = max(last + 1, ceil((GROWTH if last < rows else FULL_GROWTH) * last))
+        if larger > n:
+            return sizes
         sizes.append(larger)
-    return sizes
 
 
 def _weights(objectives: int, rng: Generator) -> Floats:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from searchd.schedulers.events import TrialId
+from searchd.values import value
 from spaces.config import Config
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Morphed:
     """`config`, and the `parent` whose newest durable checkpoint is morphed to it."""
 

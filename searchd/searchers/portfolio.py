@@ -72,12 +72,14 @@ class PortfolioSearcher:
 @dataclass(slots=True)
 class _Game:
     """Rounds in the order of the tally. `drawn`: arm and probability of each trial that was born; `played`: how many
-    events are over; `seen`: keys by rung column; `fronts`: non-dominated points [n, m] by rung column."""
+    events are over, the last one at `tally`; `seen`: keys by rung column; `fronts`: non-dominated points [n, m] by
+    rung column."""
 
     seed: int
     bandit: Stabl
     drawn: dict[int, tuple[int, float]] = field(default_factory=dict)
     played: int = 0
+    tally: int = -1
     seen: dict[int, list[Key]] = field(default_factory=dict)
     fronts: dict[int, NDArray[np.float64]] = field(default_factory=dict)
 
@@ -85,27 +87,25 @@ class _Game:
         """The arm of a trial that is born now."""
         key = np.array([self.seed % 2**64, trial + 2**63], dtype=np.uint64)
         chance = Generator(Philox(key=key)).random()
-        edges = np.cumsum(self.bandit.shares())
+        edges = self.bandit.shares().cumsum()
         return min(int(np.searchsorted(edges, chance * edges[-1], side="right")), self.bandit.arms - 1)
 
     def catch_up(self, history: History) -> None:
         """Births and first losses that are new, in their order."""
-        kinds, rows = _events(history.table)
-        for i in range(self.played, len(rows)):
-            row = int(rows[i])
-            if kinds[i] == 0:
+        over, events = _events(history.table, self.tally)
+        for tally, row, column in events[self.played - over :].tolist():
+            if column < 0:
                 arm = self.draw(history.records[row].trial)
                 self.drawn[row] = (arm, float(self.bandit.shares()[arm]))
             else:
                 arm, probability = self.drawn[row]
-                self.bandit.hear(arm, self._loss(history, row), probability)
-        self.played = len(rows)
+                self.bandit.hear(arm, self._loss(history, row, column), probability)
+            self.tally = tally
+        self.played = over + len(events)
 
-    def _loss(self, history: History, row: int) -> float:
-        """The share of the latest trials at the first rung of this one that are better; equal ones count half."""
-        table = history.table
-        heard = np.where(table.entered[row], table.heard[row], np.iinfo(np.int64).max)
-        column = int(np.lexsort((np.arange(len(heard)), heard))[0])
+    def _loss(self, history: History, row: int, column: int) -> float:
+        """The share of the latest trials at the first rung of this one, a column, that are better; equal ones count
+        half."""
         key = self._key(history, row, column)
         before = self.seen.setdefault(column, [])
         worth = 1.0 if key[0] == inf else 0.5
@@ -139,17 +139,23 @@ class _Game:
         return hypervolume(scaled, corner) - hypervolume(scaled[: len(old)], corner)
 
 
-def _events(table: Table) -> tuple[Ints, Ints]:
-    """Births (kind 0) and first entries into a rung (kind 1), in the order in which they happened: kinds, rows.
+def _events(table: Table, since: int) -> tuple[int, Ints]:
+    """Births (column -1) and first entries into a rung, from tally `since` on: how many came before, and the others as
+    rows (tally, row, column) in the order in which they happened.
 
     A birth at tally b comes before the entry that was heard as number b. Without tallies births come first."""
     never = np.iinfo(np.int64).max
     entered = table.entered
     known = entered.any(axis=1)
-    heard = np.where(entered, table.heard, never).min(axis=1, initial=never)
-    births, entries = np.flatnonzero(known | (table.born >= 0)), np.flatnonzero(known)
-    rows = np.concatenate([births, entries])
-    kinds = np.repeat([0, 1], [len(births), len(entries)])
-    tallies = np.concatenate([np.minimum(table.born, heard)[births], heard[entries]])
-    order = np.lexsort((rows, kinds, tallies))
-    return kinds[order], rows[order]
+    times = np.where(entered, table.heard, never)
+    heard = times.min(axis=1, initial=never)
+    births = np.minimum(table.born, heard)
+    born = known | (table.born >= 0)
+    over = int((born & (births < since)).sum() + (known & (heard < since)).sum())
+    begun, came = np.flatnonzero(born & (births >= since)), np.flatnonzero(known & (heard >= since))
+    rows = np.concatenate([begun, came])
+    firsts = times[came].argmin(axis=1) if len(came) else came
+    columns = np.concatenate([np.full(len(begun), -1), firsts])
+    tallies = np.concatenate([births[begun], heard[came]])
+    order = np.lexsort((rows, columns >= 0, tallies))
+    return over, np.stack([tallies, rows, columns], axis=1)[order]

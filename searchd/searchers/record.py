@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 from searchd.schedulers.events import Losses, TrialId
+from searchd.values import changer, value
 from spaces.config import Config
 
 State = Literal["waiting", "running", "paused", "done", "stopped", "failed", "vetoed"]
@@ -17,7 +18,7 @@ NO_LOSSES: Mapping[int, tuple[Losses, ...]] = MappingProxyType({})
 NO_TALLIES: Mapping[int, int] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Record:
     """One trial as far as it got.
 
@@ -71,14 +72,5 @@ class Record:
         return self.until if due else None
 
 
-_SLOTS = tuple((f.name, getattr(Record, f.name).__get__, getattr(Record, f.name).__set__) for f in fields(Record))
-
-
-def changed(record: Record, **changes: Any) -> Record:
-    """`dataclasses.replace` in half its time: a search changes two records a job. KeyError for an unknown field."""
-    new = object.__new__(Record)
-    for name, get, put in _SLOTS:
-        put(new, changes.pop(name) if name in changes else get(record))
-    if changes:
-        raise KeyError(next(iter(changes)))
-    return new
+changed = changer(Record)
+"""The record with other values of the fields in a dict: a search changes two records a job."""

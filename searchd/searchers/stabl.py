@@ -36,6 +36,8 @@ class Stabl:
     _eta: Floats = field(init=False)
     _weights: Floats = field(init=False)
     _sums: Floats = field(init=False)
+    _known: tuple[Floats, Floats] | None = field(init=False, default=None)
+    """The experts' probabilities and their mixture, until something is heard: they are asked for four times a round."""
 
     def __post_init__(self) -> None:
         self._eta = np.minimum(0.5, np.sqrt(0.5 ** np.arange(SCALES)))
@@ -44,15 +46,15 @@ class Stabl:
 
     def shares(self) -> Floats:
         """The probabilities [arms] of the next draw."""
-        p = self._mixed()
+        _, p = self._now()
         return np.asarray((1 - self.explore) * p + self.explore * (0.5 * p + 0.5 / self.arms))
 
     def hear(self, arm: int, loss: float, probability: float) -> None:
         """The loss in [0, 1] of a round that drew `arm` with that probability."""
-        experts = self._experts()
+        experts, p = self._now()
         estimate = np.zeros(self.arms)
         estimate[arm] = loss / probability
-        gain = self._mixed() @ estimate - experts @ estimate
+        gain = p @ estimate - experts @ estimate
         self._weights *= np.maximum(1 + self._eta * gain, LEAST_FACTOR)
         self._weights = (1 - LEAST_WEIGHT) * self._weights / self._weights.sum() + LEAST_WEIGHT / SCALES
         self._sums += estimate
@@ -60,9 +62,13 @@ class Stabl:
         for k in range(SCALES):
             if self.rounds % 2**k == 0:
                 self._sums[k] = 0.0
+        self._known = None
 
-    def _mixed(self) -> Floats:
-        return np.asarray(self._weights @ self._experts())
+    def _now(self) -> tuple[Floats, Floats]:
+        if self._known is None:
+            experts = self._experts()
+            self._known = (experts, np.asarray(self._weights @ experts))
+        return self._known
 
     def _experts(self) -> Floats:
         """Each expert's probabilities [SCALES, arms]."""

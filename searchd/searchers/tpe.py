@@ -85,6 +85,7 @@ class _Model:
         self._table = ref(table)
         conditional = any(s.parent is not None or s.repeat is not None for s in table.space.slots)
         self._patterns = Patterns(columns_of(table.space), conditional)
+        self._conditional = conditional
         self._columns: dict[tuple[Column, ...], Columns] = {}
         self._crowds: dict[tuple[Column, ...], Crowd] = {}
         self._pairs: list[tuple[Columns, Likely, Density]] = []
@@ -148,7 +149,8 @@ class _Model:
         if columns is None:
             columns = self._columns[group] = Columns(group)
         first = group[0].at
-        below, above = (rows[~np.isnan(table.units[rows, first])] for rows in (below, above))
+        if self._conditional:
+            below, above = (rows[~np.isnan(table.units[rows, first])] for rows in (below, above))
         weights = np.ones(len(below)) if table.objectives > 1 else None
         likely: Likely = Parzen(columns, table.units[below][:, columns.at], weights)
         unlikely: Density

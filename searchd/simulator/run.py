@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from math import inf, isfinite
+from math import inf
 from typing import Any, NamedTuple
 
 from searchd.errors import SearchdError
@@ -125,6 +125,10 @@ class _Simulation:
         self.workers = workers
         self.limit = limit
         self.faults = faults
+        budget = search.study.budget
+        self._until = inf if budget.hours is None else budget.hours * 3600
+        self._steps = inf if budget.steps is None else budget.steps
+        self._parallel = workers if budget.parallel is None else budget.parallel
         self.now = 0.0
         self.cpu = 0.0
         self.trace: list[Seen] = []
@@ -170,20 +174,22 @@ class _Simulation:
             raise RuntimeError("this is a bug: a step was due, but there is none")
         trial = job.trial
         told = False
-        if step.step > self._seen.get(trial, 0):
-            self._seen[trial] = step.step
+        at, _, metrics, points, known = step
+        if at > self._seen.get(trial, 0):
+            self._seen[trial] = at
             self._coming -= 1
             self.counts.steps += 1
-            self.counts.guessed += not step.known
-            metrics = self._timed(trial, step) if self._clocked else step.metrics
-            self.trace.append(Seen(self.now, trial, step.step, metrics, step.points, step.known))
-            if self.search.is_rung(trial, step.step):
-                self._tell(Reported(trial, step.step, metrics, step.points))
+            self.counts.guessed += not known
+            if self._clocked:
+                metrics = self._timed(trial, step)
+            self.trace.append(Seen(self.now, trial, at, metrics, points, known))
+            if self.search.is_rung(trial, at):
+                self._tell(Reported(trial, at, metrics, points))
                 told = True
         else:
             self.counts.repeated += 1
         if not running.over:
-            if step.step < job.until:
+            if at < job.until:
                 self._advance(running)
             else:
                 self._end(running)
@@ -265,13 +271,11 @@ class _Simulation:
     # ------------------------------------------------------------ what starts
     def _fill(self) -> None:
         """Gives idle workers what waits for them, then what the search answers, as far as budget and fleet allow."""
-        parallel = self.search.study.budget.parallel
         while self._idle and self._over != "hopeless":
             if self._again:
                 self._start(*self._again.popleft())
                 continue
-            live = self.workers - self._away
-            if len(self._flying) >= (live if parallel is None else min(live, parallel)) or self._spent():
+            if len(self._flying) >= min(self.workers - self._away, self._parallel) or self._spent():
                 return
             began = time.process_time()
             answer = self.search.ask()
@@ -332,12 +336,13 @@ class _Simulation:
         self._due(running, step.seconds, self._step)
 
     def _due(self, running: _Running, seconds: float, what: Callable[[Any], None]) -> None:
-        if not (isfinite(seconds) and seconds >= 0):
+        if not 0 <= seconds < inf:
             raise SearchdError(f"a step needs 0 seconds or more, but trial {running.job.trial} has one of {seconds}")
         at = self.now + seconds * running.longer
         if at > running.dies:
             at, what = running.dies, self._die
-        self._push(at, what, running)
+        self._seq += 1
+        heappush(self._heap, (at, self._seq, what, running))
 
     # ------------------------------------------------------------ inside
     def _push(self, at: float, what: Callable[[Any], None], subject: Any) -> None:
@@ -367,9 +372,7 @@ class _Simulation:
             self._idle.append(running.worker)
 
     def _spent(self) -> bool:
-        budget = self.search.study.budget
-        hours = budget.hours is not None and self.now >= budget.hours * 3600
-        steps = budget.steps is not None and self.counts.steps + self._coming >= budget.steps
-        if hours or steps:
-            self._over = "budget"
-        return hours or steps
+        if self.now < self._until and self.counts.steps + self._coming < self._steps:
+            return False
+        self._over = "budget"
+        return True

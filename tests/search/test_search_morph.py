@@ -130,3 +130,23 @@ def test_a_rebase_keeps_the_parent() -> None:
     assert (found.trial, found.parent, found.morph) == (1, 0, 1)
     assert found.reason.endswith(job.reason.rpartition("; ")[2])
     assert not isinstance(new.ask(), Exhausted)
+
+
+def test_a_child_that_is_there_already_is_refused() -> None:
+    """A config is taken whoever is its parent: the searcher is asked again, and hears which one it was."""
+    space = toys().space
+    small, large = (
+        space.complete({"k": k, "x": 0.5, "lr": 0.1, "optimizer": {"name": "sgd", "momentum": 0.5}}) for k in (4, 8)
+    )
+
+    class Twice:
+        def suggest(self, trial: int, history: Any, _: Any) -> Any:
+            if trial == 0:
+                return small
+            return Morphed(large if small in history.rejected else small, 0)
+
+    search = Search(toys(), searcher=Twice())
+    search.tell(Reported(ask(search).trial, 1, {"loss": 1.0}))
+    search.tell(Finished(0, 1))
+    job = ask(search)
+    assert (job.config, job.parent, job.morph) == (large, 0, 1)
