@@ -25,7 +25,7 @@ from searchd.search.search import Search
 from searchd.simulator import Synthetic
 from searchd.simulator.studies import undescribed
 from spaces.formulas import TRAIN_S
-from spaces.study import Study
+from spaces.study import SearchSpec, Study
 
 WORLDS: tuple[Mapping[str, float], ...] = (
     {}, {"noise": 0.05}, {"noise": 0.2}, {"crossing": 0.5, "noise": 0.05}, {"crossing": 1.0, "noise": 0.02},
@@ -40,8 +40,8 @@ LARGE = 100
 MOST_ROUNDS = 4
 """So often the worlds come round, with other optima, while no more trials are run than twice the most."""
 QUICK = (*MOST_TRIALS, "auto", "tpe", "priorband", "bohb", "mcts", "cma-es")
-"""Searchers that take part themselves; STAND_IN plays any other."""
-STAND_IN = "auto"
+"""Searchers that take part themselves; the first of STAND_INS that has all its parts plays any other."""
+STAND_INS = ("auto", "evolution")
 WORKERS = 2
 """As `searchd run` starts, where the study has no `parallel`."""
 
@@ -94,14 +94,19 @@ def _played(study: Study, searcher: str, trials: int) -> Study:
 
 
 def _searcher(study: Study) -> str:
-    name = study.search.searcher
-    if name not in QUICK:
-        return STAND_IN
+    spec = study.search
+    if spec.searcher in QUICK and _able(spec, study.seed):
+        return spec.searcher
+    bare = spec.model_copy(update={"options": {}})
+    return next(n for n in STAND_INS if _able(bare.model_copy(update={"searcher": n}), study.seed))
+
+
+def _able(spec: SearchSpec, seed: int) -> bool:
     try:
-        make_searcher(study.search, study.seed)
+        make_searcher(spec, seed)
     except Missing:
-        return STAND_IN
-    return name
+        return False
+    return True
 
 
 @dataclass(slots=True)

@@ -54,6 +54,8 @@ Floats = NDArray[np.float64]
 
 FIRST = 8
 """So many trials calibrate: the first half is not judged below R / eta, the second not below R / eta²."""
+SURE = 12
+"""Of so many later trials one is not judged below R / eta, or R, in turn."""
 WINDOW = 30
 """How many of the latest trials at a rung the price of its next leg is computed from."""
 MARGIN = 1.05
@@ -143,6 +145,8 @@ class Auto:
                 self._deepen(R)
             case _:
                 assert_never(event)
+        if not self._several and self._stale() and any(rung.ids for rung in self._rungs):
+            self._fit()  # here and not when it is needed: an `ask` must not change what later ones answer
         return ()
 
     def is_rung(self, trial: TrialId, step: int) -> bool:
@@ -221,7 +225,7 @@ class Auto:
         self._violation[trial, k] = violation if kind < DIVERGED else inf
         self._since_fit += 1
         rung.price = None
-        if self._fitted is not None and not self._stale():
+        if not self._stale() and self._fitted is not None:
             end = self._fitted[1].final(self._merit(trial, k), k)
             if end < self._best:
                 self._best = end
@@ -304,7 +308,7 @@ class Auto:
         return self._fitted
 
     def _stale(self) -> bool:
-        return self._since_fit >= max(1, len(self._rungs[0].ids) // FRESH)
+        return self._fitted is None or self._since_fit >= max(1, len(self._rungs[0].ids) // FRESH)
 
     def _reprice(self) -> None:
         for rung in self._rungs:
@@ -314,7 +318,9 @@ class Auto:
     def _unjudged(self, trial: TrialId) -> int:
         """The first rung where a trial is judged: above the lowest for those that calibrate."""
         if trial >= FIRST:
-            return 0
+            if trial % SURE != SURE // 4:
+                return 0
+            return max(0, len(self._steps) - 1 - trial // SURE % 2)
         part = self._eta if trial < FIRST // 2 else self._eta**2
         return next(k for k, step in enumerate(self._steps) if step * part >= 0.9 * self._steps[-1])
 

@@ -3,7 +3,10 @@
 The first trials fill the space. Then a suggestion is the candidate with the greatest expected improvement on a target
 *below* the best predicted loss, by a random part of a standard deviation drawn for each suggestion (random optimism:
 plain expected improvement sits in corners), at some distance from everything tried. Candidates are drawn from the
-whole space and around the best predicted trials; the winner is refined once.
+whole space, around the best predicted trials, and as these with some parameters drawn anew; the winner is refined once.
+
+Every fourth trial is suggested by `tpe` instead: ranks and densities see what a smooth model does not, where reports
+are noise, trainings diverge, or most of the space is a plateau.
 
 With earlier studies (`warm_start`) the first trials are their best configs.
 
@@ -29,10 +32,12 @@ from searchd.searchers.columns import columns_of
 from searchd.searchers.earlier import first_configs
 from searchd.searchers.features import Features
 from searchd.searchers.judges import Front, Judge, OneLoss, Predicted, lengths, scale_of
+from searchd.searchers.needs import need
 from searchd.searchers.prior import Prior, weight
 from searchd.searchers.several import Several
 from searchd.searchers.surrogate import LEAST, Climbed, ends, surrogate
 from searchd.searchers.table import Table
+from searchd.searchers.tpe import TpeSearcher
 from spaces.config import Config
 from spaces.space import Space
 
@@ -41,11 +46,13 @@ Floats = NDArray[np.float64]
 FILL = 8
 """The first trials fill the space: the farthest of TRIED random points each."""
 TRIED = 16
-DRAWN, NEAR = 150, 150
-"""Candidates of a model: so many from the whole space, so many near the trials with the best predictions."""
-BEST, OTHERS, REFINED = 70, 20, 50
-"""Of those the best means (for several losses: the most promising) and some others are looked at closely; and so many
-around the winner."""
+DRAWN, NEAR, MOVED, REFINED = 150, 150, 100, 50
+"""Candidates of a model: so many from the whole space, so many near the trials with the best predictions, and so many
+that differ from them in some parameters altogether; and so many around the winner."""
+EDGE = 0.2
+"""Those parameters are drawn from a range wider by this at both ends and cut: the best is often at an end."""
+DENSITIES = 4
+"""Every so manieth trial is suggested by `tpe`."""
 EXPLORE = 10
 """Every so manieth trial fills the space as the first ones do: at a low rung that costs little, and it finds the good
 region where most of the space is a plateau."""
@@ -77,10 +84,12 @@ class _Served:
 
 
 class AutoSearcher:
-    """`seed`: of the candidates that trials of a batch share."""
+    """`seed`: of the candidates that trials of a batch share. Missing without scipy."""
 
     def __init__(self, seed: int = 0) -> None:
+        need("auto", "scipy")
         self._seed = seed
+        self._tpe = TpeSearcher()
         self._space: Space | None = None
         self._features = Features(Space(()))
         self._batches = Batches(self._build, FILL)
@@ -108,6 +117,8 @@ class AutoSearcher:
         pool = self._batches.at(trial, table).pool if trial >= FILL else None
         if pool is None or trial % EXPLORE == 0:
             return self._far(tried, rng)
+        if trial % DENSITIES == 1:
+            return self._tpe.suggest(trial, history, rng)
         return self._best(pool, tried, rng)
 
     # ------------------------------------------------------------ what is known
@@ -169,16 +180,16 @@ class AutoSearcher:
         """Candidates for a batch, the most promising of many."""
         features = self._features
         rng = Generator(Philox(key=np.array([self._seed % 2**64, first], dtype=np.uint64), counter=[0, 0, 0, 1]))
-        start = table.units[judge.parents[rng.integers(len(judge.parents), size=NEAR)]]
-        steps = 10 ** rng.uniform(-2.3, -0.4, (NEAR, 1))
-        near = features.jitter(start, steps, rng.random((NEAR, 1)), rng)
-        units = np.vstack([self._draw(DRAWN, rng), near])
+        near = table.units[rng.choice(judge.parents, size=NEAR)]
+        near = features.jitter(near, 10 ** rng.uniform(-2.3, -0.4, (NEAR, 1)), rng.random((NEAR, 1)), rng)
+        moved = table.units[rng.choice(judge.able, size=MOVED)]
+        moved = features.redraw(moved, 10 ** rng.uniform(-2.0, -0.4, (MOVED, 1)), EDGE, rng)
+        units = np.vstack([self._draw(DRAWN, rng), near, moved])
         x = features(units)
         predicted = judge.predict(x)
         heavy = weight(n)
         belief = heavy * self._belief(units)
-        close = np.argpartition(judge.glance(predicted) - belief, BEST)[:BEST]
-        close = np.concatenate([close, rng.integers(len(units), size=OTHERS)])
+        close = judge.closer(predicted, belief, rng)
         means, sds = predicted
         return _Pool(judge, units[close], x[close], (means[:, close], sds[:, close]), belief[close], heavy)
 

@@ -105,16 +105,33 @@ class Features:
         n = len(units)
         if not self.width:
             return units.copy()
-        pick = rng.random((n, self.width))
-        moved = pick < often
-        if self._conditional:
-            pick = np.where(np.isnan(units), np.inf, pick)
-        moved[np.arange(n), pick.argmin(axis=1)] = True
+        moved = self._moved(units, often, rng)
         anew = rng.random((n, self.width)) if self.unordered.any() or self._conditional else None
         out: Floats = units + moved * sd * rng.standard_normal((n, self.width))
         if anew is not None:
             out = np.where(np.isnan(units) | (moved & self.unordered), anew, out)
         return self.snap(out)
+
+    def redraw(self, units: Floats, often: Floats, edge: float, rng: Generator) -> Floats:
+        """Points that differ from `units` [n, width] in some coordinates, drawn anew from the whole range and snapped:
+        each with probability `often` [n, 1], and one at least that is active. `edge`: numbers are drawn from a range
+        wider by so much at both ends and cut, so the ends themselves are tried too."""
+        n = len(units)
+        if not self.width:
+            return units.copy()
+        moved = self._moved(units, often, rng)
+        anew = rng.random((n, self.width))
+        anew = np.where(self.unordered, anew, np.clip((1 + 2 * edge) * anew - edge, 0.0, 1.0))
+        return self.snap(np.where(np.isnan(units) | moved, anew, units))
+
+    def _moved(self, units: Floats, often: Floats, rng: Generator) -> Bools:
+        """Which coordinates change [n, width]: each with probability `often`, and one at least that is active."""
+        pick = rng.random(units.shape)
+        moved: Bools = pick < often
+        if self._conditional:
+            pick = np.where(np.isnan(units), np.inf, pick)
+        moved[np.arange(len(units)), pick.argmin(axis=1)] = True
+        return moved
 
     def _inactive(self, slot: Slot, units: Floats, off: dict[str, Bools]) -> Bools:
         """Where a conditional slot is switched off [n]; its parents are done already (they come first)."""

@@ -17,6 +17,7 @@ from statistics import NormalDist
 from typing import Protocol
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from searchd.schedulers.extrapolator import Extrapolation
@@ -28,9 +29,11 @@ Floats = NDArray[np.float64]
 Predicted = tuple[Floats, Floats]
 """Means and standard deviations, standardised: [m, n] each for m losses."""
 
-OPTIMISM, FRONT_OPTIMISM = 0.8, 0.2
+OPTIMISM, FRONT_OPTIMISM = 1.2, 0.2
 """The target is up to so many standard deviations of the losses below the best prediction."""
-PARENTS = 5
+PARENTS, ABLE = 5, 10
+BEST, OTHERS = 70, 20
+"""Rating is dear for several losses: so many of the most promising candidates, and some others."""
 DRAWS = 12
 """What a candidate may turn out to be."""
 DIRECTIONS = {2: 24, 3: 36}
@@ -42,14 +45,16 @@ to the median beyond the best."""
 
 class Judge(Protocol):
     parents: NDArray[np.intp]
-    """Rows of the table whose neighbourhood is worth a look."""
+    """Rows of the table whose neighbourhood is worth a look, the best first."""
+    able: NDArray[np.intp]
+    """Rows that are worth keeping in part: `parents`, and perhaps more."""
 
     def predict(self, x: Floats) -> Predicted:
         """Of feature rows [n, d]."""
         ...
 
-    def glance(self, predicted: Predicted) -> Floats:
-        """A cheap score [n], the least first, to choose whom to rate."""
+    def closer(self, predicted: Predicted, belief: Floats, rng: Generator) -> NDArray[np.intp]:
+        """Which of the candidates to rate. `belief` [n]: what is added to their rates."""
         ...
 
     def rate(self, predicted: Predicted, bold: float) -> Floats:
@@ -61,14 +66,14 @@ class OneLoss:
     def __init__(self, model: Surrogate) -> None:
         self._model = model
         self._least = float(model.means.min())
-        self.parents = model.rows[np.argsort(model.means, kind="stable")[:PARENTS]]
+        self.able = model.rows[np.argsort(model.means, kind="stable")[:ABLE]]
+        self.parents = self.able[:PARENTS]
 
     def predict(self, x: Floats) -> Predicted:
         return _predict([self._model], x)
 
-    def glance(self, predicted: Predicted) -> Floats:
-        means, _ = predicted
-        return np.asarray(means[0])
+    def closer(self, predicted: Predicted, belief: Floats, rng: Generator) -> NDArray[np.intp]:  # noqa: ARG002
+        return np.arange(len(belief))
 
     def rate(self, predicted: Predicted, bold: float) -> Floats:
         means, sds = predicted
@@ -86,7 +91,7 @@ class Front:
         self._models = models
         self._chains = chains
         self._scale = scale
-        self.parents = rows[non_dominated(reached)]
+        self.parents = self.able = rows[non_dominated(reached)]
         self._power = len(models)
         if len(pending):
             means, _ = self.predict(pending)
@@ -97,8 +102,11 @@ class Front:
     def predict(self, x: Floats) -> Predicted:
         return _predict(self._models, x)
 
-    def glance(self, predicted: Predicted) -> Floats:
-        return -self._gained(predicted, FRONT_OPTIMISM / 2, np.full((self._power, 1), -0.5))
+    def closer(self, predicted: Predicted, belief: Floats, rng: Generator) -> NDArray[np.intp]:
+        """The most promising by one draw, and some others."""
+        score = self._gained(predicted, FRONT_OPTIMISM / 2, np.full((self._power, 1), -0.5)) + belief
+        best = np.argpartition(-score, BEST)[:BEST]
+        return np.concatenate([best, rng.integers(len(belief), size=OTHERS)])
 
     def rate(self, predicted: Predicted, bold: float) -> Floats:
         return self._gained(predicted, FRONT_OPTIMISM * bold, _draws(self._power))

@@ -40,6 +40,19 @@ def test_the_first_trials_calibrate() -> None:
     assert [a.until for a in answers if isinstance(a, Start)] == [27] * 4 + [9] * 4 + [1] * 2
 
 
+@pytest.mark.parametrize(("R", "wanted"), [(27, {15: 9, 27: 27, 39: 9}), (2, {15: 2, 27: 2, 39: 2}), (1, {})])
+def test_some_of_the_later_trials_are_not_judged_early(R: int, wanted: dict[TrialId, int]) -> None:
+    """Of twelve later trials one runs to R / eta and R in turn, whatever it reports; all others to the lowest rung."""
+    scheduler = Auto(1, R, 3)
+    answers = [scheduler.ask() for _ in range(45)]
+    later = {a.trial: a.until for a in answers if isinstance(a, Start) and a.trial >= 8}
+    assert len(later) == 37
+    lowest = scheduler.ladders()[0][0]
+    assert {trial: until for trial, until in later.items() if until > lowest} == {
+        trial: until for trial, until in wanted.items() if until > lowest
+    }
+
+
 def test_who_is_among_the_best_goes_on_first() -> None:
     """A trial in the top third of its rung is resumed before anything new starts, up to R; the reason says its rank."""
     scheduler = Auto(1, 9, 3)

@@ -70,14 +70,16 @@ def test_a_long_ladder_costs_no_more() -> None:
 
 
 def test_a_part_that_is_missing_is_no_hindrance(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without scipy a plan of `tpe` is rehearsed by `auto`, which needs NumPy only."""
+    """Without scipy a plan of `tpe` is rehearsed by `evolution`, which needs NumPy only, as `auto` does not."""
     def lacking(searcher: str, part: str, instead: str = "") -> None:
         raise Missing(f"{searcher} needs {part}, or {instead}")
 
     assert rehearse(study(9, searcher="tpe", scheduler="asha"), 9).searcher == "tpe"
     monkeypatch.setattr("searchd.searchers.tpe.need", lacking)
+    monkeypatch.setattr("searchd.searchers.auto.need", lacking)
     assert needs.need is not lacking
-    assert rehearse(study(9, searcher="tpe", scheduler="asha"), 9).searcher == "auto"
+    for searcher in ("tpe", "auto", "mobster"):
+        assert rehearse(study(9, searcher=searcher, scheduler="asha"), 9).searcher == "evolution"
 
 
 def test_options_of_the_searcher_stay_behind() -> None:

@@ -14,6 +14,7 @@ from searchd.searchers.auto import AutoSearcher
 from searchd.searchers.base import History, generator
 from searchd.searchers.batches import _born
 from searchd.searchers.table import Table
+from searchd.searchers.tpe import TpeSearcher
 from searchd.simulator.run import simulate
 from searchd.simulator.trace import Run
 from searchd.simulator.world import Step, TrialFailed
@@ -84,12 +85,31 @@ def test_it_finds_the_bowl() -> None:
     """After 11 full trainings' time on 4 workers it is within .001 of the best, in a flat and in a conditional space,
     where random search is ten times as far off."""
     for space in (FLAT, TREE):
-        runs = [simulate(study(space), Valley(), workers=4, seconds=300, seed=s) for s in range(1)]
-        others = [simulate(study(space, searcher="random"), Valley(), workers=4, seconds=300, seed=s) for s in range(1)]
+        runs = [simulate(study(space), Valley(), workers=4, seconds=300, seed=s) for s in range(3)]
+        others = [simulate(study(space, searcher="random"), Valley(), workers=4, seconds=300, seed=s) for s in range(3)]
         floor = 0.5 / 27
         found, drawn = (np.mean([best(run) - floor for run in rs]) for rs in (runs, others))
         assert found < 1e-3
         assert found < 0.3 * drawn
+
+
+def test_every_fourth_trial_is_a_matter_of_densities() -> None:
+    """Trials 9, 13, 17, … are what `tpe` would have suggested with the same history, all but those that explore; the
+    others are not."""
+    seen: dict[TrialId, bool] = {}
+
+    class Beside:
+        def __init__(self) -> None:
+            self.auto, self.tpe = AutoSearcher(0), TpeSearcher()
+
+        def suggest(self, trial: TrialId, history: History, rng: Any) -> Config:
+            said = self.auto.suggest(trial, history, rng)
+            seen[trial] = self.tpe.suggest(trial, history, generator(3, trial)) == said
+            return said
+
+    simulate(study(FLAT), Valley(), workers=2, seconds=250, seed=3, searcher=Beside())
+    assert max(seen) > 40
+    assert [t for t in seen if t > 8 and seen[t]] == [t for t in seen if t > 8 and t % 4 == 1 and t % 10]
 
 
 def test_a_great_fleet_gets_different_configs() -> None:

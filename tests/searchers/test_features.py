@@ -94,8 +94,36 @@ def test_jitter_moves_something_that_counts() -> None:
     assert same.max() < 0.3
 
 
+def test_redraw_keeps_what_it_does_not_move() -> None:
+    """A redrawn point differs from where it started in a coordinate at least, and with a small probability in few; its
+    numbers come from the whole range, the ends as often as the margin says; choices are drawn evenly."""
+    features = Features(Space.parse({"x": {"float": [0, 1]}, "y": {"float": [0, 1]}, "kind": {"choice": list("abcd")}}))
+    start = features.snap(np.tile([[0.3, 0.6, 0.1]], (6000, 1)))
+    out = features.redraw(start, np.full((6000, 1), 0.01), 0.2, rng(1))
+    moved = out != start
+    assert 0.9 < moved.sum(axis=1).mean() < 1.1
+    x = out[moved[:, 0], 0]
+    assert 0.1 < (x == 0).mean() < 0.19  # 0.2 / 1.4 at each end
+    assert 0.1 < (x == 1).mean() < 0.19
+    counts = np.bincount((out[moved[:, 2], 2] * 4).astype(int), minlength=4)
+    assert counts[0] == 0
+    assert counts[1:].min() > 0.8 * counts[1:].max()
+
+
+def test_redraw_fills_what_a_choice_switches_on() -> None:
+    """Every redrawn point is a config of the space as it stands, nested parameters and all."""
+    features = Features(TREE)
+    start = features.snap(np.tile(TREE.encode(TREE.sample(rng(4))), (300, 1)))
+    out = features.redraw(start, np.full((300, 1), 0.3), 0.2, rng(1))
+    assert np.array_equal(features.snap(np.nan_to_num(out, nan=0.3)), out, equal_nan=True)
+    for row in out:
+        config = TREE.walk(lambda name, domain, row=row: domain.decode(row[TREE[name].columns].tolist()))
+        assert np.allclose(TREE.encode(config), row, atol=1e-12, equal_nan=True)
+
+
 def test_a_space_of_constants() -> None:
     """A space with nothing to search has no column, and still draws and jitters."""
     features = Features(Space.parse({"a": 1}))
     assert (features.d, features.active) == (0, 0.0)
     assert features(features.jitter(features.draw(3, rng()), np.ones((3, 1)), np.ones((3, 1)), rng())).shape == (3, 0)
+    assert features.redraw(features.draw(3, rng()), np.ones((3, 1)), 0.2, rng()).shape == (3, features.width)
