@@ -34,7 +34,7 @@ def log_h(z: Floats) -> Floats:
     return found
 
 
-def log_improvement(mean: Floats, sd: Floats, target: float) -> Floats:
+def log_improvement(mean: Floats, sd: Floats, target: float | Floats) -> Floats:
     """The logarithm of the expected improvement below `target`, elementwise; `sd` > 0."""
     return np.asarray(np.log(sd) + log_h((target - mean) / sd))
 

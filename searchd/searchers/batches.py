@@ -24,6 +24,8 @@ Model = TypeVar("Model")
 
 GROW = 60
 """One more suggestion a model for every so many trials …"""
+MANY, MOST = 300, 60
+"""… and the square of one for every so many, up to the most: where trials are cheap, decisions have to be …"""
 PENDING = 8
 """… and for every so many trials of which nothing was known: a great fleet asks for many at once."""
 
@@ -57,10 +59,10 @@ class Batch(Generic[Model]):
 
 
 class Batches(Generic[Model]):
-    """`build(known, first, before)`: the model of a batch from what is known and the model of the batch before it (None
-    for the first). `start`: the first trial that any model serves."""
+    """`build(known, trials, before)`: the model of a batch of trials from what is known and the model of the batch
+    before it (None for the first). `start`: the first trial that any model serves."""
 
-    def __init__(self, build: Callable[[Known, TrialId, Model | None], Model], start: TrialId) -> None:
+    def __init__(self, build: Callable[[Known, range, Model | None], Model], start: TrialId) -> None:
         self._build = build
         self._start = start
         self._of: tuple[Table, tuple[int, ...]] | None = None
@@ -87,8 +89,8 @@ class Batches(Generic[Model]):
     def _batch(self, table: Table, first: TrialId, tally: int, before: Model | None) -> Batch[Model]:
         n = int(np.searchsorted(table.trials, first))
         known = Known(table, n, table.entered[:n] & (table.heard[:n] < tally))
-        size = 1 + first // GROW + len(known.pending) // PENDING
-        return Batch(first, first + size, tally, self._build(known, first, before))
+        size = 1 + first // GROW + min((first // MANY) ** 2, MOST) + len(known.pending) // PENDING
+        return Batch(first, first + size, tally, self._build(known, range(first, first + size), before))
 
 
 def _born(table: Table, trial: TrialId) -> int | None:

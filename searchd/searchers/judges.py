@@ -57,8 +57,8 @@ class Judge(Protocol):
         """Which of the candidates to rate. `belief` [n]: what is added to their rates."""
         ...
 
-    def rate(self, predicted: Predicted, bold: float) -> Floats:
-        """What each candidate promises [n], as a logarithm. `bold` in [0, 1]: how much is hoped for."""
+    def rate(self, predicted: Predicted, bold: float | Floats) -> Floats:
+        """What each candidate promises [n], as a logarithm. `bold` in [0, 1], or [n]: how much is hoped for."""
         ...
 
 
@@ -75,7 +75,7 @@ class OneLoss:
     def closer(self, predicted: Predicted, belief: Floats, rng: Generator) -> NDArray[np.intp]:  # noqa: ARG002
         return np.arange(len(belief))
 
-    def rate(self, predicted: Predicted, bold: float) -> Floats:
+    def rate(self, predicted: Predicted, bold: float | Floats) -> Floats:
         means, sds = predicted
         return log_improvement(means[0], sds[0], self._least - OPTIMISM * bold)
 
@@ -108,10 +108,10 @@ class Front:
         best = np.argpartition(-score, BEST)[:BEST]
         return np.concatenate([best, rng.integers(len(belief), size=OTHERS)])
 
-    def rate(self, predicted: Predicted, bold: float) -> Floats:
+    def rate(self, predicted: Predicted, bold: float | Floats) -> Floats:
         return self._gained(predicted, FRONT_OPTIMISM * bold, _draws(self._power))
 
-    def _gained(self, predicted: Predicted, hope: float, draws: Floats) -> Floats:
+    def _gained(self, predicted: Predicted, hope: float | Floats, draws: Floats) -> Floats:
         means, sds = predicted
         best, corner = self._scale
         directions = directions_of(self._power)

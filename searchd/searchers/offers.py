@@ -1,0 +1,139 @@
+"""What the trials of a batch are offered: candidates of one model, chosen and refined for all of them at once.
+
+Candidates are drawn from the whole space, near the trials with the best predictions, and as these with some parameters
+drawn anew. Each trial of the batch hopes for a random part of `bold` more than the best prediction, gets the candidate
+that promises most then and is not too near to anything tried, and points around it; which of them it takes is decided
+when it asks, for by then more is tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from searchd.schedulers.events import TrialId
+from searchd.searchers.columns import columns_of
+from searchd.searchers.features import Features
+from searchd.searchers.judges import Judge
+from searchd.searchers.prior import Prior, weight
+
+Floats = NDArray[np.float64]
+
+DRAWN, NEAR, MOVED, REFINED = 150, 150, 100, 50
+"""Candidates of a model: so many from the whole space, so many near the trials with the best predictions, and so many
+that differ from them in some parameters altogether; and so many around the winner."""
+EDGE = 0.2
+"""Those parameters are drawn from a range wider by this at both ends and cut: the best is often at an end."""
+APART = 0.03
+"""No suggestion is nearer than this to another trial in every feature …"""
+TRIES = 25
+"""… unless the best so many candidates are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The winner and points around it: `units` [n, width], features `x` [n, d], what they promise `score` [n]."""
+
+    units: Floats
+    x: Floats
+    score: Floats
+
+    def best(self, tried: Floats) -> Floats:
+        """The point [width] that promises most and is not too near to anything `tried` [d, t]."""
+        return np.asarray(self.units[_pick(self.x, self.score, tried)])
+
+
+class Offers:
+    """Of a batch. `judge` knows `n` trials; `tried` [d, t]: features of what had started before the batch."""
+
+    def __init__(
+        self, proposals: Proposals, judge: Judge, n: int, units: Floats, tried: Floats, trials: Sequence[TrialId],
+        rng: Generator,
+    ) -> None:  # fmt: skip
+        self._proposals, self._judge, self._weight = proposals, judge, weight(n)
+        candidates = proposals.candidates(judge, units, rng)
+        x = proposals.features(candidates)
+        predicted = judge.predict(x)
+        belief = self._weight * proposals.belief(candidates)
+        close = judge.closer(predicted, belief, rng)
+        self._candidates, self._x, self._belief = candidates[close], x[close], belief[close]
+        self._predicted = (predicted[0][:, close], predicted[1][:, close])
+        winners, bolds = np.empty((len(trials), candidates.shape[1])), rng.random(len(trials))
+        for i, bold in enumerate(bolds.tolist()):
+            place = self._winner(bold, tried)
+            winners[i] = self._candidates[place]
+            tried = np.hstack([tried, self._x[place][:, None]])
+        self._of: Mapping[TrialId, Offer] = dict(zip(trials, self._around(winners, bolds, rng), strict=True))
+
+    def of(self, trial: TrialId) -> Offer | None:
+        """What a trial of the batch is offered; None for another trial."""
+        return self._of.get(trial)
+
+    def another(self, tried: Floats, rng: Generator) -> Offer:
+        """An offer beside those of the batch, when what a trial took was refused, or it is not of the batch."""
+        bold = float(rng.random())
+        winner = self._candidates[self._winner(bold, tried)]
+        return self._around(winner[None], np.array([bold]), rng)[0]
+
+    def _winner(self, bold: float, tried: Floats) -> int:
+        return _pick(self._x, self._judge.rate(self._predicted, bold) + self._belief, tried)
+
+    def _around(self, winners: Floats, bolds: Floats, rng: Generator) -> list[Offer]:
+        """For each winner [k, width] it and points near it, rated."""
+        k, size = len(winners), REFINED + 1
+        sd = 10 ** rng.uniform(-2.5, -0.8, (k * REFINED, 1))
+        near = np.repeat(winners, REFINED, axis=0)
+        near = self._proposals.features.jitter(near, sd, np.full((k * REFINED, 1), 0.4), rng)
+        units = np.concatenate([winners[:, None], near.reshape(k, REFINED, -1)], axis=1).reshape(k * size, -1)
+        x = self._proposals.features(units)
+        score = self._judge.rate(self._judge.predict(x), np.repeat(bolds, size))
+        score = score + self._weight * self._proposals.belief(units)
+        cuts = [slice(i * size, (i + 1) * size) for i in range(k)]
+        return [Offer(units[cut], x[cut], score[cut]) for cut in cuts]
+
+
+class Proposals:
+    """Points of a space, by the user's priors where there are any."""
+
+    def __init__(self, features: Features) -> None:
+        self.features = features
+        self._prior = Prior(features.space)
+        self._columns = columns_of(features.space)
+
+    def candidates(self, judge: Judge, units: Floats, rng: Generator) -> Floats:
+        """What a model is asked about [n, width], given the table's `units`."""
+        features = self.features
+        near = units[rng.choice(judge.parents, size=NEAR)]
+        near = features.jitter(near, 10 ** rng.uniform(-2.3, -0.4, (NEAR, 1)), rng.random((NEAR, 1)), rng)
+        moved = units[rng.choice(judge.able, size=MOVED)]
+        moved = features.redraw(moved, 10 ** rng.uniform(-2.0, -0.4, (MOVED, 1)), EDGE, rng)
+        return np.vstack([self.draw(DRAWN, rng), near, moved])
+
+    def draw(self, n: int, rng: Generator) -> Floats:
+        """Points from the whole space [n, width]; half of them by the priors."""
+        units = self.features.draw(n, rng)
+        if self._prior:
+            half = n // 2
+            columns = self._columns
+            units[:half, [c.at for c in columns]] = self._prior.sample(columns, half, rng)
+            units = self.features.snap(np.where(np.isnan(units), rng.random(units.shape), units))
+        return units
+
+    def belief(self, units: Floats) -> Floats:
+        """The log of the prior at points [n, width]: 0 without one."""
+        if not self._prior:
+            return np.zeros(len(units))
+        return self._prior.log(self._columns, units[:, [c.at for c in self._columns]])
+
+
+def _pick(x: Floats, score: Floats, tried: Floats) -> int:
+    """The place of the best score whose features [d] of `x` [n, d] are not too near to anything tried [d, t]."""
+    order = np.argsort(-score, kind="stable").tolist()
+    if not tried.size:
+        return int(order[0])
+    apart = (i for i in order[:TRIES] if np.abs(tried - x[i][:, None]).max(axis=0).min() >= APART)
+    return int(next(apart, order[0]))
