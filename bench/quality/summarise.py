@@ -1,7 +1,9 @@
 """From runs to tables: results/runs.csv (a row a run), table.csv (a row a problem and method), ranks.csv, workers.csv.
 
     python -m bench.quality.summarise out/quality.jsonl …
+    python -m bench.quality.summarise bench/quality/results/runs.csv out/quality.jsonl …
 
+With runs.csv among its files, what that has of a problem and a method that were not run again is kept, in three digits.
 Average ranks are over problems, by the median regret; two methods whose ranks differ by less than the critical
 difference are not told apart. Source: Demšar (2006), JMLR: Friedman's test, Nemenyi's difference.
 """
@@ -174,15 +176,28 @@ def read(path: Path) -> list[Scored]:
         ]  # fmt: skip
 
 
+def together(before: Sequence[Scored], scored: Sequence[Scored]) -> list[Scored]:
+    """Runs of before whose problem and method were not run again, and the new ones, sorted."""
+    anew = {(s.problem, s.method) for s in scored}
+    kept = [s for s in before if (s.problem, s.method) not in anew]
+    return sorted([*kept, *scored], key=lambda s: (s.problem, s.method, s.seed))
+
+
 def main(paths: list[str]) -> None:
-    every = [row for path in paths for row in rows(Path(path))]
-    scored = score(row for row in every if row["workers"] == 4)
+    before = [row for path in paths if path.endswith(".csv") for row in read(Path(path))]
+    every = [row for path in paths if not path.endswith(".csv") for row in rows(Path(path))]
+    scored = together(before, score(row for row in every if row["workers"] == 4))
     write(RESULTS / "runs.csv", [as_row(s) for s in scored])
     lines = table(scored)
     write(RESULTS / "table.csv", lines)
     write(RESULTS / "ranks.csv", rank_table(scored))
     by_workers = worker_table(every)
     if by_workers:
+        if before:
+            with (RESULTS / "workers.csv").open() as file:
+                anew = {(line["problem"], line["method"]) for line in by_workers}
+                by_workers += [r for r in csv.DictReader(file) if (r["problem"], r["method"]) not in anew]
+        by_workers.sort(key=lambda line: (line["problem"], line["method"], int(line["workers"])))
         write(RESULTS / "workers.csv", by_workers)
     for line in lines:
         print(f"{line['problem']:26} {line['method']:24} n={line['runs']:<3} "

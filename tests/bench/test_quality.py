@@ -15,7 +15,18 @@ from bench.quality.peers import Asked, Random
 from bench.quality.problems import KNOWN, answer, known, make
 from bench.quality.score import Incumbent, anytime, hypervolume, regret, speed_up
 from bench.quality.spec import Curve, Param, Problem, Values, active, sample
-from bench.quality.summarise import as_row, critical_difference, rank_table, ranks, read, score, table, write
+from bench.quality.summarise import (
+    Scored,
+    as_row,
+    critical_difference,
+    rank_table,
+    ranks,
+    read,
+    score,
+    table,
+    together,
+    write,
+)
 from bench.quality.synthetic import Conditional, NoisyValley
 from spaces.study import Study
 
@@ -226,11 +237,22 @@ def test_tables_from_runs(tmp_path: Path) -> None:
     assert read(tmp_path / "runs.csv") == scored
 
 
+def test_what_was_not_run_again_is_kept() -> None:
+    """Of a problem and a method that ran anew the new runs count, of any other the old ones."""
+    def scored(method: str, seed: int, end: float) -> Scored:
+        return Scored("noisy", method, seed, (end,) * 25, 1.0, 0.1, 5, 2, cut=False)
+
+    before = [scored("random", 0, 0.5), scored("random", 1, 0.6), scored("auto+auto", 0, 0.4)]
+    found = together(before, [scored("auto+auto", 3, 0.1)])
+    assert [(s.method, s.seed, s.at(1.0)) for s in found] == [
+        ("auto+auto", 3, 0.1), ("random", 0, 0.5), ("random", 1, 0.6),
+    ]  # fmt: skip
+
+
 def test_figures_are_of_a_size_to_keep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The anytime curves of a few runs become a PNG below 300 kB."""
     pytest.importorskip("matplotlib")
     from bench.quality import plot
-    from bench.quality.summarise import Scored
 
     monkeypatch.setattr(plot, "IMAGES", tmp_path)
     runs = [
