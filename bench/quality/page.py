@@ -41,7 +41,7 @@ def ranks(chosen: str) -> str:
     named = ", ".join(f"`{r['method']}` {r['rank']}" for r in sorted(rows, key=lambda r: float(r["rank"])))
     first = rows[0]
     which = {"all": "all", "others": "the"}[chosen]
-    more = "" if chosen == "all" else " that `auto` was not developed on"
+    more = "" if chosen == "all" else " of the second figure"
     return (f"Average ranks on {which} {first['problems']} problems{more} (critical difference "
             f"{first['critical_difference']}, Friedman p {first['friedman_p']}): {named}.")  # fmt: skip
 
