@@ -107,6 +107,21 @@ class Optuna:
             self.study.tell(handle, losses)
 
 
+def syne_space(problem: Problem) -> dict[str, Any]:
+    """The space for Syne Tune."""
+    from syne_tune import config_space
+
+    space: dict[str, Any] = {}
+    for p in problem.space:
+        if p.kind == "choice":
+            space[p.name] = config_space.choice(list(p.options))
+        elif p.kind == "int":
+            space[p.name] = (config_space.lograndint if p.log else config_space.randint)(int(p.low), int(p.high))
+        else:
+            space[p.name] = (config_space.loguniform if p.log else config_space.uniform)(p.low, p.high)
+    return space
+
+
 class SyneTune:
     """`st-KIND[-BRACKETS[-GRACE]]`, Syne Tune 0.16. Its spaces are flat: parameters that do not exist are drawn too.
 
@@ -120,21 +135,13 @@ class SyneTune:
         import random
 
         logging.disable(logging.CRITICAL)
-        from syne_tune import config_space
         from syne_tune.backend.trial_status import Trial
         from syne_tune.optimizer import baselines
 
         self.problem, self.trial, self.now, self.count = problem, Trial, datetime.datetime.now(), 0
         random.seed(seed)
         np.random.seed(seed)
-        space = {}
-        for p in problem.space:
-            if p.kind == "choice":
-                space[p.name] = config_space.choice(list(p.options))
-            elif p.kind == "int":
-                space[p.name] = (config_space.lograndint if p.log else config_space.randint)(int(p.low), int(p.high))
-            else:
-                space[p.name] = (config_space.loguniform if p.log else config_space.uniform)(p.low, p.high)
+        space = syne_space(problem)
         self.stops = kind in self.MULTI_FIDELITY
         if problem.objectives > 1:
             from syne_tune.optimizer.schedulers import multiobjective, single_fidelity_scheduler
@@ -175,6 +182,56 @@ class SyneTune:
             self.scheduler.on_trial_remove(handle)
         else:
             self.scheduler.on_trial_complete(handle, self._result(step, losses))
+
+
+class SyneTune13:
+    """`st13-MOBSTER` (stops trials) or `st13-ASHAprom` (pauses them, and goes on from their checkpoints), Syne Tune
+    0.13, the last that has them. Its spaces are flat, too."""
+
+    def __init__(self, problem: Problem, seed: int, kind: str) -> None:
+        import datetime
+
+        logging.disable(logging.CRITICAL)
+        from syne_tune.backend.trial_status import Trial
+        from syne_tune.optimizer import baselines
+
+        self.problem, self.trial, self.now = problem, Trial, datetime.datetime.now()
+        self.trials: list[Any] = []
+        self.at: list[int] = []
+        np.random.seed(seed)
+        name = kind.removesuffix("prom")
+        self.scheduler: Any = getattr(baselines, name)(
+            {**syne_space(problem), "max_epoch": problem.steps}, metric="y0", mode="min", resource_attr="epoch",
+            max_resource_attr="max_epoch", random_seed=seed, grace_period=1, reduction_factor=3, brackets=1,
+            type="stopping" if name == kind else "promotion", search_options={"debug_log": False},
+        )  # fmt: skip
+
+    def ask(self) -> Asked | None:
+        said = self.scheduler.suggest(len(self.trials))
+        if said is None:
+            return None
+        if said.spawn_new_trial_id:
+            trial = self.trial(len(self.trials), said.config, self.now)
+            self.trials.append(trial)
+            self.at.append(0)
+            self.scheduler.on_trial_add(trial)
+        else:
+            trial = self.trials[said.checkpoint_trial_id]
+            trial.config = said.config or trial.config  # until its next rung
+        values = active(self.problem.space, trial.config)
+        return Asked(trial, values, self.at[trial.trial_id], self.problem.steps)
+
+    def report(self, handle: Any, step: int, losses: list[float]) -> bool:
+        self.at[handle.trial_id] = step
+        if step >= self.problem.steps:
+            return False
+        return bool(self.scheduler.on_trial_result(handle, {"y0": losses[0], "epoch": step}) != "CONTINUE")
+
+    def finish(self, handle: Any, step: int, losses: list[float], stopped: bool) -> None:
+        if stopped:
+            self.scheduler.on_trial_remove(handle)
+        else:
+            self.scheduler.on_trial_complete(handle, {"y0": losses[0], "epoch": step})
 
 
 def config_space(problem: Problem, seed: int, *, conditions: bool) -> Any:
@@ -261,7 +318,9 @@ class Dehb:
         self.dehb.tell(job, {"fitness": float(losses[0]), "cost": 1.0, "info": {}})
 
 
-PEERS: dict[str, Any] = {"random": Random, "optuna": Optuna, "st": SyneTune, "smac": Smac, "dehb": Dehb}
+PEERS: dict[str, Any] = {
+    "random": Random, "optuna": Optuna, "st": SyneTune, "st13": SyneTune13, "smac": Smac, "dehb": Dehb,
+}  # fmt: skip
 
 
 def make_peer(name: str, problem: Problem, seed: int) -> Peer:
