@@ -3,7 +3,8 @@
     python -m bench.quality.summarise out/quality.jsonl …
     python -m bench.quality.summarise bench/quality/results/runs.csv out/quality.jsonl …
 
-With runs.csv among its files, what that has of a problem and a method that were not run again is kept, in three digits.
+With runs.csv among its files, the runs that it has are kept, in three digits, but for those that were run again: so run
+a method that changed with all the seeds that it had.
 Average ranks are over problems, by the median regret; two methods whose ranks differ by less than the critical
 difference are not told apart. Source: Demšar (2006), JMLR: Friedman's test, Nemenyi's difference.
 """
@@ -177,9 +178,9 @@ def read(path: Path) -> list[Scored]:
 
 
 def together(before: Sequence[Scored], scored: Sequence[Scored]) -> list[Scored]:
-    """Runs of before whose problem and method were not run again, and the new ones, sorted."""
-    anew = {(s.problem, s.method) for s in scored}
-    kept = [s for s in before if (s.problem, s.method) not in anew]
+    """Runs of before that were not run again, and the new ones, sorted."""
+    anew = {(s.problem, s.method, s.seed) for s in scored}
+    kept = [s for s in before if (s.problem, s.method, s.seed) not in anew]
     return sorted([*kept, *scored], key=lambda s: (s.problem, s.method, s.seed))
 
 

@@ -238,14 +238,14 @@ def test_tables_from_runs(tmp_path: Path) -> None:
 
 
 def test_what_was_not_run_again_is_kept() -> None:
-    """Of a problem and a method that ran anew the new runs count, of any other the old ones."""
+    """Of a seed that ran anew the new run counts, of any other the old one."""
     def scored(method: str, seed: int, end: float) -> Scored:
         return Scored("noisy", method, seed, (end,) * 25, 1.0, 0.1, 5, 2, cut=False)
 
     before = [scored("random", 0, 0.5), scored("random", 1, 0.6), scored("auto+auto", 0, 0.4)]
-    found = together(before, [scored("auto+auto", 3, 0.1)])
+    found = together(before, [scored("auto+auto", 0, 0.1), scored("random", 2, 0.7)])
     assert [(s.method, s.seed, s.at(1.0)) for s in found] == [
-        ("auto+auto", 3, 0.1), ("random", 0, 0.5), ("random", 1, 0.6),
+        ("auto+auto", 0, 0.1), ("random", 0, 0.5), ("random", 1, 0.6), ("random", 2, 0.7),
     ]  # fmt: skip
 
 
