@@ -1,0 +1,82 @@
+"""What the trials of a batch are offered: apart from each other, from what was tried, and from what is tried since."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from searchd.searchers.columns import columns_of
+from searchd.searchers.features import Features
+from searchd.searchers.judges import Predicted
+from searchd.searchers.offers import APART, REFINED, Offer, Offers, Proposals
+from spaces.space import Space
+
+SPACE = Space.parse({"x": {"float": [0, 1]}, "y": {"float": [0, 1], "prior": {"mean": 0.9, "sd": 0.02}}})
+PLAIN = Space.parse({"x": {"float": [0, 1]}, "y": {"float": [0, 1]}})
+
+
+class Bowl:
+    """A judge that knows the place where it is best, and that boldness is worth something further out."""
+
+    parents = able = np.arange(4)
+
+    def predict(self, x: np.ndarray) -> Predicted:
+        return ((x - 0.5) ** 2).sum(axis=1)[None], np.ones((1, len(x)))
+
+    def closer(self, predicted: Predicted, belief: np.ndarray, rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002
+        return np.arange(len(belief))
+
+    def rate(self, predicted: Predicted, bold: float | np.ndarray) -> np.ndarray:  # noqa: ARG002
+        return -predicted[0][0]
+
+
+def offers(space: Space, tried: np.ndarray, trials: list[int]) -> Offers:
+    rng = np.random.default_rng(1)
+    return Offers(Proposals(Features(space)), Bowl(), 20, rng.random((4, 2)), tried, trials, rng)
+
+
+def apart(points: np.ndarray) -> float:
+    gaps = np.abs(points[:, None] - points[None]).max(axis=2)
+    return float(gaps[~np.eye(len(points), dtype=bool)].min())
+
+
+def test_the_trials_of_a_batch_get_different_winners() -> None:
+    """Each winner is apart from those before it and from what was tried; points around it come with it."""
+    tried = np.array([[0.5], [0.5]])
+    made = offers(PLAIN, tried, [30, 31, 33, 34])
+    found = [made.of(trial) for trial in (30, 31, 33, 34)]
+    winners = np.array([offer.units[0] for offer in found if offer])
+    assert apart(np.vstack([winners, tried.T])) >= APART
+    assert all(offer is not None and len(offer.units) == REFINED + 1 for offer in found)
+    assert made.of(32) is None
+
+
+def test_what_is_tried_since_is_left_alone() -> None:
+    """The best point of an offer is taken, unless it is near to what is tried by now."""
+    offer = Offer(np.array([[0.5, 0.5], [0.51, 0.5], [0.9, 0.9]]), np.array([[0.5, 0.5], [0.51, 0.5], [0.9, 0.9]]),
+                  np.array([3.0, 2.0, 1.0]))  # fmt: skip
+    assert offer.best(np.zeros((2, 0))).tolist() == [0.5, 0.5]
+    assert offer.best(np.array([[0.0], [0.0]])).tolist() == [0.5, 0.5]
+    assert offer.best(np.array([[0.5], [0.5 + APART / 2]])).tolist() == [0.9, 0.9]
+    everywhere = np.array([[0.5, 0.9], [0.5, 0.9]])
+    assert offer.best(everywhere).tolist() == [0.5, 0.5]  # nothing is apart: the best, all the same
+
+
+def test_another_offer_is_apart_from_what_was_refused() -> None:
+    """When a suggestion was refused, the next offer's winner is somewhere else."""
+    made = offers(PLAIN, np.zeros((2, 0)), [30])
+    first = made.of(30)
+    assert first is not None
+    refused = first.best(np.zeros((2, 0)))
+    other = made.another(refused[:, None], np.random.default_rng(2))
+    assert np.abs(other.units[0] - refused).max() >= APART
+
+
+def test_half_of_the_draws_follow_a_prior() -> None:
+    """Where the user has one, and its log density is what belief says."""
+    proposals = Proposals(Features(SPACE))
+    drawn = proposals.draw(400, np.random.default_rng(0))
+    assert 0.45 < (np.abs(drawn[:, 1] - 0.9) < 0.06).mean() < 0.62
+    low, high = proposals.belief(np.array([[0.5, 0.2], [0.5, 0.9]]))
+    assert high > low + 10
+    assert not Proposals(Features(PLAIN)).belief(drawn).any()
+    assert len(columns_of(SPACE)) == 2
