@@ -29,11 +29,11 @@ from searchd.schedulers.events import TrialId
 from searchd.searchers import gp
 from searchd.searchers.base import History
 from searchd.searchers.batches import Batches, Known
+from searchd.searchers.candidates import Ground, config_at
 from searchd.searchers.earlier import first_configs
-from searchd.searchers.features import Features
 from searchd.searchers.judges import Front, Judge, OneLoss, lengths, scale_of
 from searchd.searchers.needs import need
-from searchd.searchers.offers import Offers, Proposals
+from searchd.searchers.offers import Offers
 from searchd.searchers.several import Several
 from searchd.searchers.surrogate import LEAST, Climbed, ends, surrogate
 from searchd.searchers.table import Table
@@ -69,9 +69,8 @@ class AutoSearcher:
         self._seed = seed
         self._tpe = TpeSearcher()
         self._space: Space | None = None
-        self._features = Features(Space(()))
+        self._ground = Ground(Space(()))
         self._batches = Batches(self._build, FILL)
-        self._proposals = Proposals(self._features)
         self._several = Several()
         self._table: Table | None = None
         self._x = np.zeros((0, 0))
@@ -80,19 +79,18 @@ class AutoSearcher:
 
     def suggest(self, trial: TrialId, history: History, rng: Generator) -> Config:
         if history.space is not self._space:
-            self._space, self._features = history.space, Features(history.space)
-            self._proposals, self._table = Proposals(self._features), None
-        if not self._features.d:
+            self._space, self._ground, self._table = history.space, Ground(history.space), None
+        if not self._ground.features.d:
             return history.space.sample(rng)
         begin = first_configs(history.earlier, FILL // 2) if history.earlier else []
         if trial < len(begin) and not history.rejected and history.space.feasible(begin[trial]):
             return begin[trial]
-        table = history.table
-        self._learn(table)
-        tried = self._tried(trial, history)
         kind = _kind(trial)
         if kind == "densities":
             return self._tpe.suggest(trial, history, rng)
+        table = history.table
+        self._learn(table)
+        tried = self._tried(trial, history)
         offers = self._batches.at(trial, table).offers if kind == "model" else None
         if offers is None:
             return self._far(tried, rng)
@@ -103,14 +101,14 @@ class AutoSearcher:
     def _learn(self, table: Table) -> None:
         """Feature rows of the table's trials; those of before stand."""
         if table is not self._table:
-            self._table, self._rows, self._x = table, 0, np.zeros((64, self._features.d))
-            self._columnwise = np.zeros((self._features.d, 64))
+            self._table, self._rows, self._x = table, 0, np.zeros((64, self._ground.features.d))
+            self._columnwise = np.zeros((self._ground.features.d, 64))
         n = len(table)
         if n > self._rows:
             while n > len(self._x):
                 self._x = np.vstack([self._x, np.zeros_like(self._x)])
                 self._columnwise = np.hstack([self._columnwise, np.zeros_like(self._columnwise)])
-            self._x[self._rows : n] = self._features(table.units[self._rows :])
+            self._x[self._rows : n] = self._ground.features(table.units[self._rows :])
             self._columnwise[:, self._rows : n] = self._x[self._rows : n].T
             self._rows = n
 
@@ -121,13 +119,13 @@ class AutoSearcher:
             return self._columnwise[:, : self._rows]
         rows = self._x[: self._rows][trials != trial]
         if history.rejected:
-            refused = self._features(np.array([history.space.encode(config) for config in history.rejected]))
+            refused = self._ground.features(np.array([history.space.encode(config) for config in history.rejected]))
             rows = np.vstack([rows, refused])
         return np.ascontiguousarray(rows.T)
 
     # ------------------------------------------------------------ models
     def _build(self, known: Known, trials: range, before: _Served | None) -> _Served:
-        features, table = self._features, known.table
+        features, table = self._ground.features, known.table
         served = [trial for trial in trials if _kind(trial) == "model"]
         fresh = Climbed(gp.start(len(features.names), features.active))
         climbed = (fresh,) * table.objectives if before is None else before.climbed
@@ -157,14 +155,14 @@ class AutoSearcher:
             judge = Front(models, [each.chain for each in found], rows, reached, scale, self._x[pending])
         rng = Generator(Philox(key=np.array([self._seed % 2**64, trials[0]], dtype=np.uint64), counter=[0, 0, 0, 1]))
         tried = self._columnwise[:, : known.n]
-        offers = Offers(self._proposals, judge, len(found[0].rows), table.units, tried, served, rng)
+        offers = Offers(self._ground, judge, len(found[0].rows), table.units, tried, served, rng)
         return _Served(tuple(c for _, c in fits), offers)
 
     # ------------------------------------------------------------ suggestions
     def _far(self, tried: Floats, rng: Generator) -> Config:
         """The farthest of a few random points from everything tried."""
-        units = self._proposals.draw(TRIED, rng)
-        x = self._features(units)
+        units = self._ground.draw(TRIED, rng)
+        x = self._ground.features(units)
         if not tried.size:
             return self._config(units[:1], rng)
         gap = np.abs(x[:, :, None] - tried[None]).max(axis=1).min(axis=1)
@@ -172,10 +170,10 @@ class AutoSearcher:
 
     def _config(self, ranked: Iterable[Floats], rng: Generator) -> Config:
         """The first of these points that honours the constraints; else the first one, repaired."""
-        space = self._features.space
+        space = self._ground.features.space
         first: Config | None = None
         for u in ranked:
-            config = space.walk(lambda name, domain, u=u: domain.decode(u[space[name].columns].tolist()))  # type: ignore[misc]
+            config = config_at(space, u)
             if space.feasible(config):
                 return config
             first = first or config

@@ -1,7 +1,7 @@
 """Where a model looks for its next config: candidates from the whole space and near the best, better round by round.
 
 `Ground` is a space as a model and the user's prior see it; `hunt` ranks candidates by a score; `take` makes a config of
-the first one that may be tried.
+the first one that may be tried. (`auto` has candidates of its own, on the same ground: see `offers`.)
 """
 
 from __future__ import annotations
@@ -52,6 +52,11 @@ class Ground:
         return self._prior.log(self._columns, units[:, self._at]) if self._prior else np.zeros(len(units))
 
 
+def config_at(space: Space, unit: Floats) -> Config:
+    """The config at a snapped point [width]; its constraints may not hold."""
+    return space.walk(lambda name, domain: domain.decode(unit[space[name].columns].tolist()))
+
+
 def _any(_: Config) -> bool:
     return True
 
@@ -83,7 +88,7 @@ def take(
     space = history.space
     known = {c.digest for c in history.rejected} | {record.config.digest for record in history.records}
     for u in candidates[:looks]:
-        config = space.walk(lambda name, domain, u=u: domain.decode(u[space[name].columns].tolist()))  # type: ignore[misc]
+        config = config_at(space, u)
         if config.digest not in known and space.feasible(config) and allowed(config):
             return config
     repaired = space.from_unit(np.nan_to_num(candidates[0], nan=0.5))

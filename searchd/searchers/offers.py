@@ -16,10 +16,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from searchd.schedulers.events import TrialId
-from searchd.searchers.columns import columns_of
-from searchd.searchers.features import Features
+from searchd.searchers.candidates import Ground
 from searchd.searchers.judges import Judge
-from searchd.searchers.prior import Prior, weight
+from searchd.searchers.prior import weight
 
 Floats = NDArray[np.float64]
 
@@ -51,14 +50,14 @@ class Offers:
     """Of a batch. `judge` knows `n` trials; `tried` [d, t]: features of what had started before the batch."""
 
     def __init__(
-        self, proposals: Proposals, judge: Judge, n: int, units: Floats, tried: Floats, trials: Sequence[TrialId],
+        self, ground: Ground, judge: Judge, n: int, units: Floats, tried: Floats, trials: Sequence[TrialId],
         rng: Generator,
     ) -> None:  # fmt: skip
-        self._proposals, self._judge, self._weight = proposals, judge, weight(n)
-        candidates = proposals.candidates(judge, units, rng)
-        x = proposals.features(candidates)
+        self._ground, self._judge, self._weight = ground, judge, weight(n)
+        candidates = _candidates(ground, judge, units, rng)
+        x = ground.features(candidates)
         predicted = judge.predict(x)
-        belief = self._weight * proposals.belief(candidates)
+        belief = self._weight * ground.belief(candidates)
         close = judge.closer(predicted, belief, rng)
         self._candidates, self._x, self._belief = candidates[close], x[close], belief[close]
         self._predicted = (predicted[0][:, close], predicted[1][:, close])
@@ -87,47 +86,23 @@ class Offers:
         k, size = len(winners), REFINED + 1
         sd = 10 ** rng.uniform(-2.5, -0.8, (k * REFINED, 1))
         near = np.repeat(winners, REFINED, axis=0)
-        near = self._proposals.features.jitter(near, sd, np.full((k * REFINED, 1), 0.4), rng)
+        near = self._ground.features.jitter(near, sd, np.full((k * REFINED, 1), 0.4), rng)
         units = np.concatenate([winners[:, None], near.reshape(k, REFINED, -1)], axis=1).reshape(k * size, -1)
-        x = self._proposals.features(units)
+        x = self._ground.features(units)
         score = self._judge.rate(self._judge.predict(x), np.repeat(bolds, size))
-        score = score + self._weight * self._proposals.belief(units)
+        score = score + self._weight * self._ground.belief(units)
         cuts = [slice(i * size, (i + 1) * size) for i in range(k)]
         return [Offer(units[cut], x[cut], score[cut]) for cut in cuts]
 
 
-class Proposals:
-    """Points of a space, by the user's priors where there are any."""
-
-    def __init__(self, features: Features) -> None:
-        self.features = features
-        self._prior = Prior(features.space)
-        self._columns = columns_of(features.space)
-
-    def candidates(self, judge: Judge, units: Floats, rng: Generator) -> Floats:
-        """What a model is asked about [n, width], given the table's `units`."""
-        features = self.features
-        near = units[rng.choice(judge.parents, size=NEAR)]
-        near = features.jitter(near, 10 ** rng.uniform(-2.3, -0.4, (NEAR, 1)), rng.random((NEAR, 1)), rng)
-        moved = units[rng.choice(judge.able, size=MOVED)]
-        moved = features.redraw(moved, 10 ** rng.uniform(-2.0, -0.4, (MOVED, 1)), EDGE, rng)
-        return np.vstack([self.draw(DRAWN, rng), near, moved])
-
-    def draw(self, n: int, rng: Generator) -> Floats:
-        """Points from the whole space [n, width]; half of them by the priors."""
-        units = self.features.draw(n, rng)
-        if self._prior:
-            half = n // 2
-            columns = self._columns
-            units[:half, [c.at for c in columns]] = self._prior.sample(columns, half, rng)
-            units = self.features.snap(np.where(np.isnan(units), rng.random(units.shape), units))
-        return units
-
-    def belief(self, units: Floats) -> Floats:
-        """The log of the prior at points [n, width]: 0 without one."""
-        if not self._prior:
-            return np.zeros(len(units))
-        return self._prior.log(self._columns, units[:, [c.at for c in self._columns]])
+def _candidates(ground: Ground, judge: Judge, units: Floats, rng: Generator) -> Floats:
+    """What a model is asked about [n, width], given the table's `units`."""
+    features = ground.features
+    near = units[rng.choice(judge.parents, size=NEAR)]
+    near = features.jitter(near, 10 ** rng.uniform(-2.3, -0.4, (NEAR, 1)), rng.random((NEAR, 1)), rng)
+    moved = units[rng.choice(judge.able, size=MOVED)]
+    moved = features.redraw(moved, 10 ** rng.uniform(-2.0, -0.4, (MOVED, 1)), EDGE, rng)
+    return np.vstack([ground.draw(DRAWN, rng), near, moved])
 
 
 def _pick(x: Floats, score: Floats, tried: Floats) -> int:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from searchd.searchers.columns import columns_of
-from searchd.searchers.features import Features
+from searchd.searchers.candidates import Ground
 from searchd.searchers.judges import Predicted
-from searchd.searchers.offers import APART, REFINED, Offer, Offers, Proposals
+from searchd.searchers.offers import APART, REFINED, Offer, Offers
 from spaces.space import Space
 
 SPACE = Space.parse({"x": {"float": [0, 1]}, "y": {"float": [0, 1], "prior": {"mean": 0.9, "sd": 0.02}}})
@@ -31,7 +30,7 @@ class Bowl:
 
 def offers(space: Space, tried: np.ndarray, trials: list[int]) -> Offers:
     rng = np.random.default_rng(1)
-    return Offers(Proposals(Features(space)), Bowl(), 20, rng.random((4, 2)), tried, trials, rng)
+    return Offers(Ground(space), Bowl(), 20, rng.random((4, 2)), tried, trials, rng)
 
 
 def apart(points: np.ndarray) -> float:
@@ -73,10 +72,9 @@ def test_another_offer_is_apart_from_what_was_refused() -> None:
 
 def test_half_of_the_draws_follow_a_prior() -> None:
     """Where the user has one, and its log density is what belief says."""
-    proposals = Proposals(Features(SPACE))
-    drawn = proposals.draw(400, np.random.default_rng(0))
+    ground = Ground(SPACE)
+    drawn = ground.draw(400, np.random.default_rng(0))
     assert 0.45 < (np.abs(drawn[:, 1] - 0.9) < 0.06).mean() < 0.62
-    low, high = proposals.belief(np.array([[0.5, 0.2], [0.5, 0.9]]))
+    low, high = ground.belief(np.array([[0.5, 0.2], [0.5, 0.9]]))
     assert high > low + 10
-    assert not Proposals(Features(PLAIN)).belief(drawn).any()
-    assert len(columns_of(SPACE)) == 2
+    assert not Ground(PLAIN).belief(drawn).any()
