@@ -9,12 +9,10 @@ from typing import Any
 import psutil
 import pytest
 
-from searchd import Client
 from searchd.engine.asking import trial_seed
 from searchd.folder import Folder
-from searchd.replay import replay
 from searchd.wire import CheckpointRef, ParentRef
-from tests.support.runs import Run, check_reports, running
+from tests.support.runs import Run, check_ended, running
 from workers.rehearse import Rehearsal, rehearse
 from workers.tasks.classify import train
 
@@ -42,17 +40,6 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "grow.yaml"
     path.write_text(STUDY)
     return path
-
-
-def check(out: Path, trials: int) -> None:
-    """Nothing is lost or counted twice, and the whole log replays."""
-    with Client(root=out) as client:
-        check_reports(client, "grow", trials)
-    folder = Folder(out)
-    with folder.opened("grow") as (reader, identity):
-        report = replay(reader, identity)
-    folder.close()
-    assert report.equal, report.differences
 
 
 def events(run: Run, kind: str) -> list[dict[str, Any]]:
@@ -120,7 +107,7 @@ def test_a_killed_child_begins_again_from_its_parent(tmp_path: Path, file: Path,
     nothing = {t: again(out, t, tmp_path / "alone", parent=False, until=1).reports[0].metrics for t in known}
     first = {t: reports[t][0]["val_error"] for t in known}
     assert sum(first.values()) < 0.8 * sum(metrics["val_error"] for metrics in nothing.values()), (first, nothing)
-    check(out, 11)
+    check_ended(out, "grow", 11)
 
 
 def test_parents_without_files_are_told(tmp_path: Path, file: Path) -> None:
@@ -145,4 +132,4 @@ def test_parents_without_files_are_told(tmp_path: Path, file: Path) -> None:
     assert fresh, (decided, told)
     assert all(texts[t].startswith("from nothing") and "ckpt-" in texts[t] for t in fresh)
     assert any("began from nothing" in line for line in lines)
-    check(out, 11)
+    check_ended(out, "grow", 11)

@@ -9,10 +9,7 @@ from typing import Any
 
 import pytest
 
-from searchd import Client
-from searchd.folder import Folder
-from searchd.replay import replay
-from tests.support.runs import Run, check_reports, running
+from tests.support.runs import Run, check_ended, running
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
@@ -36,17 +33,6 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "life.yaml"
     path.write_text(STUDY)
     return path
-
-
-def check(out: Path) -> None:
-    """What holds of every ended study, whatever happened to it on the way."""
-    with Client(root=out) as client:
-        check_reports(client, "life", trials=10)
-    folder = Folder(out)
-    with folder.opened("life") as (reader, identity):
-        report = replay(reader, identity)
-    folder.close()
-    assert report.equal, report.differences
 
 
 def events(run: Run, kind: str) -> list[dict[str, Any]]:
@@ -84,7 +70,7 @@ def test_the_user_ends_it_and_goes_on_later(tmp_path: Path, file: Path) -> None:
         told = run.answer()
         assert gone(run, 1.0), run.family()
     assert told["summary"]["steps_done"] > done
-    check(out)
+    check_ended(out, "life", 10)
 
 
 @pytest.mark.parametrize("part", ["daemon", "worker", "child", "broker"])
@@ -103,7 +89,7 @@ def test_a_part_is_killed(tmp_path: Path, file: Path, part: str) -> None:
         assert gone(run, 1.0), run.family()
     if part in {"worker", "child"}:
         assert lost or part == "worker", "the job of a killed child is lost, and said so"
-    check(out)
+    check_ended(out, "life", 10)
 
 
 def test_the_run_itself_is_killed(tmp_path: Path, file: Path) -> None:
@@ -116,7 +102,7 @@ def test_the_run_itself_is_killed(tmp_path: Path, file: Path) -> None:
         assert gone(run), [p.cmdline() for p in run.family()]
     with running(file, out, "--json") as run:
         run.answer()
-    check(out)
+    check_ended(out, "life", 10)
 
 
 def test_an_ended_study_is_shown_and_extended(tmp_path: Path, file: Path) -> None:
@@ -151,4 +137,4 @@ def test_two_runs_of_one_folder_are_refused(tmp_path: Path, file: Path) -> None:
         assert code == 1
         assert str(first.process.pid) in error
         first.answer()
-    check(out)
+    check_ended(out, "life", 10)

@@ -15,16 +15,13 @@ from searchd.cli import main
 from searchd.store import open_store
 from searchd.store.base import Store
 from tests.support.app import URL, Asgi, reading_app
-from tests.support.logged import logged
+from tests.support.logged import kept, logged
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    (tmp_path / "toy").mkdir()
-    opened = open_store(f"sqlite:///{tmp_path / 'toy' / 'study.db'}")
-    logged(opened, 27, 3)
-    yield opened
-    opened.close()
+    with kept(tmp_path, 27) as opened:
+        yield opened
 
 
 def run(folder: Path, *args: str) -> Result:

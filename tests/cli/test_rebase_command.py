@@ -13,18 +13,14 @@ from click.testing import CliRunner, Result
 from searchd import Client
 from searchd.cli import main
 from searchd.errors import Refused
-from searchd.store import open_store
 from searchd.store.base import Store
-from tests.support.logged import logged
+from tests.support.logged import kept
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    (tmp_path / "toy").mkdir()
-    opened = open_store(f"sqlite:///{tmp_path / 'toy' / 'study.db'}")
-    logged(opened, 9, 3)
-    yield opened
-    opened.close()
+    with kept(tmp_path, 9) as opened:
+        yield opened
 
 
 def run(folder: Path, *args: str, code: int) -> Result:

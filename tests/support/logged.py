@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from searchd.log import answer_payload, event_payload, stops_payload
 from searchd.replay import brought
 from searchd.search.events import Event, Finished, Job, Reported
 from searchd.search.search import Search
+from searchd.store import open_store
 from searchd.store.base import Store, StudyRow
 from spaces.study import Study
 from tests.support.world import spec
 
 HYPERBAND = {"scheduler": "hyperband", "searcher": "random", "r": 1, "R": 9, "eta": 3}
+
+
+@contextmanager
+def kept(folder: Path, R: int) -> Iterator[Store]:
+    """A folder with the database of such a study, `toy`, as a run leaves it."""
+    (folder / "toy").mkdir()
+    opened = open_store(f"sqlite:///{folder / 'toy' / 'study.db'}")
+    logged(opened, R, 3)
+    yield opened
+    opened.close()
 
 
 def logged(store: Store, R: int, eta: int, limit: int | None = None, **search: Any) -> Search:

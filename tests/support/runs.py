@@ -19,6 +19,8 @@ import psutil
 
 from searchd import Client
 from searchd.errors import SearchdError
+from searchd.folder import Folder
+from searchd.replay import replay
 
 MARK = "SEARCHD_TEST_FAMILY"
 
@@ -123,6 +125,17 @@ def check_reports(client: Client, study: str, trials: int) -> None:
                    if e["kind"] == "told" and e["payload"]["event"] == "reported")  # fmt: skip
     assert set(told.values()) == {1}, "no report is counted twice"
     assert all("test_accuracy" in p["metrics"] for p in client.front(study))
+
+
+def check_ended(out: Path, study: str, trials: int) -> None:
+    """`check_reports` of a study in a folder, and its whole log replays."""
+    with Client(root=out) as client:
+        check_reports(client, study, trials)
+    folder = Folder(out)
+    with folder.opened(study) as (reader, identity):
+        report = replay(reader, identity)
+    folder.close()
+    assert report.equal, report.differences
 
 
 @contextlib.contextmanager
