@@ -13,8 +13,6 @@ heard first, so that a restart, which goes through the same sizes, has the same 
 
 from __future__ import annotations
 
-from math import ceil
-
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
@@ -27,6 +25,7 @@ from searchd.searchers.features import Features
 from searchd.searchers.joint_gp import Data, Fit, JointPosterior, climb, expected_improvement, start
 from searchd.searchers.observations import Observations, targets
 from searchd.searchers.prior import weight
+from searchd.searchers.refits import FIRST_STEPS, STEPS, sizes
 from searchd.searchers.table import Table
 from spaces.config import Config
 from spaces.space import Space
@@ -40,11 +39,6 @@ FANTASIES = 20
 """Joint draws of the pending losses."""
 PENDING = 200
 """Pending trials that a model holds at most; the latest."""
-GROWTH, FULL_GROWTH = 1.15, 1.5
-"""A fit for every so many times more losses, and once there are more than the model has rows: a restart climbs through
-all of them, and what is new then moves a full model little …"""
-FIRST_STEPS, STEPS = 30, 5
-"""… climbed by so many steps, the first one and the others."""
 
 
 class MobsterSearcher:
@@ -105,7 +99,7 @@ class MobsterSearcher:
             self._fitted = (table, table.steps, [])
         fits = self._fitted[2]
         weights = np.full(history.objectives, 1 / history.objectives)
-        for number, size in enumerate(_sizes(self._startup, len(seen), self._rows)):
+        for number, size in enumerate(sizes(self._startup, len(seen), self._rows)):
             if number < len(fits):
                 continue
             part = seen.first(size).capped(self._rows)
@@ -114,17 +108,6 @@ class MobsterSearcher:
             before = fits[-1] if fits else start(curves, len(features.names), features.active)
             fits.append(climb(before, data, curves, features.groups, STEPS if fits else FIRST_STEPS))
         return fits[-1]
-
-
-def _sizes(first: int, n: int, rows: int) -> list[int]:
-    """The numbers of losses up to `n` at which a fit of a model with at most `rows` is due."""
-    sizes = [min(first, n)]
-    while True:
-        last = sizes[-1]
-        larger = max(last + 1, ceil((GROWTH if last < rows else FULL_GROWTH) * last))
-        if larger > n:
-            return sizes
-        sizes.append(larger)
 
 
 def _weights(objectives: int, rng: Generator) -> Floats:

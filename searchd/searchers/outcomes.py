@@ -9,9 +9,7 @@ Sources: Eriksson and Poloczek (2021), AISTATS, SCBO, Gaussian copula and bilog;
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 from statistics import NormalDist
 
 import numpy as np
@@ -22,6 +20,7 @@ from searchd.searchers import gp
 from searchd.searchers.base import History
 from searchd.searchers.features import Features
 from searchd.searchers.merit import Rung
+from searchd.searchers.refits import FIRST_STEPS, STEPS, sizes
 from searchd.searchers.table import Table
 
 Floats = NDArray[np.float64]
@@ -31,10 +30,6 @@ RHO = 0.05
 """Weight of the sum beside the largest weighted goal."""
 MOST = 250
 """Rows of a model: of more, the best half and the latest."""
-GROWTH = 1.15
-"""Hyperparameters are climbed for every so many times more rows …"""
-FIRST_STEPS, STEPS = 30, 5
-"""… by so many steps, at first and later."""
 
 _NORMAL = NormalDist()
 
@@ -169,11 +164,3 @@ class Climbs:
                 for hyper, (rows, y) in zip(before, data, strict=True)
             ])  # fmt: skip
         return self._fits[-1]
-
-
-def sizes(first: int, n: int) -> Sequence[int]:
-    """The numbers of rows up to `n` at which hyperparameters are climbed."""
-    found = [min(first, n)]
-    while (larger := max(found[-1] + 1, ceil(GROWTH * found[-1]))) <= n:
-        found.append(larger)
-    return found
