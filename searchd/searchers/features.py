@@ -105,7 +105,7 @@ class Features:
         n = len(units)
         if not self.width:
             return units.copy()
-        moved = self._moved(units, often, rng)
+        moved = self.moved(units, often, rng)
         anew = rng.random((n, self.width)) if self.unordered.any() or self._conditional else None
         out: Floats = units + moved * sd * rng.standard_normal((n, self.width))
         if anew is not None:
@@ -119,12 +119,12 @@ class Features:
         n = len(units)
         if not self.width:
             return units.copy()
-        moved = self._moved(units, often, rng)
+        moved = self.moved(units, often, rng)
         anew = rng.random((n, self.width))
         anew = np.where(self.unordered, anew, np.clip((1 + 2 * edge) * anew - edge, 0.0, 1.0))
         return self.snap(np.where(np.isnan(units) | moved, anew, units))
 
-    def _moved(self, units: Floats, often: Floats, rng: Generator) -> Bools:
+    def moved(self, units: Floats, often: Floats, rng: Generator) -> Bools:
         """Which coordinates change [n, width]: each with probability `often`, and one at least that is active."""
         pick = rng.random(units.shape)
         moved: Bools = pick < often

@@ -34,7 +34,7 @@ Floats = NDArray[np.float64]
 
 CANDIDATES = 2000
 MOVED = 20
-"""Of a candidate about so many coordinates differ from the centre, one at least."""
+"""Of a candidate about so many coordinates differ from the centre, one that is active at least."""
 
 
 class ScboSearcher:
@@ -79,9 +79,8 @@ def candidates(features: Features, centre: Floats, here: Region, rng: Generator)
     """Points [m, width] of the box around the centre [width], snapped to configs. What has no order is drawn anew, the
     less often the smaller the box, and so is what a changed choice switches on."""
     width = features.width
-    pick = rng.random((CANDIDATES, width))
-    moved = pick < min(1.0, MOVED / width)
-    moved[np.arange(CANDIDATES), pick.argmin(axis=1)] = True
+    often = np.full((CANDIDATES, 1), min(1.0, MOVED / width))
+    moved = features.moved(np.tile(centre, (CANDIDATES, 1)), often, rng)
     anew = rng.random((CANDIDATES, width))
     steps = here.side * (rng.random((CANDIDATES, width)) - 0.5)
     kinds = features.unordered & (rng.random((CANDIDATES, width)) < here.side)
