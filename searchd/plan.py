@@ -19,7 +19,7 @@ from searchd.schedulers.events import Finished, Losses, Reported, Resume, Start
 from searchd.schedulers.pbt import Pbt
 from searchd.schedulers.rungs import BracketPlan, Round, Rounding, bracket_table, bracket_weights, ladder
 from searchd.search.algorithms import check_options, make_scheduler, make_searcher
-from searchd.search.points import LATENCIES, broken_bound
+from searchd.search.points import broken_bound
 from searchd.words import count
 from spaces.describe import describe
 from spaces.errors import SpaceError
@@ -249,10 +249,10 @@ def _budget_notes(study: Study, cost: _Cost, notes: list[str]) -> None:
 
 def _bound_note(study: Study, notes: list[str]) -> None:
     """Bounds on exact metrics are kept before a trial starts: says when few configs keep them."""
-    if study.task.kind != "classify":
+    if (task := study.task.built_in) is None:
         return
     bounded = [o for o in study.objectives if o.at_most is not None or o.at_least is not None]
-    if not any(o.name not in (*LATENCIES, "val_error", "val_loss", "train_loss") for o in bounded):
+    if not any(o.name in task.exact for o in bounded):
         return
     rng = Generator(Philox(key=1))
     kept = 0

@@ -3,86 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
-from types import MappingProxyType
 from typing import Any
 
-from spaces.data import NAMED, DataShape, data_shape
-from spaces.errors import SpaceError
-from spaces.morphs import unfit
-from spaces.nets import NetSpec, network
+from spaces.builtin import BUILT_IN, Description
 from spaces.space import Space
 from spaces.task import Task
 
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """`metrics`: params, macs, bops, bytes (see `spaces.nets`), the same at every step and operating point.
-
-    `prefixes`: one signature an exit, cumulative; `signature`: that of the whole (the last prefix). Equal signatures
-    have equal latency on one device.
-    """
-
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    signature: str = ""
-    prefixes: tuple[str, ...] = ()
-
-
-def spec_of(task: Task, nested: Mapping[str, Any]) -> NetSpec | None:
-    """The network that the task builds for a nested config; None for tasks that are not built in. SpaceError when the
-    data set is not there or the network cannot be built."""
-    if task.kind != "classify":
-        return None
-    data = shape_of(task)
-    return network(nested, data.shape, data.classes)
-
-
-def shape_of(task: Task) -> DataShape:
-    """Shape and classes of a classify task's data: as the task says, else by name, else from the file."""
-    options = task.options
-    name = str(options.get("data", "digits"))
-    if "shape" in options and "classes" in options:
-        return DataShape(tuple(int(n) for n in options["shape"]), int(options["classes"]))
-    return NAMED[name] if name in NAMED else data_shape(name)
+__all__ = ["Description", "describe", "unfit_weights"]
 
 
 def describe(task: Task, space: Space, config: Mapping[str, Any]) -> Description | None:
     """The exact figures of a config; None for a task that is not built in. SpaceError when it cannot be built."""
-    if task.kind != "classify":
-        return None
-    nested = space.nested(config)
-    data = shape_of(task)
-    width, depth, kernel, bits, exits = (_frozen(nested.get(name)) for name in _READ)
-    return _describe(width, depth, kernel, bits, exits, data)
+    known = BUILT_IN.get(task.kind)
+    return None if known is None else known.describe(task.options, space.nested(config))
 
 
 def unfit_weights(task: Task, space: Space, before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
     """Why the weights of config `before` cannot be morphed to `after`; None when they can, as far as it is known: a
     task that is not built in knows by itself."""
-    try:
-        old, new = spec_of(task, space.nested(before)), spec_of(task, space.nested(after))
-    except SpaceError as error:
-        return str(error)
-    return None if old is None or new is None else unfit(old, new)
-
-
-_READ = ("width", "depth", "kernel", "bits", "exits")
-
-
-@lru_cache(maxsize=8192, typed=True)
-def _describe(width: Any, depth: Any, kernel: Any, bits: Any, exits: Any, data: DataShape) -> Description:
-    said = zip(_READ, (width, depth, kernel, bits, exits), strict=True)
-    net = network({n: v for n, v in said if v is not None}, data.shape, data.classes)
-    prefixes = tuple(net.signature(k) for k in range(len(net.exits)))
-    metrics = {"params": net.params, "macs": net.macs, "bops": net.bops, "bytes": net.bytes}
-    exact = MappingProxyType({name: float(value) for name, value in metrics.items()})
-    return Description(exact, prefixes[-1], prefixes)
-
-
-def _frozen(value: Any, inside: bool = False) -> Any:
-    if isinstance(value, list) and not inside:
-        return tuple(_frozen(v, inside=True) for v in value)
-    if isinstance(value, dict | list) or (inside and isinstance(value, bool)):
-        raise SpaceError(f"{value!r} is no plain number, but the network needs numbers: flatten it")
-    return value
+    known = BUILT_IN.get(task.kind)
+    if known is None or known.unfit is None:
+        return None
+    return known.unfit(task.options, space.nested(before), space.nested(after))

@@ -8,12 +8,12 @@ from math import inf
 
 from numpy.random import Generator, Philox
 
-from spaces.domains import Choice, Const, Float, Int, Subset
-from spaces.nets import BITS, DEFAULTS
+from spaces.builtin import BuiltIn
+from spaces.domains import Choice, Float, Int, Subset
 from spaces.space import Space
 from spaces.study import Study
 from spaces.suggest import did_you_mean
-from spaces.tree import Node, largest_count, schedules
+from spaces.tree import Node, schedules
 
 DRAWS = 256
 LATENCY = ("latency_ms", "latency_p95_ms")
@@ -32,7 +32,7 @@ class Finding:
 
 def lint_study(study: Study) -> tuple[Finding, ...]:
     """Findings about the space, the budget, and what the task makes of both."""
-    task = _classify(study) if study.task.kind == "classify" else _user(study)
+    task = _user(study) if (known := study.task.built_in) is None else _built_in(study, known)
     scheduled = (*_schedules(study.space.nodes, "space", study.search.R), *_constants(study))
     return (*lint_space(study.space), *scheduled, *_budget(study), *task)
 
@@ -139,25 +139,10 @@ def _user(study: Study) -> Iterator[Finding]:
             yield Finding(f"objectives.{objective.name}", said)
 
 
-def _classify(study: Study) -> Iterator[Finding]:
-    known = list(DEFAULTS)
+def _built_in(study: Study, task: BuiltIn) -> Iterator[Finding]:
     for node in study.space.nodes:
-        at = f"space.{node.name}"
-        if node.name not in DEFAULTS:
-            yield Finding(at, f"the classify task does not read it: {did_you_mean(node.name, known)}")
-        elif node.name == "bits" and isinstance(node.domain, Choice):
-            odd = [b for b in node.domain.options if b not in BITS]
-            if odd:
-                yield Finding(at, f"{odd} are no widths of the network: {', '.join(f'{b:g}' for b in BITS)}")
-        elif node.name == "exits" and isinstance(node.domain, Subset):
-            yield from _exits(study, node.domain, at)
-
-
-def _exits(study: Study, domain: Subset, at: str) -> Iterator[Finding]:
-    depth = next((n.domain for n in study.space.nodes if n.name == "depth"), Const(DEFAULTS["depth"]))
-    most = largest_count(depth)
-    if most is None:
-        return
-    beyond = [i for i in domain.items if isinstance(i, int) and i >= most - 1]
-    if beyond:
-        yield Finding(at, f"{beyond} never make a head: with up to {most} blocks, those before {most - 1} do")
+        if node.name not in task.reads:
+            near = did_you_mean(node.name, task.reads)
+            yield Finding(f"space.{node.name}", f"the {task.name} task does not read it: {near}")
+    for at, message in () if task.lint is None else task.lint(study.space):
+        yield Finding(at, message)

@@ -11,18 +11,19 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from spaces.builtin import BUILT_IN
 from spaces.forms import KINDS, Form, StudyForm
 from spaces.library import library
 from spaces.parse import NAME
 from spaces.study import SCHEDULERS, SEARCHERS
-from spaces.task import FUNCTION, ClassifyForm
+from spaces.task import FUNCTION
 
 FILE = Path(__file__).with_name("study.schema.json")
 
 
 def study_schema() -> dict[str, Any]:
     """JSON Schema 2020-12 of a whole study file."""
-    forms: list[type[Form]] = [StudyForm, ClassifyForm, *KINDS.values()]
+    forms: list[type[Form]] = [StudyForm, *(task.form for task in BUILT_IN.values()), *KINDS.values()]
     _, generated = models_json_schema([(f, "validation") for f in forms], by_alias=True)
     defs: dict[str, Any] = generated["$defs"]
     study = defs.pop("StudyForm")
@@ -55,17 +56,21 @@ def _task(description: str) -> dict[str, Any]:
     named = {"type": "string", "pattern": FUNCTION.pattern}
     limit = {"time_limit_s": {"type": "number", "exclusiveMinimum": 0}}
     argv = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": ["string", "number"]}, "minItems": 1}]}
-    options = {"anyOf": [{"$ref": "#/$defs/ClassifyForm"}, {"type": "null"}]}
+    forms = {name: f"#/$defs/{task.form.__name__}" for name, task in BUILT_IN.items()}
+    built_in = [
+        {
+            "type": "object", "required": [name], "additionalProperties": False,
+            "properties": {name: {"anyOf": [{"$ref": form}, {"type": "null"}]}},
+        }
+        for name, form in forms.items()
+    ]  # fmt: skip
     return {
         "description": description,
         "default": "classify",
         "anyOf": [
-            {"const": "classify"},
+            {"enum": list(BUILT_IN)},
             named,
-            {
-                "type": "object", "required": ["classify"], "properties": {"classify": options},
-                "additionalProperties": False,
-            },
+            *built_in,
             {
                 "type": "object", "required": ["function"],
                 "properties": {"function": named, "describe": named, **limit},

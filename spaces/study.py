@@ -6,18 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from numpy.random import Generator, Philox
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer
 
 from spaces import load
-from spaces.describe import describe
 from spaces.domains import Choice, Domain, Int
 from spaces.errors import SpaceError, StudyError
 from spaces.forms import Goal, StudyForm
 from spaces.formulas import TRAIN_S, formula
 from spaces.library import sub_space
 from spaces.morphs import GROWS
-from spaces.nets import OPTIMIZERS
 from spaces.parse import read_space
 from spaces.problems import Path as KeyPath
 from spaces.problems import Problems
@@ -34,14 +31,6 @@ SEARCHERS: tuple[str, ...] = (
     "gp", "config", "scbo", "optuna-gp", "cma-es", "nsga2",
     "portfolio",
 )  # fmt: skip
-CLASSIFY_METRICS: tuple[str, ...] = (
-    "val_error", "val_loss", "train_loss", "latency_ms", "latency_p95_ms", "params", "macs", "bops", "bytes", TRAIN_S,
-)  # fmt: skip
-"""What the built-in task can be judged by: error in %, latency in ms a sample, `bytes` of the weight artifact."""
-
-CLASSIFY_SCHEDULES: tuple[str, ...] = ("batch_size", "optimizer")
-"""The parameters of the built-in task that may change while it trains: that one, and all below the optimizer."""
-
 _FROZEN = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
@@ -197,8 +186,8 @@ def _read(said: Any, problems: Problems, base: Path | None, *, typed: bool = Fal
         warm_start=tuple(form.warm_start),
         earlier=tuple(Earlier.model_validate(e.model_dump()) for e in form.earlier),
     )
-    if task.kind == "classify":
-        _check_classify(study, problems)
+    if (known := task.built_in) is not None and known.check is not None:
+        known.check(study.space, task.options, problems)
     _check_instances(study, problems)
     problems.raise_any()
     return study
@@ -256,12 +245,13 @@ def _check_objectives(objectives: Any, task: Task | None, problems: Problems) ->
         if bounds.get("formula") is not None:
             _check_formula(str(name), bounds["formula"], objectives, task, problems)
             continue
-        if task is None or task.kind != "classify" or name in CLASSIFY_METRICS:
+        known = None if task is None else task.built_in
+        if known is None or name in known.metrics:
             continue
         if str(name).startswith("test"):
             why = f"{name!r} would search on the test data: use 'val_error'; the test error is shown at the end"
         else:
-            why = f"the classify task has no metric {name!r}: {did_you_mean(str(name), CLASSIFY_METRICS)}"
+            why = f"the {known.name} task has no metric {name!r}: {did_you_mean(str(name), known.metrics)}"
         problems.add(("objectives", name), why)
 
 
@@ -282,15 +272,15 @@ def _check_formula(name: str, text: Any, objectives: Any, task: Task | None, pro
     except SpaceError as error:
         problems.add(at, str(error))
         return
-    classify = task is not None and task.kind == "classify"
-    if name == TRAIN_S or (classify and name in CLASSIFY_METRICS):
+    known = None if task is None else task.built_in
+    if name == TRAIN_S or (known is not None and name in known.metrics):
         problems.add(at, f"{name!r} is measured already: give what the formula computes another name")
     for read in sorted(reads):
         said = objectives.get(read)
         if read == name or (isinstance(said, Mapping) and said.get("formula") is not None):
             problems.add(at, f"{read!r} is computed itself: write its formula out")
-        elif classify and read not in CLASSIFY_METRICS:
-            problems.add(at, f"the classify task has no metric {read!r}: {did_you_mean(read, CLASSIFY_METRICS)}")
+        elif known is not None and read not in known.metrics:
+            problems.add(at, f"the {known.name} task has no metric {read!r}: {did_you_mean(read, known.metrics)}")
 
 
 def _check_instances(study: Study, problems: Problems) -> None:
@@ -334,6 +324,10 @@ def _check_morph(study: Study, problems: Problems) -> None:
     if study.task.kind == "command":
         said = "a command cannot morph weights: use task: classify or a function that reads trial.parent"
         problems.add(("search", "options", "morph"), said)
+    known = study.task.built_in
+    if known is not None and not known.grows:
+        problems.add(("search", "options", "morph"), f"the {known.name} task cannot morph weights: leave morph out")
+        return
     grow = options.get("grow", list(GROWS))
     wanted = grow if isinstance(grow, list) else []
     for name in wanted if "grow" in options else ():
@@ -342,8 +336,8 @@ def _check_morph(study: Study, problems: Problems) -> None:
             problems.add(at, f"{name!r} is no parameter of this space: {did_you_mean(str(name), names)}")
         elif not _can_grow(study.space[name].domain):
             problems.add(at, f"{name!r} has no larger and smaller values: name an int, or a choice that is ordered")
-        elif study.task.kind == "classify" and name not in GROWS:
-            problems.add(at, f"the classify task can grow {' and '.join(GROWS)}, not {name!r}: leave it out")
+        elif known is not None and name not in known.grows:
+            problems.add(at, f"the {known.name} task can grow {' and '.join(known.grows)}, not {name!r}: leave it out")
     if not any(name in names and _can_grow(study.space[name].domain) for name in wanted):
         said = f"nothing can grow, for the space has no {' or '.join(map(str, wanted))}: name int parameters in grow"
         problems.add(("search", "options", "morph"), said)
@@ -351,34 +345,3 @@ def _check_morph(study: Study, problems: Problems) -> None:
 
 def _can_grow(domain: Domain) -> bool:
     return domain.count() > 1 and (isinstance(domain, Int) or (isinstance(domain, Choice) and domain.ordered))
-
-
-def _check_classify(study: Study, problems: Problems) -> None:
-    """What the built-in task would refuse in each trial is told here: an unknown optimizer, an even kernel."""
-    for node in study.space.nodes:
-        if node.name != "optimizer" or not isinstance(node.domain, Choice):
-            continue
-        at: KeyPath = ("space", "optimizer", "choice")
-        for option in node.domain.options:
-            if option not in OPTIMIZERS:
-                near = did_you_mean(str(option), OPTIMIZERS)
-                problems.add((*at, str(option)), f"there is no optimizer {option!r}: {near}")
-                continue
-            takes = sorted(OPTIMIZERS[str(option)])
-            for nested in (node.options or {}).get(str(option), ()):
-                if nested.name not in takes:
-                    said = f"{option} has no {nested.name!r}: {did_you_mean(nested.name, takes)}"
-                    problems.add((*at, str(option), nested.name), said)
-    fixed = [n for n in study.space.nodes if n.knots is not None and n.name not in CLASSIFY_SCHEDULES]
-    for node in fixed:
-        said = f"{node.name} is fixed while the network trains: leave schedule out"
-        problems.add(("space", node.name, "schedule"), f"{said} ({', '.join(CLASSIFY_SCHEDULES)} may have one)")
-    if fixed:
-        return
-    rng = Generator(Philox(key=0))
-    for _ in range(16):
-        try:
-            describe(study.task, study.space, study.space.sample(rng))
-        except SpaceError as error:
-            problems.add(("space",), str(error))
-            return

@@ -1,4 +1,4 @@
-"""What a trial runs: the built-in `classify`, a user's function, or a command."""
+"""What a trial runs: a built-in task (`classify`), a user's function, or a command."""
 
 from __future__ import annotations
 
@@ -6,20 +6,17 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from spaces.builtin import BUILT_IN, BuiltIn
 from spaces.checks import jsonable
-from spaces.data import NAMED, data_shape
-from spaces.errors import SpaceError
-from spaces.forms import Form
 from spaces.instances import read_instances
 from spaces.problems import Problems
 from spaces.suggest import did_you_mean, meant
 
-Kind = Literal["classify", "function", "command"]
-KINDS: tuple[str, ...] = ("classify", "function", "command")
+KINDS: tuple[str, ...] = (*BUILT_IN, "function", "command")
 BESIDE: Mapping[str, tuple[str, ...]] = {
     "function": ("describe", "time_limit_s"), "command": ("describe", "time_limit_s", "instances", "cap_s"),
 }  # fmt: skip
@@ -27,17 +24,9 @@ BESIDE: Mapping[str, tuple[str, ...]] = {
 FUNCTION = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
 
 
-class ClassifyForm(Form):
-    """Options of the built-in task. `shape` and `classes` are filled in from the data file."""
-
-    data: str = "digits"
-    shape: list[Annotated[int, Field(ge=1)]] | None = Field(default=None, min_length=1, max_length=3)
-    classes: Annotated[int, Field(ge=2)] | None = None
-    time_limit_s: Annotated[float, Field(gt=0)] | None = None
-
-
 class Task(BaseModel):
-    """`kind`; `name`: what to call (`classify`, `package.module:function`, or the program); `argv` of a command.
+    """`kind`: a built-in task's name, `function` or `command`; `name`: what to call (the built-in task,
+    `package.module:function`, or the program); `argv` of a command.
 
     `describe`: what says a config's exact metrics before it is trained: a function's name alone, or a command's argv;
     empty: nothing does. `options` reach the worker as they are; for `classify`: `data`, and `shape` and `classes` for a
@@ -47,11 +36,16 @@ class Task(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Kind
+    kind: str
     name: str
     argv: tuple[str, ...] = ()
     describe: tuple[str, ...] = ()
     options: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def built_in(self) -> BuiltIn | None:
+        """What is known of the task without running it; None for a user's own."""
+        return BUILT_IN.get(self.kind)
 
     @property
     def instances(self) -> tuple[str, ...]:
@@ -61,8 +55,8 @@ class Task(BaseModel):
     def dump(self) -> dict[str, Any]:
         """The mapping of a study file that reads to this task."""
         value: Any = self.name
-        if self.kind == "classify":
-            return {"classify": dict(self.options)}
+        if self.kind in BUILT_IN:
+            return {self.kind: dict(self.options)}
         if self.kind == "command":
             value = list(self.argv)
         described: Any = list(self.describe) if self.kind == "command" else "".join(self.describe)
@@ -73,16 +67,17 @@ def read_task(said: Any, problems: Problems, base: Path | None, *, typed: bool =
     """The task of a study file, or None when a problem was added. Relative data paths count from `base`. `typed`: by a
     person just now, so that a slip of BESIDE's keys is a problem; what a log holds stays what it was."""
     if isinstance(said, str):
-        if said == "classify":
-            said = {"classify": {}}
+        if said in BUILT_IN:
+            said = {said: {}}
         elif ":" in said:
             said = {"function": said}
         else:
-            near = did_you_mean(said, ["classify"])
+            near = did_you_mean(said, BUILT_IN)
             problems.add(("task",), f"{said!r} is no task: {near}, package.module:function, or {{command: [...]}}")
             return None
     if not isinstance(said, Mapping):
-        problems.add(("task",), f"{said!r} is no task: write classify, package.module:function, or {{command: [...]}}")
+        known = ", ".join(BUILT_IN)
+        problems.add(("task",), f"{said!r} is no task: write {known}, package.module:function, or {{command: [...]}}")
         return None
     kinds = [k for k in KINDS if k in said]
     if len(kinds) != 1:
@@ -91,8 +86,8 @@ def read_task(said: Any, problems: Problems, base: Path | None, *, typed: bool =
         return None
     value = said[kinds[0]]
     options = {k: v for k, v in said.items() if k != kinds[0]}
-    if kinds[0] == "classify":
-        return _classify(value, options, problems, base)
+    if kinds[0] in BUILT_IN:
+        return _built_in(BUILT_IN[kinds[0]], value, options, problems, base)
     if typed and _slips(kinds[0], options, problems):
         return None
     try:
@@ -152,33 +147,18 @@ def _words(said: Any, key: str, problems: Problems) -> tuple[str, ...] | None:
     return None
 
 
-def _classify(value: Any, options: dict[str, Any], problems: Problems, base: Path | None) -> Task | None:
-    path = ("task", "classify")
-    for key in options:
-        problems.add(("task", key), f"unknown key {key!r} beside 'classify': options go inside it")
+def _built_in(task: BuiltIn, value: Any, beside: dict[str, Any], problems: Problems, base: Path | None) -> Task | None:
+    path = ("task", task.name)
+    for key in beside:
+        problems.add(("task", key), f"unknown key {key!r} beside {task.name!r}: options go inside it")
     value = {} if value is None else value
     try:
-        form = ClassifyForm.model_validate(value)
+        form = task.form.model_validate(value)
     except ValidationError as error:
-        problems.add_all(path, error, ClassifyForm, value)
+        problems.add_all(path, error, task.form, value)
         return None
-    if options:
+    if beside:
         return None
-    out = form.model_dump(exclude_none=True)
-    if form.data.endswith(".npz"):
-        if base is not None and not Path(form.data).is_absolute():
-            out["data"] = str((base / form.data).resolve())
-        if form.shape is not None and form.classes is not None:
-            return Task(kind="classify", name="classify", options=out)
-    elif form.data in NAMED:
-        if form.shape is not None or form.classes is not None:
-            problems.add(path, f"shape and classes belong to a data file, and {form.data!r} is none: leave them out")
-            return None
-        return Task(kind="classify", name="classify", options=out)
-    try:
-        found = data_shape(str(out["data"]))
-    except SpaceError as error:
-        problems.add((*path, "data"), str(error))
-        return None
-    out.update(shape=list(found.shape), classes=found.classes)
-    return Task(kind="classify", name="classify", options=out)
+    read = task.options
+    options = form.model_dump(exclude_none=True) if read is None else read(form, path, problems, base)
+    return None if options is None else Task(kind=task.name, name=task.name, options=options)

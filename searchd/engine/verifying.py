@@ -24,7 +24,8 @@ def verify(turn: Turn) -> None:
     turn.mind.settled = True  # until a job ends
     if turn.in_flight():
         return
-    if turn.study.task.kind == "classify":
+    task = turn.study.task.built_in
+    if task is not None and task.exported:
         front: dict[int, list[int]] = defaultdict(list)
         steps: dict[int, int] = {}
         for member in turn.search.front():

@@ -14,7 +14,9 @@ class Measurements:
     __slots__ = ("_known", "_owners", "wanted")
 
     def __init__(self, study: Study) -> None:
-        self.wanted = study.task.kind == "classify" and any(not o.reads.isdisjoint(LATENCIES) for o in study.objectives)
+        task = study.task.built_in
+        timed = task is not None and task.measured
+        self.wanted = timed and any(not o.reads.isdisjoint(LATENCIES) for o in study.objectives)
         """Whether the study asks for a latency at all."""
         self._known: dict[str, Measured] = {}
         self._owners: dict[str, TrialId] = {}

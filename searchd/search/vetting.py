@@ -26,7 +26,7 @@ class Vetting:
         self.measurements = Measurements(study)
         self.descriptions = Descriptions(study)
         self.looks = self.measurements.wanted or self.descriptions.wanted
-        self._built_in = study.task.kind == "classify"
+        self._built_in = study.task.built_in is not None
 
     def describe(self, config: Config) -> Description | None:
         """The figures of a config of the built-in task; None for another. SpaceError when it cannot be built."""

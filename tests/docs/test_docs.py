@@ -70,13 +70,14 @@ def test_parts_of_studies_use_keys_that_exist(page: Path) -> None:
 def test_the_reference_has_every_key() -> None:
     """docs/studies.md names every key, scheduler, searcher, option, library space, metric and function."""
     from searchd.search.algorithms import SCHEDULERS, SEARCHERS
+    from spaces.builtin import BUILT_IN
     from spaces.constraints import FUNCTIONS
     from spaces.forms import KINDS, BudgetForm, SearchForm, StudyForm
-    from spaces.nets import DEFAULTS, OPTIMIZERS
-    from spaces.study import CLASSIFY_METRICS
+    from spaces.nets import OPTIMIZERS
 
     text = (ROOT / "docs" / "studies.md").read_text()
-    keys = {*StudyForm.model_fields, *SearchForm.model_fields, *BudgetForm.model_fields, *CLASSIFY_METRICS, *DEFAULTS}
+    tasks = [word for task in BUILT_IN.values() for word in (task.name, *task.metrics, *task.reads)]
+    keys = {*StudyForm.model_fields, *SearchForm.model_fields, *BudgetForm.model_fields, *tasks}
     options = {option for row in (*SCHEDULERS.values(), *SEARCHERS.values()) for option in row.options}
     for word in {*keys, *options, *SCHEDULERS, *SEARCHERS, *KINDS, *OPTIMIZERS}:
         assert re.search(rf"`{re.escape(word)}\b", text), word

@@ -13,7 +13,8 @@ from searchd.schedulers.events import Losses
 from searchd.search.algorithms import make_searcher
 from searchd.searchers.base import History, Morphed, Record, Searcher, generator
 from searchd.searchers.growth import grown, raised
-from spaces.describe import spec_of, unfit_weights
+from spaces.builtin.classify import network_of
+from spaces.describe import unfit_weights
 from spaces.domains import Choice, Const, Domain, Float, Int
 from spaces.errors import StudyError
 from spaces.morphs import unfit
@@ -71,7 +72,7 @@ def test_a_child_fits_its_parent(seed: int, number: int) -> None:
         return
     assert found.parent == number
     SPACE.check(found.config)
-    nets = [spec_of(SPEC.task, SPACE.nested(config)) for config in (parent, found.config)]
+    nets = [network_of(SPEC.task.options, SPACE.nested(config)) for config in (parent, found.config)]
     assert nets[0] is not None
     assert nets[1] is not None
     assert unfit(nets[0], nets[1]) is None

@@ -1,6 +1,6 @@
 """What a study's `task` means on a worker: `resolve` turns it into functions, importing only what that task needs.
 
-kind `classify`  the built-in task (workers.tasks.classify): train, measure, export
+a built-in task  its module here has its name (workers.tasks.classify): train, and measure and export where it has them
 kind `function`  a user's `pkg.module:name`, called with a Trial; allow-listed on the worker
 kind `command`   a user's program, config in, JSON lines out; allow-listed on the worker as `command[:PROGRAM]`
 
@@ -38,14 +38,6 @@ def resolve(task: Mapping[str, Any], allow: tuple[str, ...] = (), path: tuple[st
     """
     described = [str(a) for a in task.get("describe") or ()]
     match task.get("kind"):
-        case "classify":
-            try:
-                module = importlib.import_module("workers.tasks.classify")
-            except ModuleNotFoundError as error:
-                raise Missing(
-                    f"task classify needs {error.name}, which this worker does not have; pip install 'searchd[worker]'"
-                ) from error
-            return Runner("classify", module.train, module.measure, module.export)
         case "function":
             from workers.tasks.function import load
 
@@ -59,4 +51,21 @@ def resolve(task: Mapping[str, Any], allow: tuple[str, ...] = (), path: tuple[st
             train = runner([str(a) for a in task.get("argv") or ()], allow, path, instances=instances)
             return Runner("command", train, describe=describer(described, allow, path) if described else None)
         case kind:
-            raise Refused(f"task kind {kind!r} is not known to this worker; it knows classify, function, command")
+            return _built_in(str(kind))
+
+
+def _built_in(name: str) -> Runner:
+    from spaces.builtin import BUILT_IN  # not above: it needs NumPy, and a user's task may not
+
+    if name not in BUILT_IN:
+        known = ", ".join((*BUILT_IN, "function", "command"))
+        raise Refused(f"task kind {name!r} is not known to this worker; it knows {known}")
+    try:
+        module = importlib.import_module(f"workers.tasks.{name}")
+    except ModuleNotFoundError as error:
+        raise Missing(
+            f"task {name} needs {error.name}, which this worker does not have; pip install 'searchd[worker]'"
+        ) from error
+    task = BUILT_IN[name]
+    measure = module.measure if task.measured else None
+    return Runner(name, module.train, measure, module.export if task.exported else None)

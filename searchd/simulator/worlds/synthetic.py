@@ -66,7 +66,7 @@ class Synthetic:
         self.spread = spread
         self.best = best
         self.objectives: tuple[Objective, ...] = tuple(
-            o for o in _made_of(study) if study.task.kind != "classify" or o.name not in EXACT
+            o for o in _made_of(study) if study.task.built_in is None or o.name not in EXACT
         )
         rng = self._rng(0)
         self._slots = [slot for slot in study.space.slots if not isinstance(slot.domain, Const)]

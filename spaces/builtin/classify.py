@@ -1,0 +1,188 @@
+"""The built-in task `classify`: a multi-exit network on images or vectors (`spaces.nets`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any
+
+from numpy.random import Generator, Philox
+from pydantic import Field
+
+from spaces.builtin.base import BuiltIn, Description, Nested, Options
+from spaces.data import NAMED, DataShape, data_shape
+from spaces.domains import Choice, Const, Subset
+from spaces.errors import SpaceError
+from spaces.forms import Form
+from spaces.formulas import TRAIN_S
+from spaces.morphs import GROWS, unfit
+from spaces.nets import BITS, DEFAULTS, OPTIMIZERS, NetSpec, network
+from spaces.problems import Path as KeyPath
+from spaces.problems import Problems
+from spaces.space import Space
+from spaces.suggest import did_you_mean
+from spaces.tree import largest_count
+
+METRICS: tuple[str, ...] = (
+    "val_error", "val_loss", "train_loss", "latency_ms", "latency_p95_ms", "params", "macs", "bops", "bytes", TRAIN_S,
+)  # fmt: skip
+"""What the task can be judged by: error in %, latency in ms a sample, `bytes` of the weight artifact."""
+
+SCHEDULES: tuple[str, ...] = ("batch_size", "optimizer")
+"""The parameters that may change while it trains: that one, and all below the optimizer."""
+
+READ = ("width", "depth", "kernel", "bits", "exits")
+"""The parameters that make the network."""
+
+
+class ClassifyForm(Form):
+    """Options of the built-in task. `shape` and `classes` are filled in from the data file."""
+
+    data: str = "digits"
+    shape: list[Annotated[int, Field(ge=1)]] | None = Field(default=None, min_length=1, max_length=3)
+    classes: Annotated[int, Field(ge=2)] | None = None
+    time_limit_s: Annotated[float, Field(gt=0)] | None = None
+
+
+def shape_of(options: Options) -> DataShape:
+    """Shape and classes of the task's data: as the options say, else by name, else from the file."""
+    name = str(options.get("data", "digits"))
+    if "shape" in options and "classes" in options:
+        return DataShape(tuple(int(n) for n in options["shape"]), int(options["classes"]))
+    return NAMED[name] if name in NAMED else data_shape(name)
+
+
+def network_of(options: Options, nested: Nested) -> NetSpec:
+    """The network of a nested config. SpaceError when the data set is not there or it cannot be built."""
+    data = shape_of(options)
+    return network(nested, data.shape, data.classes)
+
+
+def read_data(form: Form, at: KeyPath, problems: Problems, base: Path | None) -> dict[str, Any] | None:
+    """The options of a form that names data (`data`, `shape`, `classes`), with what its file says."""
+    out = form.model_dump(exclude_none=True)
+    name = str(out["data"])
+    said = {"shape", "classes"} & set(out)
+    if name.endswith(".npz"):
+        if base is not None and not Path(name).is_absolute():
+            out["data"] = str((base / name).resolve())
+        if len(said) == 2:
+            return out
+    elif name in NAMED:
+        if said:
+            problems.add(at, f"shape and classes belong to a data file, and {name!r} is none: leave them out")
+            return None
+        return out
+    try:
+        found = data_shape(str(out["data"]))
+    except SpaceError as error:
+        problems.add((*at, "data"), str(error))
+        return None
+    return out | {"shape": list(found.shape), "classes": found.classes}
+
+
+def describe(options: Options, nested: Nested) -> Description:
+    """Parameters, MACs, BOPs, bytes and signatures of a nested config."""
+    width, depth, kernel, bits, exits = (_frozen(nested.get(name)) for name in READ)
+    return _describe(width, depth, kernel, bits, exits, shape_of(options))
+
+
+@lru_cache(maxsize=8192, typed=True)
+def _describe(width: Any, depth: Any, kernel: Any, bits: Any, exits: Any, data: DataShape) -> Description:
+    said = zip(READ, (width, depth, kernel, bits, exits), strict=True)
+    net = network({n: v for n, v in said if v is not None}, data.shape, data.classes)
+    prefixes = tuple(net.signature(k) for k in range(len(net.exits)))
+    metrics = {"params": net.params, "macs": net.macs, "bops": net.bops, "bytes": net.bytes}
+    exact = MappingProxyType({name: float(value) for name, value in metrics.items()})
+    return Description(exact, prefixes[-1], prefixes)
+
+
+def _frozen(value: Any, inside: bool = False) -> Any:
+    if isinstance(value, list) and not inside:
+        return tuple(_frozen(v, inside=True) for v in value)
+    if isinstance(value, dict | list) or (inside and isinstance(value, bool)):
+        raise SpaceError(f"{value!r} is no plain number, but the network needs numbers: flatten it")
+    return value
+
+
+def unfit_weights(options: Options, before: Nested, after: Nested) -> str | None:
+    """Why the weights of `before` cannot be morphed to `after`; None when they can."""
+    try:
+        return unfit(network_of(options, before), network_of(options, after))
+    except SpaceError as error:
+        return str(error)
+
+
+def check_optimizers(space: Space, problems: Problems) -> None:
+    """An optimizer that does not exist, or a hyperparameter that it does not take, is a problem."""
+    for node in space.nodes:
+        if node.name != "optimizer" or not isinstance(node.domain, Choice):
+            continue
+        at: KeyPath = ("space", "optimizer", "choice")
+        for option in node.domain.options:
+            if option not in OPTIMIZERS:
+                near = did_you_mean(str(option), OPTIMIZERS)
+                problems.add((*at, str(option)), f"there is no optimizer {option!r}: {near}")
+                continue
+            takes = sorted(OPTIMIZERS[str(option)])
+            for nested in (node.options or {}).get(str(option), ()):
+                if nested.name not in takes:
+                    said = f"{option} has no {nested.name!r}: {did_you_mean(nested.name, takes)}"
+                    problems.add((*at, str(option), nested.name), said)
+
+
+def check_schedules(space: Space, free: tuple[str, ...], problems: Problems) -> bool:
+    """A schedule of a parameter that is not in `free` is a problem; whether there was none."""
+    fixed = [n for n in space.nodes if n.knots is not None and n.name not in free]
+    for node in fixed:
+        said = f"{node.name} is fixed while the network trains: leave schedule out"
+        problems.add(("space", node.name, "schedule"), f"{said} ({', '.join(free)} may have one)")
+    return not fixed
+
+
+def check_buildable(task: BuiltIn, space: Space, options: Options, problems: Problems) -> None:
+    """A space whose drawn configs cannot be built is a problem."""
+    rng = Generator(Philox(key=0))
+    for _ in range(16):
+        try:
+            task.describe(options, space.nested(space.sample(rng)))
+        except SpaceError as error:
+            problems.add(("space",), str(error))
+            return
+
+
+def check(space: Space, options: Options, problems: Problems) -> None:
+    """What the task would refuse in each trial: an unknown optimizer, an even kernel."""
+    check_optimizers(space, problems)
+    if check_schedules(space, SCHEDULES, problems):
+        check_buildable(CLASSIFY, space, options, problems)
+
+
+def lint(space: Space) -> Iterator[tuple[str, str]]:
+    """Bits that the network does not have, exits that never make a head."""
+    for node in space.nodes:
+        at = f"space.{node.name}"
+        if node.name == "bits" and isinstance(node.domain, Choice):
+            odd = [b for b in node.domain.options if b not in BITS]
+            if odd:
+                yield at, f"{odd} are no widths of the network: {', '.join(f'{b:g}' for b in BITS)}"
+        elif node.name == "exits" and isinstance(node.domain, Subset):
+            yield from _exits(space, node.domain, at)
+
+
+def _exits(space: Space, domain: Subset, at: str) -> Iterator[tuple[str, str]]:
+    depth = next((n.domain for n in space.nodes if n.name == "depth"), Const(DEFAULTS["depth"]))
+    most = largest_count(depth)
+    if most is None:
+        return
+    beyond = [i for i in domain.items if isinstance(i, int) and i >= most - 1]
+    if beyond:
+        yield at, f"{beyond} never make a head: with up to {most} blocks, those before {most - 1} do"
+
+
+CLASSIFY = BuiltIn(
+    name="classify", form=ClassifyForm, metrics=METRICS, reads=tuple(DEFAULTS), schedules=SCHEDULES, grows=GROWS,
+    options=read_data, describe=describe, unfit=unfit_weights, check=check, lint=lint,
+)  # fmt: skip
