@@ -115,7 +115,7 @@ def latency(net: FoldedNet) -> Measured:
     return Measured(exits, {layer.layer.name: bits[layer.layer.name] for layer in net.layers()})
 
 
-def time_models(models: Sequence[bytes], x: NDArray[np.float32]) -> tuple[Latency, ...]:
+def time_models(models: Sequence[bytes], x: NDArray[Any]) -> tuple[Latency, ...]:
     """Latency of each model on the sample `x` [1, ...], in turns.
 
     A prefix is part of the next one: where noise says that the longer costs less, it is given the shorter's figure.
@@ -179,7 +179,7 @@ def device() -> str:
     return f"cpu · {name} · onnxruntime {ort.__version__} · 1 thread"
 
 
-def _bound(session_: Any, x: NDArray[np.float32]) -> Any:
+def _bound(session_: Any, x: NDArray[Any]) -> Any:
     binding = session_.io_binding()
     binding.bind_cpu_input("x", x)
     for output in session_.get_outputs():

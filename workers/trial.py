@@ -343,11 +343,14 @@ def plain_number(name: str, value: Any) -> float:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """A value of a point as JSON-able data: numbers become floats, sequences lists."""
+    """A value of a point as JSON-able data: numbers become floats, sequences lists; in mappings whole
+    numbers stay."""
     if value is None or isinstance(value, str | bool):
         return value
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, list | tuple):
         return [_plain(name, v) for v in value]
+    if isinstance(value, Mapping):
+        return {str(k): v if type(v) is int else _plain(f"{name}.{k}", v) for k, v in value.items()}
     return plain_number(name, value)
