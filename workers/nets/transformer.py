@@ -31,7 +31,8 @@ class Layer(nn.Module):
         q, k, v = self.qkv(self.first(x)).view(batch, length, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
         attended = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         y: Tensor = self.out(attended.transpose(1, 2).reshape(batch, length, d))
-        return y + self.down(functional.relu(self.up(self.second(x + y))).square())
+        fed: Tensor = self.down(functional.relu(self.up(self.second(x + y))).square())
+        return y + fed
 
 
 class LanguageModel(nn.Module):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torch.nn import Parameter, functional
 
 from searchd.wire import JobSpec
 from spaces.builtin.lm import CONTEXT, UPDATES
@@ -68,7 +68,9 @@ def optimizer_of(net: LanguageModel, config: Mapping[str, Any]) -> Optimizers:
     """The optimizer that the config asks for: layers' matrices are hidden, embeddings and the head are not."""
     said = config.get("optimizer", DEFAULTS["optimizer"])
     hyper = {"name": said} if isinstance(said, str) else dict(said)
-    hidden, heads, rest = [], [], []
+    hidden: list[Parameter] = []
+    heads: list[Parameter] = []
+    rest: list[Parameter] = []
     for name, parameter in net.named_parameters():
         (rest if parameter.dim() < 2 else hidden if name.startswith("layers.") else heads).append(parameter)
     return build(str(hyper.get("name")), Roles(tuple(hidden), tuple(heads), tuple(rest)), hyper)
