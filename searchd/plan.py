@@ -18,7 +18,7 @@ from searchd.schedulers.acband import AcBand
 from searchd.schedulers.events import Finished, Losses, Reported, Resume, Start
 from searchd.schedulers.pbt import Pbt
 from searchd.schedulers.rungs import BracketPlan, Round, Rounding, bracket_table, bracket_weights, ladder
-from searchd.search.algorithms import check_options, make_scheduler, make_searcher
+from searchd.search.algorithms import check_options, make_searcher, scheduler_of
 from searchd.search.points import LATENCIES, broken_bound
 from searchd.words import count
 from spaces.describe import describe
@@ -35,10 +35,10 @@ def plan(study: Study) -> dict[str, Any]:
     start over), `brackets` [{"rungs": [{"trials", "step"}]}], `exact`, `scheduler`, `searcher`, `size` (None: endless),
     `acceptance` (share of draws that the constraints allow), `subspaces`, `lint`, `notes`. Counts are None where the
     budget sets no end. SearchdError for a search that cannot be built."""
-    spec, limit = study.search, study.budget.trials
+    spec = study.search
     notes: list[str] = []
     check_options(spec)
-    make_scheduler(spec, limit)
+    scheduler_of(study)
     try:
         make_searcher(spec, study.seed)
     except Missing as missing:  # planned here, run elsewhere
@@ -187,7 +187,7 @@ def _epochs(study: Study, notes: list[str]) -> list[BracketPlan]:
 
 
 def _acband(study: Study) -> AcBand:
-    scheduler = make_scheduler(study.search, study.budget.trials)
+    scheduler = scheduler_of(study)
     if not isinstance(scheduler, AcBand):
         raise TypeError(f"this is a bug: acband is planned, but {study.search.scheduler} was made")
     return scheduler

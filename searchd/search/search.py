@@ -37,7 +37,7 @@ from searchd.schedulers import events as told
 from searchd.schedulers.events import Resume, Scheduler, Start, TrialId
 from searchd.schedulers.rungs import deeper, top
 from searchd.search import points as merging
-from searchd.search.algorithms import check_options, make_scheduler, make_searcher
+from searchd.search.algorithms import check_options, make_searcher, scheduler_of
 from searchd.search.book import Book
 from searchd.search.drawing import draw
 from searchd.search.events import (
@@ -84,7 +84,7 @@ class Search:
         if searcher is None and scheduler is None:
             check_options(study.search)
         self.searcher = make_searcher(study.search, self.seed, study.earlier) if searcher is None else searcher
-        self.scheduler = make_scheduler(study.search, study.budget.trials) if scheduler is None else scheduler
+        self.scheduler = scheduler_of(study) if scheduler is None else scheduler
         self.note = ""
         self._earlier = foreign(study.space, study.earlier)
         self._book = Book(study.space, len(study.objectives))
