@@ -130,6 +130,7 @@ SCHEDULERS: Mapping[str, _SchedulerRow] = {
 }
 
 _TPE: Mapping[str, Allowed] = {"startup": 1, "candidates": 1}
+_GP: Mapping[str, Allowed] = {"pending": ("fantasies", "believer"), "startup": 1, "rows": 10, "cost": 0.0}
 _MORPH: Mapping[str, Allowed] = {"morph": 0.0, "grow": list}
 
 
@@ -158,11 +159,11 @@ SEARCHERS: Mapping[str, _SearcherRow] = {
     ),
     "mobster": _SearcherRow(
         lambda _, options: MobsterSearcher(**options),
-        {"kernel": FAMILIES, "pending": ("fantasies", "believer"), "startup": 1, "rows": 10},
+        {"kernel": FAMILIES, **_GP},
     ),
     "gp": _SearcherRow(
         lambda _, options: MobsterSearcher(kernel="independent", **options),
-        {"pending": ("fantasies", "believer"), "startup": 1, "rows": 10},
+        _GP,
     ),
     "config": _SearcherRow(lambda _, options: ConfigSearcher(**options), {"beta": 0.0, "startup": 1}),
     "scbo": _SearcherRow(lambda _, options: ScboSearcher(**options), {"startup": 1}),

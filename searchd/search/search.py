@@ -61,6 +61,7 @@ from searchd.search.events import (
 )
 from searchd.search.fronts import FrontPoint, front_of
 from searchd.search.inheriting import origin
+from searchd.search.pace import pace_of
 from searchd.search.races import averaged, standing_for
 from searchd.search.vetting import Vetting
 from searchd.searchers.base import History, Morphed, Record, Searcher, Stream, bounds_of
@@ -264,7 +265,7 @@ class Search:
         if self._races:
             merged = [averaged(self._points.get(trial), merged[0])]
         self._points[trial] = (step, merged)
-        self._book.enter(trial, step, losses)
+        self._book.enter(trial, step, losses, pace_of(metrics, step))
         stops = self.scheduler.tell(told.Reported(trial, step, losses))
         for stop in stops:
             self._book.change(stop.trial, state="stopped", reason=stop.reason)
