@@ -24,6 +24,7 @@ from searchd.words import count
 from spaces.describe import describe
 from spaces.errors import SpaceError
 from spaces.lint import lint_study
+from spaces.raising import TOLERANCE
 from spaces.study import SearchSpec, Study
 
 DRAWS = 512
@@ -50,6 +51,7 @@ def plan(study: Study) -> dict[str, Any]:
         said = f"no budget.trials: the search goes on {ends}; the rungs are those of {eta_top(study)} trials"
         notes.insert(0, said)
     _budget_notes(study, cost, notes)
+    _raising_note(study, notes)
     acceptance = study.space.acceptance(Generator(Philox(key=0)), DRAWS)
     _bound_note(study, notes)
     return {
@@ -245,6 +247,23 @@ def _budget_notes(study: Study, cost: _Cost, notes: list[str]) -> None:
         notes.append(f"the trials would take {steps} {spec.unit}s, and the budget ends after {budget.steps}")
     if budget.trials is not None and budget.hours is not None:
         notes.append(f"whichever comes first: these trials, or {budget.hours:g} hours")
+
+
+def _raising_note(study: Study, notes: list[str]) -> None:
+    """What it takes if R is raised as far as the study allows: the price of a search that began there."""
+    spec = study.search
+    most = spec.options.get("max_resource")
+    if most is None:
+        return
+    if most <= spec.R:
+        notes.append(f"max_resource = {most} is not above R = {spec.R}: R is never raised")
+        return
+    share = f"{100 * spec.options.get('deepen_tol', TOLERANCE):.3g} %"
+    deep = study.model_copy(update={"search": spec.model_copy(update={"R": most})})
+    cost = _cost(deep, [])
+    price = "" if cost.trials is None else f": then about {cost.steps} {spec.unit}s of {cost.trials} trials in all"
+    notes.append(f"R is raised by eta, up to {most}, while the best trial improved by more than {share} since R / eta "
+                 f"when the search is complete{price}")  # fmt: skip
 
 
 def _bound_note(study: Study, notes: list[str]) -> None:

@@ -176,7 +176,7 @@ SEARCHERS: Mapping[str, _SearcherRow] = {
     "pbt": _SearcherRow(lambda _, options: PbtSearcher(**options), {"explore": list, "resample": 0.0}),
     "mcts": _SearcherRow(lambda _, options: MctsSearcher(**options), {"c": 0.0, "resolution": 1, "startup": 1}),
 }
-COMMON: Mapping[str, Allowed] = {"constants": 2}
+COMMON: Mapping[str, Allowed] = {"constants": 2, "max_resource": 1, "deepen_tol": 0.0}
 """Options that every pair takes."""
 ARMS = tuple(name for name in SEARCHERS if name != "pbt")
 """What a portfolio may choose among."""
@@ -232,8 +232,8 @@ def make_searcher(spec: SearchSpec, seed: int, earlier: Sequence[Earlier] = ()) 
     searcher = row.make(seed, _options(spec, row.options))
     if earlier and row.begin:
         searcher = Beginning(row.begin, searcher)
-    common = _options(spec, COMMON)
-    return Constants(common["constants"], searcher) if common else searcher
+    constants = _options(spec, COMMON).get("constants")
+    return searcher if constants is None else Constants(constants, searcher)
 
 
 def check_options(spec: SearchSpec) -> None:
