@@ -122,6 +122,8 @@ def net2deeper(
 
 def morph(net: Net, spec: NetSpec, *, seed: int = 0, noise: float = SYMMETRY, sample: Tensor | None = None) -> Net:
     """`net` as a network of `spec`: wider, then deeper. SpaceError when `spec` differs in anything else."""
+    if net.spec.exits[:-1] and spec.exits[:-1] and units_of(net.spec) != units_of(spec):
+        raise SpaceError("exit_head differs: only width, depth and exits can grow; keep it")
     new = net2wider(net, spec.blocks[0].layer.outputs, seed=seed, noise=noise)
     said = {name: config_of(spec)[name] for name in ("exits", "exit_head")}
     new = net2deeper(new, len(spec.blocks), **said, seed=seed, noise=noise, sample=sample)
