@@ -37,8 +37,8 @@ DEFAULTS: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class ExitTraining:
-    """`rule`: one of RULES. `weights`: one of WEIGHTS. `distill`: share of the loss of an early exit that is told by the
-    last one instead of the labels, in [0, 1]. `backbone`: `frozen` when early exits learn without changing it."""
+    """`rule`: one of RULES. `weights`: one of WEIGHTS. `distill`: share of the loss of an early exit that the last
+    one tells instead of the labels, in [0, 1]. `backbone`: `frozen` when early exits learn without changing it."""
 
     rule: str
     weights: str
@@ -82,7 +82,7 @@ def loss_weights(name: str, exits: int) -> tuple[float, ...]:
 
 
 def geometric(q: float, exits: int) -> tuple[float, ...]:
-    """Shares ∝ q^k that sum to 1: how MSDNet spreads samples over exits (Huang et al., 2018). q < 1: most leave early."""
+    """Shares ∝ q^k that sum to 1: how MSDNet spreads samples over exits (Huang et al., 2018). q < 1: most go early."""
     raw = [q**k for k in range(exits)]
     total = sum(raw)
     return tuple(w / total for w in raw)

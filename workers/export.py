@@ -127,8 +127,8 @@ def _batched(points: Sequence[Mapping[str, Any]], measured: measure.Measured) ->
     costs, out = [e.p50_ms for e in measured.exits], []
     for point in points:
         rates = point["exit_rates"]
-        batch = {"size": BATCH, "whole_ms": batch_cost(rates, costs, BATCH), "compacted_ms": expected_cost(rates, costs)}
-        out.append({**point, "batch": batch})
+        whole, compacted = batch_cost(rates, costs, BATCH), expected_cost(rates, costs)
+        out.append({**point, "batch": {"size": BATCH, "whole_ms": whole, "compacted_ms": compacted}})
     return out
 
 

@@ -28,7 +28,8 @@ def test_the_front_of_exits_is_verified_by_rule_and_thresholds(tmp_path: Path) -
             assert point["metrics"]["rule"] == "margin"
             assert len(point["metrics"]["thresholds"]) == exits - 1
             assert len(point["metrics"]["temperatures"]) == len(point["metrics"]["exit_rates"]) == exits
-        errors, times = zip(*sorted((p["metrics"]["val_error"], p["metrics"]["latency_ms"]) for p in front), strict=True)
+        pairs = sorted((p["metrics"]["val_error"], p["metrics"]["latency_ms"]) for p in front)
+        errors, times = zip(*pairs, strict=True)
         assert list(times) == sorted(times, reverse=True)
         card = json.loads(next(iter(sorted(out.glob("**/trials/*/card.json")))).read_text())
         assert "largest probability minus its second largest" in card["exits"]["rules"]["margin"]

@@ -1,4 +1,4 @@
-"""Golden numbers of ALGORITHMS.md, G14: exit rules, allocation, costs of a batch, SkipDecode, unified layer skipping."""
+"""Golden numbers of ALGORITHMS.md, G14: exit rules, allocation, costs of a batch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from spaces.exits import geometric
-from spaces.skipping import active_layers, skip_decode, speed_up, unified_skipping
 from workers.tasks.exits import batch_cost, entropy, expected_cost, scores
 
 P = np.array([0.7, 0.2, 0.1])
@@ -41,18 +40,3 @@ def test_a_batch_waits_for_its_slowest_member() -> None:
     assert batch_cost(rates, costs, 1) == pytest.approx(expected_cost(rates, costs)) == pytest.approx(5.8)
     assert batch_cost(rates, costs, 2) == pytest.approx(7.27)
     assert batch_cost(rates, costs, 10_000) == pytest.approx(10)
-
-
-def test_skip_decode() -> None:
-    """T = 9, max = 24, min = 8: 24, 22, …, 8, mean 16, so at most 1.5 times as fast; warm layers first, top ones last."""
-    depths = [skip_decode(t, 9, 24, 8) for t in range(9)]
-    assert depths == [24, 22, 20, 18, 16, 14, 12, 10, 8]
-    assert speed_up(9, 24, 8) == pytest.approx(1.5)
-    assert active_layers(8, 24, 2) == (0, 1, 18, 19, 20, 21, 22, 23)
-    assert active_layers(24, 24, 2) == tuple(range(24))
-
-
-def test_unified_layer_skipping() -> None:
-    """L = 24, s = 3 keeps 0, 3, 7, 10, 13, 16, 20, 23; L = 12, s = 1.5 keeps 0, 2, 3, 5, 6, 8, 9, 11."""
-    assert unified_skipping(24, 3) == (0, 3, 7, 10, 13, 16, 20, 23)
-    assert unified_skipping(12, 1.5) == (0, 2, 3, 5, 6, 8, 9, 11)

@@ -1,4 +1,4 @@
-"""What a config says of early exits: weights by name, values that are none, hidden heads in the network's arithmetic."""
+"""What a config says of early exits: weights by name, values that are none, hidden heads in the arithmetic."""
 
 from __future__ import annotations
 

@@ -18,13 +18,13 @@ from workers.tasks.exit_losses import SOFTNESS, backward, loss_of, mean_loss
 CONFIG: dict[str, Any] = {"width": 4, "depth": 3, "exits": [0, 1]}
 
 
-def gradients(net: Net, loss_exits: tuple[int, ...], weights: tuple[float, ...] = (1.0, 1.0, 1.0)) -> list[torch.Tensor]:
-    """Gradients of each block's weights of Σ w_k CE_k over some exits, batch norms by their own statistics."""
+def gradients(net: Net, exits: tuple[int, ...]) -> list[torch.Tensor]:
+    """Gradients of each block's weights of Σ CE_k over some exits, with batch norms as in evaluation."""
     torch.manual_seed(0)
     x, y = torch.rand(16, 1, 8, 8), torch.arange(16) % 4
     net.eval().zero_grad()
     logits = net(x)
-    torch.autograd.backward(sum(weights[k] * functional.cross_entropy(logits[k], y) for k in loss_exits))
+    torch.autograd.backward(sum(functional.cross_entropy(logits[k], y) for k in exits))
     found = [net.get_parameter(f"blocks.{i}.weight.matrix").grad for i in range(3)]
     return [torch.zeros(1) if g is None else g.clone() for g in found]
 
@@ -34,7 +34,7 @@ def same(a: torch.Tensor, b: torch.Tensor) -> None:
 
 
 def test_equilibrium_is_the_mean_over_the_exits_behind() -> None:
-    """The gradient of block i is the mean of what each exit from i on sends back, not their sum; logits are the same."""
+    """The gradient of block i is the mean of what each exit from i on sends back, not the sum; logits stay."""
     spec = network(CONFIG, (1, 8, 8), 4)
     joint, even = Net(spec, 1), Net(spec, 1, "equilibrium")
     each = [gradients(joint, (k,)) for k in range(3)]
@@ -56,8 +56,8 @@ def test_frozen_blocks_learn_from_the_last_exit_alone() -> None:
 
 
 def test_a_frozen_backbone_ends_as_a_network_without_early_exits_would() -> None:
-    """Trained with early exits that change nothing, the blocks of a network end at the same weights, bit by bit, as with
-    the early heads' share of the loss left out."""
+    """Trained with early exits that change nothing, the blocks of a network end at the same weights, bit by bit, as
+    with the early heads' share of the loss left out."""
     spec = network(CONFIG, (1, 8, 8), 4)
     ends = []
     for backbone, exits in (("frozen", (0, 1, 2)), ("joint", (2,))):

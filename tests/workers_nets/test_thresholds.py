@@ -79,7 +79,7 @@ def test_the_choice_is_the_best_within_the_budget(seed: int) -> None:
 
 
 def test_descent_ends_at_the_optimum_of_the_grid_for_most_prices() -> None:
-    """Over 20 networks of 4 exits, at the best of its ends, loss + price · cost is within 1 % of the least of the grid."""
+    """Over 20 networks of 4 exits, loss + price · cost at the best of its ends is mostly within 1 % of the least."""
     gaps = []
     for seed in range(20):
         logits, _ = toy(seed, k=4)
@@ -134,8 +134,8 @@ def test_temperatures_are_the_likeliest(seed: int, heat: float) -> None:
 
 
 def test_logits_that_all_are_right_or_diverged_have_temperatures_too() -> None:
-    """Separable logits stay a little in doubt (6 right of 7, so p = 19/21 by hand), useless ones end at the warmest, NaN
-    at 1."""
+    """Separable logits stay a little in doubt (6 right of 7, so p = 19/21 by hand), useless ones end at the warmest,
+    NaN at 1."""
     y = np.arange(6) % 3
     right = np.eye(3)[y] * 4
     cold, warm = temperatures([right, right[::-1].copy()], y)
@@ -172,8 +172,8 @@ def test_one_exit_needs_no_threshold() -> None:
 
 
 def test_the_error_of_a_point_is_honest() -> None:
-    """Over 40 networks the error on the 300 samples that thresholds were chosen on is that on 4,000 new ones, within two
-    standard errors; thresholds chosen by the errors themselves look better than they are by more than that."""
+    """Over 40 networks the error on the 300 samples that thresholds were chosen on is that on 4,000 new ones, within
+    two standard errors; thresholds chosen by the errors themselves look better than they are by more than that."""
     ours, theirs = [], []
     costs = [1.0, 2.0, 4.0]
     for seed in range(40):

@@ -50,7 +50,7 @@ class Stage(nn.Module):
 
 
 class Head(nn.Module):
-    """An exit: average pool to the spec's grid (images), [quantize], [hidden linear layer, ReLU,] linear to the classes."""
+    """An exit: average pool to the spec's grid (images), [quantize], [hidden layer,] linear to the classes."""
 
     def __init__(self, exit_: Exit, block: Block, generator: torch.Generator) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class Net(nn.Module):
         self.heads = nn.ModuleDict({str(e.block): Head(e, spec.blocks[e.block], generator) for e in spec.exits})
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        logits = []
+        logits: list[Tensor] = []
         for i, stage in enumerate(self.blocks):
             x = stage(x)
             if str(i) in self.heads:

@@ -23,9 +23,9 @@ def mean_loss(logits: list[Tensor], y: Tensor) -> Tensor:
 
 
 def loss_of(said: ExitTraining) -> Loss:
-    """What a config asks for: Σ w_k L_k with w of `spaces.exits.loss_weights`. L is the cross-entropy; with `distill` = a
-    an early exit's is (1 - a) cross-entropy + a T² KL(last || it) of softmax(logits / T), T = SOFTNESS, and the last exit
-    does not learn from that."""
+    """What a config asks for: Σ w_k L_k with w of `spaces.exits.loss_weights`. L is the cross-entropy; with `distill` =
+    a an early exit's is (1 - a) cross-entropy + a T² KL(last || it) of softmax(logits / T), T = SOFTNESS, and the last
+    exit does not learn from that."""
     if said.plain:
         return mean_loss
 
@@ -36,7 +36,8 @@ def loss_of(said: ExitTraining) -> Loss:
             for k, one in enumerate(logits[:-1]):
                 told = functional.kl_div(functional.log_softmax(one / SOFTNESS, dim=1), teacher, reduction="batchmean")
                 parts[k] = (1 - said.distill) * parts[k] + said.distill * SOFTNESS**2 * told
-        return torch.stack([w * part for w, part in zip(loss_weights(said.weights, len(parts)), parts, strict=True)]).sum()
+        weights = loss_weights(said.weights, len(parts))
+        return torch.stack([w * part for w, part in zip(weights, parts, strict=True)]).sum()
 
     return loss
 

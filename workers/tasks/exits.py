@@ -18,8 +18,8 @@ ALWAYS_LAST = 2.0
 """A threshold that no score reaches (patience apart): every sample goes on."""
 
 QUANTILES = (0.02, 0.05, 0.1, 0.15, 0.25, 0.4, 0.6, 0.85)
-"""Where one threshold for all exits is put: quantiles of the confidences before the last. Denser at the low end: sending
-the few least confident samples on is what lowers the error most for the time that it costs."""
+"""Where one threshold for all exits is put: quantiles of the confidences before the last. Denser at the low end:
+sending the few least confident samples on is what lowers the error most for the time that it costs."""
 
 Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
@@ -52,7 +52,8 @@ def judge(logits: Sequence[Floats], y: Labels) -> tuple[Floats, Bools]:
 def correct(logits: Sequence[Floats], y: Labels) -> Bools:
     """Whether each exit is right, [n, K]; never where its logits are not finite."""
     stacked = np.stack(logits, axis=1)
-    return (stacked.argmax(axis=2) == y[:, None]) & np.isfinite(stacked).all(axis=2)
+    right: Bools = (stacked.argmax(axis=2) == y[:, None]) & np.isfinite(stacked).all(axis=2)
+    return right
 
 
 def scores(rule: str, logits: Sequence[Floats], temperatures: Sequence[float] = ()) -> Floats:
@@ -78,7 +79,7 @@ def scores(rule: str, logits: Sequence[Floats], temperatures: Sequence[float] = 
             found = two[:, :, 1] - two[:, :, 0]
         case _:
             raise ValueError(f"there is no exit rule {rule!r}: this is a bug")
-    return np.nan_to_num(found, nan=1.0)
+    return np.asarray(np.nan_to_num(found, nan=1.0))
 
 
 def entropy(p: Floats) -> Floats:
@@ -99,7 +100,7 @@ def taken(score: Floats, thresholds: Sequence[float]) -> NDArray[np.intp]:
     """The exit, from 0, at which each sample of [n, K] scores leaves; `thresholds`: one for each exit but the last."""
     leaves = np.ones(score.shape, bool)
     leaves[:, :-1] = score[:, :-1] >= np.asarray(thresholds, np.float64)
-    return leaves.argmax(axis=1)
+    return np.asarray(leaves.argmax(axis=1))
 
 
 def outcome(score: Floats, right: Bools, thresholds: Sequence[float]) -> Outcome:

@@ -113,13 +113,13 @@ def whole(score: Floats, loss: Floats, costs: Sequence[float], grid: Sequence[Fl
         last = k == early
         if not last:
             flat, shape = flat * (sizes[k] + 1) + cells[k], (*shape, sizes[k] + 1)
-        for total, values in zip(found, (loss[:, k], np.full(n, float(costs[k]))), strict=True):
+        for i, values in enumerate((loss[:, k], np.full(n, float(costs[k])))):
             table = np.bincount(flat, weights=values, minlength=int(np.prod(shape))).reshape(shape)
             for axis in range(len(shape)):
                 below = np.take(table.cumsum(axis=axis), np.arange(sizes[axis]), axis=axis)
                 leaving = axis == k
                 table = table.sum(axis=axis, keepdims=True) - below if leaving else below
-            total += table.reshape(table.shape + (1,) * (early - len(shape)))
+            found[i] += table.reshape(table.shape + (1,) * (early - len(shape)))
     vectors = np.stack(np.meshgrid(*grid, indexing="ij"), axis=-1).reshape(-1, early)
     return Candidates(vectors, found[0].ravel() / n, found[1].ravel() / n)
 
@@ -142,9 +142,9 @@ def descended(score: Floats, loss: Floats, costs: Sequence[float], grid: Sequenc
         at = min(ends, key=lambda levels: _worth(cells, value, levels))
     unique = np.unique(np.stack(found), axis=0)
     vectors = np.stack([[g[j] for g, j in zip(grid, levels, strict=True)] for levels in unique])
-    rows, exits = np.arange(len(score)), [taken(score, v) for v in vectors]
-    paid = np.asarray(costs, np.float64)
-    return Candidates(vectors, np.array([loss[rows, e].mean() for e in exits]), np.array([paid[e].mean() for e in exits]))
+    rows, exits, paid = np.arange(len(score)), [taken(score, v) for v in vectors], np.asarray(costs, np.float64)
+    worth, price = [loss[rows, e].mean() for e in exits], [paid[e].mean() for e in exits]
+    return Candidates(vectors, np.array(worth), np.array(price))
 
 
 def allocated(cells: NDArray[np.int64], q: float) -> NDArray[np.int64]:
@@ -224,7 +224,7 @@ def joint(score: Floats, loss: Floats, costs: Sequence[float]) -> list[tuple[flo
 def expected_loss(logits: Sequence[Floats], warm: Sequence[float]) -> Floats:
     """1 - the largest probability after temperature scaling, [n, K]: the error to be expected. 1 where not finite."""
     p = softmax(np.stack(logits, axis=1) / np.asarray(warm)[None, :, None])
-    return np.nan_to_num(1.0 - p.max(axis=2), nan=1.0)
+    return np.asarray(np.nan_to_num(1.0 - p.max(axis=2), nan=1.0))
 
 
 def _point(rule: str, warm: Sequence[float], found: Outcome) -> dict[str, Any]:
