@@ -10,9 +10,10 @@ from torch.nn import functional
 
 from spaces.exits import WEIGHTS, exit_training, loss_weights
 from spaces.nets import network
+from workers import data as datasets
 from workers.nets.modules import Net
 from workers.rehearse import rehearse
-from workers.tasks.classify import train
+from workers.tasks.classify import evaluate, optimizer_of, run_epoch, train
 from workers.tasks.exit_losses import SOFTNESS, backward, loss_of, mean_loss
 
 CONFIG: dict[str, Any] = {"width": 4, "depth": 3, "exits": [0, 1]}
@@ -107,6 +108,17 @@ def test_what_reaches_the_blocks() -> None:
     assert backward(exit_training({})) == "joint"
     assert backward(exit_training({"exit_weights": "equilibrium"})) == "equilibrium"
     assert backward(exit_training({"exit_weights": "equilibrium", "exit_backbone": "frozen"})) == "frozen"
+
+
+def test_points_are_chosen_by_the_cost_that_is_given() -> None:
+    """Measured costs take the place of MACs, where there is one an exit."""
+    net, data = Net(network(CONFIG, (1, 8, 8), 10), 0), datasets.load({})
+    run_epoch(net, optimizer_of(net, CONFIG), data.train, 64, 0, 1)
+    macs = [float(sum(layer.macs for layer in net.spec.prefix(k))) for k in range(3)]
+    given = ((), tuple(macs), (1.0, 1.01, 9.0), (5.0,))
+    points = {costs: evaluate(net, data.val, "margin", costs)[1] for costs in given}
+    assert points[()] == points[tuple(macs)] == points[5.0,]
+    assert points[()] != points[1.0, 1.01, 9.0]
 
 
 @pytest.mark.parametrize("said", [

@@ -13,6 +13,7 @@ from spaces.exits import geometric
 from workers.tasks.exits import ALWAYS_LAST, correct, expected_cost, outcome, scores, softmax, taken
 from workers.tasks.thresholds import (
     BUDGETS,
+    Candidates,
     allocated,
     candidates,
     descended,
@@ -76,6 +77,14 @@ def test_the_choice_is_the_best_within_the_budget(seed: int) -> None:
         assert worth == pytest.approx(known.loss[known.cost <= budget + 1e-9].min())
         assert worth <= before + 1e-12
         before = worth
+
+
+def test_ties_and_budgets_that_nothing_keeps() -> None:
+    """Of equal losses the cheapest; where nothing is cheap enough, the best of the cheapest."""
+    known = Candidates(np.array([[0.1], [0.2], [0.3], [0.4]]), np.array([3.0, 2.0, 2.0, 1.0]), np.array([1, 3, 2, 4]))
+    assert known.within(3.5) == (0.3,)
+    assert known.within(0.5) == (0.1,)
+    assert known.within(9) == (0.4,)
 
 
 def test_descent_ends_at_the_optimum_of_the_grid_for_most_prices() -> None:
@@ -178,15 +187,15 @@ def test_the_error_of_a_point_is_honest() -> None:
     costs = [1.0, 2.0, 4.0]
     for seed in range(40):
         logits, y = toy(seed, n=4300)
-        old, new = [z[:300] for z in logits], [z[300:] for z in logits]
-        warm = temperatures(old, y[:300])
-        on_old, on_new = scores("probability", old, warm), scores("probability", new, warm)
-        right_old, right_new = correct(old, y[:300]), correct(new, y[300:])
-        for losses, gaps in ((expected_loss(old, warm), ours), (1.0 - right_old, theirs)):
-            chosen = joint(on_old, losses, costs)[1:-1]
-            before = [outcome(on_old, right_old, v).error for v in chosen]
-            after = [outcome(on_new, right_new, v).error for v in chosen]
-            gaps.append(np.mean(after) - np.mean(before))
+        old, new, right_new = [z[:300] for z in logits], [z[300:] for z in logits], correct(logits, y)[300:]
+        points = operating_points("probability", old, y[:300], costs)[1:-1]
+        score = scores("probability", new, points[0]["temperatures"])
+        after = [outcome(score, right_new, p["thresholds"]).error for p in points]
+        ours.append(np.mean(after) - np.mean([p["val_error"] for p in points]))
+        there, right = scores("probability", old, points[0]["temperatures"]), correct(old, y[:300])
+        chosen = joint(there, 1.0 - right, costs)[1:-1]
+        after = [outcome(score, right_new, v).error for v in chosen]
+        theirs.append(np.mean(after) - np.mean([outcome(there, right, v).error for v in chosen]))
     error = np.std(ours) / np.sqrt(len(ours))
     assert abs(np.mean(ours)) < 2 * error
     assert np.mean(theirs) > np.mean(ours) + 2 * error
