@@ -109,6 +109,7 @@ def put_job(
         "time_limit_s": task.options.get("time_limit_s") if kind == "train" else None,
         "cap_s": limit_s(turn, until) if kind == "train" else None, "study_seed": turn.study.seed,
         "parent": None if parent is None else [parent, since], "morphed": _morphed(turn, trial, kind),
+        "costs": list(turn.search.costs(trial)) if kind == "train" else [],
     }  # fmt: skip
     row = JobRow(job, turn.id, trial, kind, since, until, 1, "outbox", "", "", "", None, spec, turn.now, None, None)
     turn.tx.put_job(row)

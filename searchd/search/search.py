@@ -131,6 +131,12 @@ class Search:
         measured = None if record is None else self._measurements.get(record.signature)
         return merging.merge(exact, measured, metrics, points, self._formulas)
 
+    def costs(self, trial: TrialId) -> tuple[float, ...]:
+        """Latency in ms up to each exit of a trial's network; empty where it was not measured."""
+        record = self._records.get(trial)
+        measured = None if record is None else self._measurements.get(record.signature)
+        return () if measured is None else measured.cumulative_ms
+
     def exact(self, config: Config) -> Mapping[str, float]:
         """The metrics of a config that no training changes: by arithmetic, or by a describe job that has ended."""
         return self._vetting.exact(config)
