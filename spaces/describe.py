@@ -53,8 +53,9 @@ def describe(task: Task, space: Space, config: Mapping[str, Any]) -> Description
         return None
     nested = space.nested(config)
     data = shape_of(task)
-    width, depth, kernel, bits, exits = (_frozen(nested.get(name)) for name in _READ)
-    return _describe(width, depth, kernel, bits, exits, data)
+    if isinstance(shares := nested.get("granularity"), dict):  # a conditional choice, with its own `group`
+        nested = {**nested, "group": shares.get("group", nested.get("group")), "granularity": shares.get("name")}
+    return _describe(tuple(_frozen(nested.get(name)) for name in _READ), data)
 
 
 def unfit_weights(task: Task, space: Space, before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
@@ -67,13 +68,12 @@ def unfit_weights(task: Task, space: Space, before: Mapping[str, Any], after: Ma
     return None if old is None or new is None else unfit(old, new)
 
 
-_READ = ("width", "depth", "kernel", "bits", "exits")
+_READ = ("width", "depth", "kernel", "bits", "exits", "activation_bits", "granularity", "group")
 
 
 @lru_cache(maxsize=8192, typed=True)
-def _describe(width: Any, depth: Any, kernel: Any, bits: Any, exits: Any, data: DataShape) -> Description:
-    said = zip(_READ, (width, depth, kernel, bits, exits), strict=True)
-    net = network({n: v for n, v in said if v is not None}, data.shape, data.classes)
+def _describe(said: tuple[Any, ...], data: DataShape) -> Description:
+    net = network({n: v for n, v in zip(_READ, said, strict=True) if v is not None}, data.shape, data.classes)
     prefixes = tuple(net.signature(k) for k in range(len(net.exits)))
     metrics = {"params": net.params, "macs": net.macs, "bops": net.bops, "bytes": net.bytes}
     exact = MappingProxyType({name: float(value) for name, value in metrics.items()})

@@ -9,7 +9,8 @@ from math import inf
 from numpy.random import Generator, Philox
 
 from spaces.domains import Choice, Const, Float, Int, Subset
-from spaces.nets import BITS, DEFAULTS
+from spaces.nets import DEFAULTS
+from spaces.widths import ACTIVATION_BITS, BITS
 from spaces.space import Space
 from spaces.study import Study
 from spaces.suggest import did_you_mean
@@ -145,10 +146,11 @@ def _classify(study: Study) -> Iterator[Finding]:
         at = f"space.{node.name}"
         if node.name not in DEFAULTS:
             yield Finding(at, f"the classify task does not read it: {did_you_mean(node.name, known)}")
-        elif node.name == "bits" and isinstance(node.domain, Choice):
-            odd = [b for b in node.domain.options if b not in BITS]
+        elif node.name in ("bits", "activation_bits") and isinstance(node.domain, Choice):
+            has = BITS if node.name == "bits" else ACTIVATION_BITS
+            odd = [b for b in node.domain.options if b not in has]
             if odd:
-                yield Finding(at, f"{odd} are no widths of the network: {', '.join(f'{b:g}' for b in BITS)}")
+                yield Finding(at, f"{odd} are no widths of the network: {', '.join(map(str, has))}")
         elif node.name == "exits" and isinstance(node.domain, Subset):
             yield from _exits(study, node.domain, at)
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from spaces.nets import NetSpec
+from spaces.nets import Layer, NetSpec
 
 GROWS = ("width", "depth")
 """The parameters of the task that a trained network can follow, upwards."""
@@ -23,9 +23,12 @@ def unfit(before: NetSpec, after: NetSpec) -> str | None:
     if wider < width or deeper < depth:
         return f"a network only grows, but {width} x {depth} (width x depth) would become {wider} x {deeper}: raise it"
     bits = [b.layer.bits for b in old]
-    wanted = bits + bits[-1:] * (deeper - depth)
-    if [b.layer.bits for b in new] != wanted or old[0].layer.kernel != new[0].layer.kernel:
+    formats = [_format(b.layer) for b in old]
+    wanted = formats + formats[-1:] * (deeper - depth)
+    if [_format(b.layer) for b in new] != wanted or old[0].layer.kernel != new[0].layer.kernel:
         return "kernel or bits differ: only width and depth can grow, and new blocks have the bits of the last"
+    if any(b.layer.form for b in old) or any(b.layer.shared == "group" and b.layer.integer for b in old):
+        return "weights of a floating format or with groups are rounded anew when copied: use integers a channel"
     if wider % width and any(b in NO_ZERO for b in bits[1:]):
         return f"weights of 1 or 2 bits have no 0, and {wider} is no multiple of {width}: multiply the width"
     for block in new[depth:]:
@@ -34,3 +37,8 @@ def unfit(before: NetSpec, after: NetSpec) -> str | None:
         if block.layer.bits in NO_ZERO:
             return f"block {block.index} has {block.layer.bits:g} bits, which cannot say 1 and 0: give the last more"
     return None
+
+
+def _format(layer: Layer) -> tuple[object, ...]:
+    """What of a layer's numbers a morph keeps."""
+    return layer.bits, layer.form, layer.reads, layer.shared, layer.group

@@ -18,6 +18,7 @@ from torch import Tensor
 from kernels.fake_quant import Levels, fake_quant
 from spaces.errors import SpaceError
 from spaces.nets import NetSpec, network
+from spaces.widths import said
 from workers.nets.modules import Head, Net, Stage
 from workers.quantizers.activations import Activation
 from workers.quantizers.weights import Weight
@@ -90,7 +91,10 @@ def net2deeper(
     config = config_of(spec)
     if depth <= last:
         raise SpaceError(f"{depth} blocks cannot compute what {last + 1} do: a network is only ever made deeper")
-    config |= {"depth": depth, "bits": config["bits"] + [config["bits"][-1]] * (depth - last - 1)}
+    more = depth - last - 1
+    config |= {"depth": depth, "bits": config["bits"] + [config["bits"][-1]] * more}
+    if config["activation_bits"] is not None:
+        config["activation_bits"] += [config["activation_bits"][-1]] * more
     new = Net(network(config | ({} if exits is None else {"exits": list(exits)}), spec.input_shape, spec.classes), seed)
     for added in new.spec.blocks[last + 1 :]:
         if added.pool:
@@ -130,7 +134,9 @@ def config_of(spec: NetSpec) -> dict[str, Any]:
     first = spec.blocks[0].layer
     return {
         "width": first.outputs, "depth": len(spec.blocks), "kernel": first.kernel,
-        "bits": [b.layer.bits for b in spec.blocks], "exits": [e.block for e in spec.exits[:-1]],
+        "bits": [said(b.layer.bits, b.layer.form) for b in spec.blocks],
+        "activation_bits": None if first.reads is None else [said(*b.layer.reads) for b in spec.blocks if b.layer.reads],
+        "granularity": first.shared, "group": first.group, "exits": [e.block for e in spec.exits[:-1]],
     }  # fmt: skip
 
 
@@ -153,7 +159,8 @@ def _copy_weight(old: Weight, new: Weight, rows: Tensor, inputs: Tensor) -> None
         share = (torch.arange(len(inputs)) < units).float()
     new.matrix.copy_((cells[rows][:, inputs] * share[None, :, None]).reshape(new.matrix.shape))
     if old.log_scale is not None and new.log_scale is not None:
-        new.log_scale.copy_(old.log_scale[rows] + share.max().log())
+        kept = old.log_scale if old.shared == "tensor" else old.log_scale[rows]
+        new.log_scale.copy_(kept + share.max().log())
 
 
 def _says_zero(grid: Levels) -> bool:
