@@ -21,6 +21,14 @@ SLACK = 1e-9
 """Relative excess over a limit that is rounding of sums."""
 
 
+class Unmet(SpaceError):
+    """A limit below `least`, the smallest sum that its cost can have."""
+
+    def __init__(self, name: str, at_most: float, least: float) -> None:
+        self.least = least
+        super().__init__(f"{name} at most {at_most:g} cannot be met: the least possible is {least:g}; raise it")
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
     """What the chosen entries of `cost` may sum to, in the unit that its name says."""
@@ -44,8 +52,8 @@ def allocate(
 ) -> tuple[Allocation, ...]:  # fmt: skip
     """The `count` best allocations (fewer when there are fewer), best first; of equal losses any may come first.
 
-    `ties`: layers that must choose alike; `fixed`: layer to choice. SpaceError when a limit is below the least that it
-    can be, with that figure, or when the limits cannot be met together.
+    `ties`: layers that must choose alike; `fixed`: layer to choice. SpaceError (Unmet) when a limit is below the least
+    that it can be, with that figure, or when the limits cannot be met together.
     """
     groups, allowed = _groups(len(loss), len(loss[0]), ties, fixed or {})
     gain = _summed(loss, groups)
@@ -53,7 +61,7 @@ def allocate(
     for name, limit in limits.items():
         least = float(np.where(allowed, costs[name], np.inf).min(axis=1).sum())
         if least > limit.at_most * (1 + SLACK):
-            raise SpaceError(f"{name} = {limit.at_most:g} cannot be met: the least possible is {least:g}; raise it")
+            raise Unmet(name, limit.at_most, least)
     found: list[Allocation] = []
     cuts: list[NDArray[np.float64]] = []
     while len(found) < count:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
+from numpy.random import Generator, Philox
+
+from spaces.allocating import COSTS, AllocateForm, ground
+from spaces.allocation import Unmet
 from spaces.data import NAMED, DataShape, data_shape
 from spaces.errors import SpaceError
 from spaces.morphs import unfit
 from spaces.nets import NetSpec, network
 from spaces.space import Space
 from spaces.task import Task
+
+DRAWS = 16
+"""Configs that a study is tried with before it is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,13 @@ class Description:
     metrics: Mapping[str, float] = field(default_factory=dict)
     signature: str = ""
     prefixes: tuple[str, ...] = ()
+    least: Mapping[str, float] | None = None
+    """What bounds are held against where operating points have figures of their own: the least of each."""
+
+    @property
+    def bounded(self) -> Mapping[str, float]:
+        """The metrics that a bound is held against before anything is trained."""
+        return self.metrics if self.least is None else self.least
 
 
 def spec_of(task: Task, nested: Mapping[str, Any]) -> NetSpec | None:
@@ -55,7 +70,24 @@ def describe(task: Task, space: Space, config: Mapping[str, Any]) -> Description
     data = shape_of(task)
     if isinstance(shares := nested.get("granularity"), dict):  # a conditional choice, with its own `group`
         nested = {**nested, "group": shares.get("group", nested.get("group")), "granularity": shares.get("name")}
-    return _describe(tuple(_frozen(nested.get(name)) for name in _READ), data)
+    return _describe(tuple(_frozen(nested.get(name)) for name in _READ), data, _text(task.options.get("allocate")))
+
+
+def refused(task: Task, space: Space) -> tuple[tuple[str, ...], str] | None:
+    """Where in a study, and why, configs cannot be built: the first of 16 draws that fails, or a limit on allocations
+    that none of them keeps."""
+    rng = Generator(Philox(key=0))
+    unmet: list[Unmet] = []
+    for _ in range(DRAWS):
+        try:
+            describe(task, space, space.sample(rng))
+        except Unmet as error:
+            unmet.append(error)
+        except SpaceError as error:
+            return ("space",), str(error)
+    if len(unmet) < DRAWS:
+        return None
+    return ("task", "classify", "allocate", "limits"), str(min(unmet, key=lambda e: e.least))
 
 
 def unfit_weights(task: Task, space: Space, before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
@@ -72,12 +104,21 @@ _READ = ("width", "depth", "kernel", "bits", "exits", "activation_bits", "granul
 
 
 @lru_cache(maxsize=8192, typed=True)
-def _describe(said: tuple[Any, ...], data: DataShape) -> Description:
-    net = network({n: v for n, v in zip(_READ, said, strict=True) if v is not None}, data.shape, data.classes)
+def _describe(said: tuple[Any, ...], data: DataShape, allocates: str) -> Description:
+    config = {n: v for n, v in zip(_READ, said, strict=True) if v is not None}
+    net = network(config, data.shape, data.classes)
     prefixes = tuple(net.signature(k) for k in range(len(net.exits)))
     metrics = {"params": net.params, "macs": net.macs, "bops": net.bops, "bytes": net.bytes}
     exact = MappingProxyType({name: float(value) for name, value in metrics.items()})
-    return Description(exact, prefixes[-1], prefixes)
+    if not allocates:
+        return Description(exact, prefixes[-1], prefixes)
+    on = ground(config, data.shape, data.classes, AllocateForm.model_validate_json(allocates))
+    least = {**exact, **{name: min(exact[name], on.least(name)) for name in COSTS}}
+    return Description(exact, prefixes[-1], prefixes, MappingProxyType(least))
+
+
+def _text(allocates: Any) -> str:
+    return json.dumps(allocates, sort_keys=True) if allocates else ""
 
 
 def _frozen(value: Any, inside: bool = False) -> Any:

@@ -24,8 +24,8 @@ TRIES = 50
 
 
 def switch(levels: Levels, groups: Sequence[Sequence[int]], top: int, rng: Generator) -> Levels:
-    """A child of `levels` in [0, top]: per flip one layer of a group a level down and another of it a level up. Σ levels
-    over a group stays."""
+    """A child of `levels` in [0, top]: per flip one layer of a group a level down and another of it a level up. The sum
+    of levels over a group stays."""
     child = list(levels)
     flips = min(int(rng.integers(1, 4)), int(rng.integers(1, 4)))
     sizes = [len(g) for g in groups]
@@ -43,7 +43,7 @@ def switch(levels: Levels, groups: Sequence[Sequence[int]], top: int, rng: Gener
 
 
 def swap(levels: Levels, cost: Sequence[Sequence[float]], budget: float, rng: Generator) -> Levels:
-    """A child where layers differ in size: some layers a level up, then others down until Σ cost[i][level] <= budget."""
+    """A child where layers differ in size: some layers a level up, then others down until it is within `budget`."""
     top = len(cost[0]) - 1
     child = levels
     for _ in range(TRIES):
@@ -111,11 +111,11 @@ def evolve(
     return parent, best
 
 
-def groups_of(sizes: Sequence[float]) -> list[list[int]]:
-    """Layers of equal size together; those alone in their size left out."""
-    by: dict[float, list[int]] = {}
-    for i, size in enumerate(sizes):
-        by.setdefault(size, []).append(i)
+def groups_of(cost: Sequence[Sequence[float]]) -> list[list[int]]:
+    """Layers of equal size (at every level, [layers][levels]) together; those alone in their size left out."""
+    by: dict[tuple[float, ...], list[int]] = {}
+    for i, row in enumerate(cost):
+        by.setdefault(tuple(row), []).append(i)
     return [group for group in by.values() if len(group) > 1]
 
 

@@ -10,11 +10,11 @@ from numpy.random import Generator, Philox
 
 from spaces.domains import Choice, Const, Float, Int, Subset
 from spaces.nets import DEFAULTS
-from spaces.widths import ACTIVATION_BITS, BITS
 from spaces.space import Space
 from spaces.study import Study
 from spaces.suggest import did_you_mean
 from spaces.tree import Node, largest_count, schedules
+from spaces.widths import ACTIVATION_BITS, BITS
 
 DRAWS = 256
 LATENCY = ("latency_ms", "latency_p95_ms")

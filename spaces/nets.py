@@ -9,16 +9,17 @@ pixel left the first exit of digits at 8 to 53 % error after 27 epochs, the grid
 A block has no bias in training; batch norm is folded into weight and bias for storage and export.
 
 Bits. `bits` are a block's weight bits (1, 1.58, 2, 3, 4, 8 quantized; `fp8`, 16 floating; 32 float32), one scale an
-output channel or a `group` of the weights of one (`granularity`; a step that the whole layer shares is stored a channel
-too, for batch norm is folded into it). `activation_bits` are those of a block's input: as said, else 8 where the weights
-are integers, else 32. A head has 8 bits when its block has integers, else its block's format; it reads 8 bits when its
-block reads integers and has them, else 32.
+output channel or a `group` of the weights of one (`granularity`; a step that the whole layer shares is stored a
+channel too, for batch norm is folded into it). `activation_bits` are those of a block's input: as said, else 8 where
+the weights are integers, else 32. A head has 8 bits when its block has integers, else its block's format; it reads 8
+bits when its block reads integers and has them, else 32.
 
 Costs. `macs` are multiply-accumulates of convolutions and linear layers at batch 1. `bops` = macs x weight bits x
 activation bits. `params` = weights + biases, batch norm folded. `bytes` is exactly the size of the packed artifact:
 layers in the order of `NetSpec.layers`, for each: packed weights, then one float32 scale per output channel if bits
-< 32 (per group and channel with groups), then one float32 bias per output channel; no header and no padding between layers. Weights of b whole bits take
-ceil(n * b / 8) bytes; 1.58 bits are ternary digits, five to a byte: ceil(n / 5) bytes.
+< 32 (with groups: per channel and group), then one float32 bias per output channel; no header and no padding between
+layers. Weights of b whole bits take ceil(n * b / 8) bytes; 1.58 bits are ternary digits, five to a byte: ceil(n / 5)
+bytes.
 """
 
 from __future__ import annotations
@@ -268,7 +269,8 @@ def network(config: Mapping[str, Any], input_shape: tuple[int, ...], classes: in
             head_bits = 8.0 if layer.integer else layer.bits
             grid = (min(2, high), min(2, wide)) if image else None
             inputs = outputs * (grid[0] * grid[1] if grid else 1)
-            read = None if layer.reads is None or (layer.integer and layer.reads_codes) else (32.0, "")
+            follows = layer.reads is None or (layer.integer and layer.reads_codes)
+            read: tuple[float, Form] | None = None if follows else (32.0, "")
             head = Layer(f"heads.{i}", "linear", inputs, classes, 1, 1, 1, head_bits, layer.form, read, shared, group)
             exits.append(Exit(i, head, grid))
     return NetSpec(tuple(input_shape), classes, tuple(blocks), tuple(exits))

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from numpy.random import Generator, Philox
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer
 
 from spaces import load
-from spaces.describe import describe
+from spaces.describe import refused
 from spaces.domains import Choice, Domain, Int
 from spaces.errors import SpaceError, StudyError
 from spaces.forms import Goal, StudyForm
@@ -375,10 +374,5 @@ def _check_classify(study: Study, problems: Problems) -> None:
         problems.add(("space", node.name, "schedule"), f"{said} ({', '.join(CLASSIFY_SCHEDULES)} may have one)")
     if fixed:
         return
-    rng = Generator(Philox(key=0))
-    for _ in range(16):
-        try:
-            describe(study.task, study.space, study.space.sample(rng))
-        except SpaceError as error:
-            problems.add(("space",), str(error))
-            return
+    if (found := refused(study.task, study.space)) is not None:
+        problems.add(*found)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from spaces.allocating import AllocateForm
 from spaces.checks import jsonable
 from spaces.data import NAMED, data_shape
 from spaces.errors import SpaceError
@@ -34,14 +35,15 @@ class ClassifyForm(Form):
     shape: list[Annotated[int, Field(ge=1)]] | None = Field(default=None, min_length=1, max_length=3)
     classes: Annotated[int, Field(ge=2)] | None = None
     time_limit_s: Annotated[float, Field(gt=0)] | None = None
+    allocate: AllocateForm | None = None
 
 
 class Task(BaseModel):
     """`kind`; `name`: what to call (`classify`, `package.module:function`, or the program); `argv` of a command.
 
     `describe`: what says a config's exact metrics before it is trained: a function's name alone, or a command's argv;
-    empty: nothing does. `options` reach the worker as they are; for `classify`: `data`, and `shape` and `classes` for a
-    file; for a command over `instances`: their names, and `cap_s`. All kinds: `time_limit_s`.
+    empty: nothing does. `options` reach the worker as they are; for `classify`: `data`, `shape` and `classes` for a
+    file, and `allocate`; for a command over `instances`: their names, and `cap_s`. All kinds: `time_limit_s`.
     `model_dump(mode="json")` is what a job carries.
     """
 

@@ -48,7 +48,8 @@ def widths(
 
 def sharing(config: Mapping[str, Any]) -> tuple[str, int]:
     """How weights share scales: (granularity, weights in a group). `granularity` may bring its own `group`."""
-    said, group = config.get("granularity", "channel"), config.get("group", GROUP)
+    said: Any = config.get("granularity", "channel")
+    group = config.get("group", GROUP)
     if isinstance(said, Mapping):
         said, group = said.get("name"), said.get("group", group)
     if said not in GRANULARITIES:

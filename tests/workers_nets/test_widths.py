@@ -79,8 +79,8 @@ def test_they_train_and_go_on(name: str) -> None:
 def test_golden_bytes_and_bops() -> None:
     """width 8, kernel 3, 8 x 8: a 4-bit block with groups of 4 weights (3 of 9: a scale each), 3-bit inputs; an fp8
     block that reads bfloat16."""
-    config = {"width": 8, "depth": 2, "bits": [4, "fp8"], "activation_bits": [3, 16], "granularity": "group", "group": 4}
-    spec = network(config, (1, 8, 8), 10)
+    config = {"width": 8, "depth": 2, "bits": [4, "fp8"], "activation_bits": [3, 16], "granularity": "group"}
+    spec = network({**config, "group": 4}, (1, 8, 8), 10)
     first, second, head = spec.layers
     assert first.bytes == 36 + 4 * 8 * 3 + 4 * 8
     assert first.bops == first.macs * 4 * 3
@@ -146,7 +146,8 @@ def test_odd_widths_are_refused(config: dict[str, Any], said: str) -> None:
 
 def test_granularity_may_bring_its_group() -> None:
     """As a conditional choice, whose option has the parameter `group`; described as it is built."""
-    space = Space.parse({"granularity": {"choice": {"channel": {}, "group": {"group": {"choice": [8, 16]}}}}, "bits": 4})
+    shares = {"choice": {"channel": {}, "group": {"group": {"choice": [8, 16]}}}}
+    space = Space.parse({"granularity": shares, "bits": 4})
     task = Task(kind="classify", name="classify", options={"data": "digits"})
     seen = set()
     for seed in range(12):

@@ -34,8 +34,8 @@ class Grid:
 @dataclass(frozen=True, slots=True)
 class Folded:
     """One layer ready to deploy. Quantized: `weight` [out, fan_in] is `codes` (int8) times `scale` [out], which is
-    negative where batch norm turns a channel around, or [out, groups]; in a floating format `raw` (bit patterns, uint8 or
-    uint16) times `scale`; float: no codes, no scale. `bias` [out]."""
+    negative where batch norm turns a channel around, or [out, groups]; in a floating format `raw` (bit patterns, uint8
+    or uint16) times `scale`; float: no codes, no scale. `bias` [out]."""
 
     layer: Layer
     codes: NDArray[np.int8] | None

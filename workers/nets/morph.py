@@ -135,7 +135,7 @@ def config_of(spec: NetSpec) -> dict[str, Any]:
     return {
         "width": first.outputs, "depth": len(spec.blocks), "kernel": first.kernel,
         "bits": [said(b.layer.bits, b.layer.form) for b in spec.blocks],
-        "activation_bits": None if first.reads is None else [said(*b.layer.reads) for b in spec.blocks if b.layer.reads],
+        "activation_bits": [said(*b.layer.reads) for b in spec.blocks if b.layer.reads is not None] or None,
         "granularity": first.shared, "group": first.group, "exits": [e.block for e in spec.exits[:-1]],
     }  # fmt: skip
 

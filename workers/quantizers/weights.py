@@ -1,4 +1,4 @@
-"""Weights on a grid: learned scales, the quantizer chosen by width (ParetoQ's table); or in a narrow floating format."""
+"""Weights on a grid: learned scales, the quantizer chosen by width (ParetoQ's table); or in a floating format."""
 
 from __future__ import annotations
 

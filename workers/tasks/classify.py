@@ -1,8 +1,9 @@
 """The built-in task: train a multi-exit network, quantized where its config says so. One step is one epoch.
 
 What a report says: `val_error` (percent, of the last exit), `val_loss`, `train_loss` (means over the exits), and
-`points`, one for each exit threshold of a sweep. A training that is resumed goes on bit for bit as if it had never
-been interrupted: the order of samples depends on (seed, epoch) alone, everything else is in the checkpoint.
+`points`, one for each exit threshold of a sweep, and those of bit allocations where the task says `allocate`. A
+training that is resumed goes on bit for bit as if it had never been interrupted: the order of samples depends on (seed,
+epoch) alone, everything else is in the checkpoint.
 A trial with a parent begins with the parent's network, morphed; its optimizer begins anew.
 """
 
@@ -28,6 +29,7 @@ from workers.nets.modules import Net
 from workers.nets.morph import morph
 from workers.optimizers import Optimizers, Roles, build
 from workers.parent import Parent
+from workers.tasks import allocate
 from workers.tasks.exits import judge, sweep
 from workers.trial import Trial
 
@@ -45,6 +47,7 @@ def train(trial: Trial) -> None:
     optimizer = optimizer_of(net, trial.at(1))
     batch = batch_size(trial.at(1))
     changes = scheduled(trial.config)
+    allocates = allocate.form_of(trial.options)
     trial.load(model=net, **optimizer.parts)
     if trial.parent is not None:
         inherit(net, trial.parent, data, trial.seed)
@@ -54,6 +57,10 @@ def train(trial: Trial) -> None:
             batch = batch_size(trial.at())
         train_loss = run_epoch(net, optimizer, data.train, batch, trial.seed, epoch)
         metrics, points = evaluate(net, data.val)
+        if allocates is not None and (trial.last or allocates.at == "report") and math.isfinite(metrics["val_loss"]):
+            points += allocate.points(
+                net, trial.config, data, allocates, evaluate, seed=trial.seed, wanted=trial.objectives
+            )
         trial.report({**metrics, "train_loss": train_loss}, points=points)
         trial.save(model=net, epoch=epoch, **optimizer.parts)
 
