@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from spaces.allocation import Limit, Table, allocate, least, most
+from spaces.allocation import Table, Unmet, least, most
 from spaces.errors import SpaceError
 from spaces.forms import Form
 from spaces.nets import DEFAULTS, NetSpec, network
@@ -111,8 +111,9 @@ def ground(config: Mapping[str, Any], shape: tuple[int, ...], classes: int, said
     nets = [network({**config, "bits": value}, shape, classes) for value in said.widths]
     costs = {name: _table(nets, name) for name in COSTS}
     found = Ground(nets[-1], tuple(said.widths), costs, tuple(map(tuple, said.tied(depth))), said.held(depth))
-    limits = {n: Limit(costs[n], v) for n, v in said.bounds().items() if n in costs}
-    allocate(costs["bytes"], limits, ties=found.ties, fixed=found.fixed)
+    for name, at_most in said.bounds().items():
+        if name in costs and found.least(name) > at_most:
+            raise Unmet(name, at_most, found.least(name))
     return found
 
 

@@ -14,7 +14,7 @@ from spaces.space import Space
 from spaces.study import Study
 from spaces.suggest import did_you_mean
 from spaces.tree import Node, largest_count, schedules
-from spaces.widths import ACTIVATION_BITS, BITS
+from spaces.widths import ACTIVATION_BITS, BITS, FORMS
 
 DRAWS = 256
 LATENCY = ("latency_ms", "latency_p95_ms")
@@ -151,6 +151,10 @@ def _classify(study: Study) -> Iterator[Finding]:
             odd = [b for b in node.domain.options if b not in has]
             if odd:
                 yield Finding(at, f"{odd} are no widths of the network: {', '.join(map(str, has))}")
+            wide = [str(b) for b in node.domain.options if b in FORMS or b == 16]
+            if wide and any(not o.reads.isdisjoint(LATENCY) for o in study.objectives):
+                runs = "the runtime that is measured has no kernel for them and runs float32"
+                yield Finding(at, f"{', '.join(wide)}: {runs}, so they buy bytes and no time; use 8 for time")
         elif node.name == "exits" and isinstance(node.domain, Subset):
             yield from _exits(study, node.domain, at)
 

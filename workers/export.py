@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from searchd.wire import JobSpec
 from spaces.errors import SearchdError
 from spaces.nets import NetSpec, network
+from spaces.widths import said
 from workers import data as datasets
 from workers import measure
 from workers.data import Data, Part
@@ -164,9 +165,14 @@ def _layers(spec: NetSpec, kernel_bits: Mapping[str, int]) -> list[dict[str, Any
     for layer in spec.layers:
         runs = kernel_bits[layer.name]
         entry = {"name": layer.name, "op": layer.op, "outputs": layer.outputs, "inputs": layer.inputs}
-        entry |= {"kernel": layer.kernel, "weight_bits": layer.bits, "kernel_bits": runs, "bytes": layer.bytes}
+        entry |= {"kernel": layer.kernel, "weight_bits": said(layer.bits, layer.form), "kernel_bits": runs, "bytes": layer.bytes}
+        if layer.shared == "group":
+            entry["group"] = layer.group
+        if layer.reads is not None:
+            entry["activation_bits"] = said(layer.activation_bits, layer.activation_form)
         if layer.bits < runs:
-            entry["note"] = f"stored at {layer.bits:g} bits, runs at {runs}: this runtime has no narrower kernel for it"
+            stored = layer.form or f"{layer.bits:g} bits"
+            entry["note"] = f"stored at {stored}, runs at {runs}: this runtime has no narrower kernel for it"
         out.append(entry)
     return out
 

@@ -318,7 +318,7 @@ def test_the_sample_is_spread() -> None:
     """A training part that is sorted by class is sampled over all of it."""
     part = datasets.Part(torch.arange(2000.0)[:, None], torch.arange(2000) // 200)
     x, y = allocate.sample(part)
-    assert (len(x), x[0].item(), x[-1].item()) == (512, 0, 1999)
+    assert (len(x), x[0].item(), x[-1].item()) == (256, 0, 1999)
     assert len(y.unique()) == 10
 
 

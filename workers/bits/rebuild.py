@@ -66,6 +66,8 @@ def rebuilt(
 def calibrate(net: Net, x: Tensor) -> None:
     """Give every activation without a range one, by least squared error over `x`, from the input on."""
     fresh = [m for m in net.modules() if isinstance(m, Activation) and float(m.maximum) == 0]
+    if not fresh:
+        return
     hooks = [m.register_forward_pre_hook(_range) for m in fresh]
     net.eval()(x)
     for hook in hooks:

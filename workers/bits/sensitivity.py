@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-DRAWS = 64
+DRAWS = 32
 """Of Hutchinson's estimator, at the most ..."""
 STEADY = 1e-3
 """... and it ends when the sum of all traces changes by less than this share."""

@@ -33,7 +33,7 @@ from workers.tasks.exits import expected_cost
 Evaluate = Callable[[Net, Part], tuple[dict[str, float], list[dict[str, Any]]]]
 """(metrics, operating points) of a network: `workers.tasks.classify.evaluate`."""
 
-SAMPLE = 512
+SAMPLE = 256
 """Calibration samples; a quarter of them for curvature and the first stage of evolution."""
 BEST = 5
 """Solutions of an integer program that are tried truly: the sum of losses is only nearly the loss of the sum."""
