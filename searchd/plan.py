@@ -280,7 +280,7 @@ def _bound_note(study: Study, notes: list[str]) -> None:
         config = study.space.sample(rng)
         try:
             found = describe(study.task, study.space, config)
-            broken = None if found is None else broken_bound(study.objectives, found.metrics)
+            broken = None if found is None else broken_bound(study.objectives, found.bounded)
         except SpaceError as error:
             broken = str(error)
         kept += broken is None

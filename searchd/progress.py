@@ -188,7 +188,7 @@ def front_table(points: list[dict[str, Any]], objectives: list[str], limit: int 
         label = f"{p['trial']}.{p['point']}" if _several(points, p["trial"]) else str(p["trial"])
         cells = [words.metric(m, p["metrics"].get(m)) for m in [*objectives, *extra]]
         cells += [words.parent(p.get("parent"))] if family else []
-        table.add_row(label, str(p["step"]), *cells, Text(words.config(p["config"]), style="dim"))
+        table.add_row(label, str(p["step"]), *cells, Text(words.config(words.deployed(p)), style="dim"))
     return table
 
 

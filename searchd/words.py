@@ -59,6 +59,20 @@ def parent(said: Mapping[str, Any] | None) -> str:
     return f"({short})" if said["taken"] is False else short
 
 
+def deployed(point: Mapping[str, Any]) -> dict[str, Any]:
+    """The flat config of a front point; with the weight bits that were allocated to it, one a block, if there are any.
+
+    >>> deployed({"config": {"width": 16, "bits": 32}, "metrics": {"bits": [4.0, 8.0]}})
+    {'width': 16, 'bits.0': 4, 'bits.1': 8}
+    """
+    bits = point["metrics"].get("bits")
+    if not bits:
+        return dict(point["config"])
+    kept = {name: value for name, value in point["config"].items() if name.partition(".")[0] != "bits"}
+    whole = [int(b) if isinstance(b, float) and b.is_integer() else b for b in bits]
+    return kept | {f"bits.{i}": b for i, b in enumerate(whole)}
+
+
 def config(values: Mapping[str, Any]) -> str:
     """A flat config on one line: nested names by their last part, repeated ones together (`bits 4,8`).
 

@@ -144,5 +144,6 @@ def _built_in(study: Study, task: BuiltIn) -> Iterator[Finding]:
         if node.name not in task.reads:
             near = did_you_mean(node.name, task.reads)
             yield Finding(f"space.{node.name}", f"the {task.name} task does not read it: {near}")
-    for at, message in () if task.lint is None else task.lint(study.space):
+    reads = frozenset(name for objective in study.objectives for name in objective.reads)
+    for at, message in () if task.lint is None else task.lint(study.space, reads):
         yield Finding(at, message)

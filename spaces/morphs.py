@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from spaces.nets import NetSpec
+from spaces.nets import Layer, NetSpec
 
 GROWS = ("width", "depth")
 """The parameters of the task that a trained network can follow, upwards."""
@@ -26,9 +26,12 @@ def unfit(before: NetSpec, after: NetSpec) -> str | None:
     if early and late and units_of(before) != units_of(after):
         return "exit_head differs: only width and depth can grow"
     bits = [b.layer.bits for b in old]
-    wanted = bits + bits[-1:] * (deeper - depth)
-    if [b.layer.bits for b in new] != wanted or old[0].layer.kernel != new[0].layer.kernel:
+    formats = [_format(b.layer) for b in old]
+    wanted = formats + formats[-1:] * (deeper - depth)
+    if [_format(b.layer) for b in new] != wanted or old[0].layer.kernel != new[0].layer.kernel:
         return "kernel or bits differ: only width and depth can grow, and new blocks have the bits of the last"
+    if any(b.layer.form for b in old) or any(b.layer.shared == "group" and b.layer.integer for b in old):
+        return "weights of a floating format or with groups are rounded anew when copied: use integers a channel"
     if wider % width and any(b in NO_ZERO for b in bits[1:]):
         return f"weights of 1 or 2 bits have no 0, and {wider} is no multiple of {width}: multiply the width"
     for block in new[depth:]:
@@ -43,3 +46,8 @@ def units_of(spec: NetSpec) -> int:
     """Hidden units of the early exits' heads; 0 where they are linear, or where there is none."""
     hidden = [e.hidden for e in spec.exits[:-1] if e.hidden is not None]
     return hidden[0].outputs if hidden else 0
+
+
+def _format(layer: Layer) -> tuple[object, ...]:
+    """What of a layer's numbers a morph keeps."""
+    return layer.bits, layer.form, layer.reads, layer.shared, layer.group

@@ -9,14 +9,18 @@ pixel left the first exit of digits at 8 to 53 % error after 27 epochs, the grid
 the head of an early exit has a hidden linear layer of so many, with a bias, and ReLU before that; the last has none.
 A block has no bias in training; batch norm is folded into weight and bias for storage and export.
 
-Bits. `bits` are a block's weight bits (1, 1.58, 2, 3, 4, 8 quantized per output channel; 32 float). A block of 8 bits
-or fewer also takes 8-bit inputs (`activation_bits`). A head has 8 bits when its block has 8 or fewer, else 32.
+Bits. `bits` are a block's weight bits (1, 1.58, 2, 3, 4, 8 quantized; `fp8`, 16 floating; 32 float32), one scale an
+output channel or a `group` of the weights of one (`granularity`; a step that the whole layer shares is stored a
+channel too, for batch norm is folded into it). `activation_bits` are those of a block's input: as said, else 8 where
+the weights are integers, else 32. A head has 8 bits when its block has integers, else its block's format; it reads 8
+bits when its block reads integers and has them, else 32.
 
 Costs. `macs` are multiply-accumulates of convolutions and linear layers at batch 1. `bops` = macs x weight bits x
 activation bits. `params` = weights + biases, batch norm folded. `bytes` is exactly the size of the packed artifact:
 layers in the order of `NetSpec.layers`, for each: packed weights, then one float32 scale per output channel if bits
-< 32, then one float32 bias per output channel; no header and no padding between layers. Weights of b whole bits take
-ceil(n * b / 8) bytes; 1.58 bits are ternary digits, five to a byte: ceil(n / 5) bytes.
+< 32 (with groups: per channel and group), then one float32 bias per output channel; no header and no padding between
+layers. Weights of b whole bits take ceil(n * b / 8) bytes; 1.58 bits are ternary digits, five to a byte: ceil(n / 5)
+bytes.
 """
 
 from __future__ import annotations
@@ -29,11 +33,11 @@ from typing import Any, Literal
 
 from spaces.errors import SpaceError
 from spaces.exits import DEFAULTS as EXIT_DEFAULTS
+from spaces.widths import ACTIVATION_BITS, BITS, GROUP, Form, sharing, widths
 
-BITS: tuple[float, ...] = (1, 1.58, 2, 3, 4, 8, 32)
 DEFAULTS: dict[str, Any] = {
-    "width": 16, "depth": 2, "kernel": 3, "bits": 32, "exits": [], "exit_head": 0, "batch_size": 64,
-    "optimizer": {"name": "adamw", "lr": 1e-3}, **EXIT_DEFAULTS,
+    "width": 16, "depth": 2, "kernel": 3, "bits": 32, "activation_bits": None, "granularity": "channel", "group": GROUP,
+    "exits": [], "exit_head": 0, "batch_size": 64, "optimizer": {"name": "adamw", "lr": 1e-3}, **EXIT_DEFAULTS,
 }  # fmt: skip
 """What a config that leaves a parameter out gets, so that any subset of them can be searched."""
 
@@ -60,16 +64,38 @@ class Layer:
     height: int
     width: int
     bits: float
+    form: Form = ""
+    reads: tuple[float, Form] | None = None
+    """Bits and format of the input, where they were said; None: they follow the weights."""
+    shared: str = "channel"
+    """Which weights share a scale in training: those of the `tensor`, a `channel`, or a `group` of `group`."""
+    group: int = GROUP
+
+    @property
+    def integer(self) -> bool:
+        """Whether the weights are integer codes."""
+        return self.bits <= 8 and not self.form
 
     @property
     def activation_bits(self) -> int:
-        """Bits of the layer's input: 8 where the weights have 8 or fewer, else 32."""
-        return 8 if self.bits <= 8 else 32
+        """Bits of the layer's input: as said, else 8 where the weights are integers, else 32."""
+        return int(self.reads[0]) if self.reads is not None else 8 if self.integer else 32
+
+    @property
+    def activation_form(self) -> Form:
+        """The floating format of the layer's input; empty for integers and float32."""
+        return self.reads[1] if self.reads is not None else ""
+
+    @property
+    def reads_codes(self) -> bool:
+        """Whether the input is integer codes."""
+        return self.activation_bits <= 8 and not self.activation_form
 
     @property
     def kernel_bits(self) -> int:
-        """Bits that the runtime's kernel is asked for: 8 where the weights have 8 or fewer, else 32."""
-        return self.activation_bits
+        """Bits that the runtime's kernel is asked for: 8 where weights and inputs are integers and no channel has
+        several scales, else 32."""
+        return 8 if self.integer and self.reads_codes and self.shared != "group" else 32
 
     @property
     def weights(self) -> int:
@@ -92,6 +118,11 @@ class Layer:
         return self.macs * self.bits * self.activation_bits
 
     @property
+    def groups(self) -> int:
+        """Scales of one output channel, as stored; a last group may have fewer weights."""
+        return -(-(self.weights // self.outputs) // self.group) if self.shared == "group" else 1
+
+    @property
     def weight_bytes(self) -> int:
         """Bytes of the packed weights alone."""
         return packed_bytes(self.weights, self.bits)
@@ -99,7 +130,7 @@ class Layer:
     @property
     def bytes(self) -> int:
         """Bytes in the artifact: packed weights, scales when quantized, biases."""
-        return self.weight_bytes + (4 * self.outputs if self.bits < 32 else 0) + 4 * self.outputs
+        return self.weight_bytes + (4 * self.outputs * self.groups if self.bits < 32 else 0) + 4 * self.outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +175,13 @@ class NetSpec:
         heads = {e.block: e.layers for e in self.exits}
         return tuple(layer for b in self.blocks for layer in (b.layer, *heads.get(b.index, ())))
 
+    def puts_out(self, block: int) -> tuple[float, Form] | None:
+        """Bits and format of what a block hands on; None: float32. What the next block reads, if that is narrow."""
+        if block + 1 < len(self.blocks) and (read := _input(self.blocks[block + 1].layer)) is not None:
+            mine = _input(self.blocks[block].layer)
+            return None if mine is None else read
+        return _input(self.blocks[block].layer)
+
     def prefix(self, exit_: int) -> tuple[Layer, ...]:
         """The layers that run until exit number `exit_` (from 0) answers: earlier heads count, they ran too."""
         last = self.exits[exit_].head
@@ -157,6 +195,8 @@ class NetSpec:
         for block in self.blocks:
             if block.layer.name in names:
                 shape.append([*_shape(block.layer), block.pool])
+                if (out := self.puts_out(block.index)) not in (None, (8.0, "")):
+                    shape.append(["out", *out])
             heads = [h for e in self.exits if e.block == block.index and e.head.name in names for h in e.layers]
             shape.extend(["head", *_shape(head)] for head in heads)
         text = json.dumps(["classify-1", *shape], separators=(",", ":"))
@@ -198,7 +238,10 @@ def network(config: Mapping[str, Any], input_shape: tuple[int, ...], classes: in
     if kernel % 2 == 0:
         near = f"{kernel - 1} or {kernel + 1}"
         raise SpaceError(f"kernel = {kernel} is even, but same padding needs an odd one: use {near}")
-    bits = _bits(config.get("bits", DEFAULTS["bits"]), depth)
+    bits = widths("bits", config.get("bits", DEFAULTS["bits"]), depth, BITS)
+    said = config.get("activation_bits")
+    reads = [None] * depth if said is None else widths("activation_bits", said, depth, ACTIVATION_BITS)
+    shared, group = sharing(config)
     units = _whole(config, "exit_head", 0, 65536)
     ends = sorted({*_exits(config.get("exits", DEFAULTS["exits"]), depth), depth - 1})
     image = len(input_shape) == 3
@@ -218,7 +261,11 @@ def network(config: Mapping[str, Any], input_shape: tuple[int, ...], classes: in
             kernel=kernel if image else 1,
             height=high,
             width=wide,
-            bits=bits[i],
+            bits=bits[i][0],
+            form=bits[i][1],
+            reads=reads[i],
+            shared=shared,
+            group=group,
         )
         pool = image and min(high, wide) > 2
         if pool:
@@ -226,19 +273,30 @@ def network(config: Mapping[str, Any], input_shape: tuple[int, ...], classes: in
         shape = (outputs, high, wide) if image else (outputs,)
         blocks.append(Block(i, layer, pool, shape))
         if i in ends:
-            head_bits = 8.0 if bits[i] <= 8 else 32.0
+            head_bits = 8.0 if layer.integer else layer.bits
             grid = (min(2, high), min(2, wide)) if image else None
             inputs = outputs * (grid[0] * grid[1] if grid else 1)
+            follows = layer.reads is None or (layer.integer and layer.reads_codes)
+            read: tuple[float, Form] | None = None if follows else (32.0, "")
+            sort = (head_bits, layer.form, read, shared, group)
             hidden = None
             if units and i < depth - 1:
-                hidden = Layer(f"heads.{i}.hidden", "linear", inputs, units, 1, 1, 1, head_bits)
+                hidden = Layer(f"heads.{i}.hidden", "linear", inputs, units, 1, 1, 1, *sort)
                 inputs = units
-            exits.append(Exit(i, Layer(f"heads.{i}", "linear", inputs, classes, 1, 1, 1, head_bits), grid, hidden))
+            exits.append(Exit(i, Layer(f"heads.{i}", "linear", inputs, classes, 1, 1, 1, *sort), grid, hidden))
     return NetSpec(tuple(input_shape), classes, tuple(blocks), tuple(exits))
 
 
 def _shape(layer: Layer) -> list[Any]:
-    return [layer.op, layer.inputs, layer.outputs, layer.kernel, layer.height, layer.width, layer.kernel_bits]
+    said = [layer.op, layer.inputs, layer.outputs, layer.kernel, layer.height, layer.width, layer.kernel_bits]
+    natural = (layer.kernel_bits, "")
+    read = (layer.activation_bits, layer.activation_form)
+    return said if read == natural else [*said, ["reads", *read]]
+
+
+def _input(layer: Layer) -> tuple[float, Form] | None:
+    """Bits and format of a layer's input when it is not float32."""
+    return None if layer.activation_bits == 32 else (float(layer.activation_bits), layer.activation_form)
 
 
 def _whole(config: Mapping[str, Any], name: str, low: int, high: int) -> int:
@@ -247,17 +305,6 @@ def _whole(config: Mapping[str, Any], name: str, low: int, high: int) -> int:
         rule = f"the network needs a whole number in [{low}, {high}]"
         raise SpaceError(f"{name} = {value!r}, but {rule}: change its range")
     return value
-
-
-def _bits(said: Any, depth: int) -> list[float]:
-    listed = list(said) if isinstance(said, list | tuple) else [said] * depth
-    if len(listed) < depth:
-        raise SpaceError(f"bits has {len(listed)} entries for {depth} blocks: write repeat: depth, or one for all")
-    for value in listed:
-        if isinstance(value, bool) or value not in BITS:
-            known = ", ".join(f"{b:g}" for b in BITS)
-            raise SpaceError(f"bits = {value!r} is no width that the network has: {known}")
-    return [float(b) for b in listed[:depth]]
 
 
 def _exits(said: Any, depth: int) -> list[int]:

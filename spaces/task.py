@@ -29,8 +29,8 @@ class Task(BaseModel):
     `package.module:function`, or the program); `argv` of a command.
 
     `describe`: what says a config's exact metrics before it is trained: a function's name alone, or a command's argv;
-    empty: nothing does. `options` reach the worker as they are; for `classify`: `data`, and `shape` and `classes` for a
-    file; for a command over `instances`: their names, and `cap_s`. All kinds: `time_limit_s`.
+    empty: nothing does. `options` reach the worker as they are; for `classify`: `data`, `shape` and `classes` for a
+    file, and `allocate`; for a command over `instances`: their names, and `cap_s`. All kinds: `time_limit_s`.
     `model_dump(mode="json")` is what a job carries.
     """
 

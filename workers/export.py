@@ -1,7 +1,8 @@
 """A trained network as files, and its numbers taken again from those files.
 
 `trials/<n>/` gets: `model.onnx` (all exits; integer kernels where the runtime has them), `weights.bin` (the packed
-weights, `spaces.nets` says the layout), `config.json`, and `card.json` (what it is, how to feed it, what it does).
+weights, `spaces.nets` says the layout), `config.json`, and `card.json` (what it is, how to feed it, what it does). An
+operating point with other weight bits is another network: its files have the bits in their names (`model-8-4.onnx`).
 Errors come from running `model.onnx` itself; latencies from its prefixes, measured one by one, for one sample and for a
 batch of BATCH.
 """
@@ -22,6 +23,7 @@ from spaces.errors import SearchdError
 from spaces.exits import DEFAULTS, RULES, in_words
 from spaces.nets import NetSpec, network
 from spaces.suggest import did_you_mean
+from spaces.widths import said
 from workers import data as datasets
 from workers import measure
 from workers.data import Data, Part
@@ -29,6 +31,7 @@ from workers.nets.fold import FoldedNet, fold
 from workers.nets.graph import build
 from workers.nets.modules import Net
 from workers.nets.pack import pack
+from workers.tasks import allocate
 from workers.tasks.exits import batch_cost, correct, expected_cost, outcome, scores
 from workers.trial import Trial
 
@@ -44,9 +47,9 @@ class ExportError(SearchdError):
 def export(trial: Trial, spec: JobSpec) -> dict[str, Any]:
     """Write the files of a trial and answer its points' verified metrics.
 
-    Each of `spec.points` has `point` and what `selected` reads. Metrics: `val_error`, `test_error`, `test_accuracy`
-    (percent), `latency_ms` and `latency_p95_ms` (Σ exit rate on validation × p50 or p95 up to that exit: as during the
-    search), `bytes` of the packed weights.
+    Each of `spec.points` has `point` and what `selected` reads, and `bits` where it is a bit allocation. Metrics:
+    `val_error`, `test_error`, `test_accuracy` (percent), `latency_ms` and `latency_p95_ms` (Σ exit rate on validation ×
+    p50 or p95 up to that exit: as during the search), `bytes` of the packed weights.
     """
     data = datasets.load(trial.options)
     net = Net(network(trial.config, data.shape, data.classes), trial.seed)
@@ -54,16 +57,37 @@ def export(trial: Trial, spec: JobSpec) -> dict[str, Any]:
         raise ExportError(
             f"trial {spec.trial} has no checkpoint that can be read, so there is nothing to export: train it again"
         )
-    folded = fold(net.eval())
+    kinds: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {(): []}
+    for point in spec.points:
+        kinds.setdefault(tuple(point.get("bits") or ()), []).append(point)
+    found: dict[Any, dict[str, Any]] = {}
+    files: list[str] = []
+    result: dict[str, Any] = {}
+    for bits, asked in kinds.items():
+        config = {**trial.config, "bits": list(bits)} if bits else dict(trial.config)
+        this = allocate.deployed(net, bits, data, allocate.tuning(trial.options)) if bits else net
+        points, names, measured = _write_network(trial.files, spec, data, fold(this.eval()), config, asked, bits)
+        found |= {p["point"]: p for p in points}
+        files += names
+        result = result or measured
+    return {"points": [found[p["point"]] for p in spec.points], "files": files, **result}
+
+
+def _write_network(
+    folder: Path, spec: JobSpec, data: Data, folded: FoldedNet, config: Mapping[str, Any],
+    asked: Sequence[Mapping[str, Any]], bits: Sequence[Any],
+) -> tuple[list[dict[str, Any]], list[str], dict[str, Any]]:  # fmt: skip
+    """The files of one network: (its points, the names, what a measure job would say). `bits`: of an allocation."""
     model, weights = build(folded), pack(folded)
     measured = measure.latency(folded)
-    points = verify(model, data, spec.points, measured, len(weights))
+    points = verify(model, data, asked, measured, len(weights))
     card = _card(spec, data, folded, measured, _batched(points, measure.latency(folded, BATCH)))
-    texts = {"config.json": dict(trial.config), "card.json": card}
-    contents = {"model.onnx": model, "weights.bin": weights, **{n: as_json(v) for n, v in texts.items()}}
-    for name in FILES:
-        write(trial.files / name, contents[name])
-    return {"points": points, "files": list(FILES), **measured.as_result()}
+    contents = (model, weights, as_json(config), as_json(card))
+    suffix = "".join(f"-{b:g}" if isinstance(b, int | float) else f"-{b}" for b in bits)
+    names = [f"{Path(name).stem}{suffix}{Path(name).suffix}" for name in FILES]
+    for name, content in zip(names, contents, strict=True):
+        write(folder / name, content)
+    return points, names, measured.as_result()
 
 
 def verify(
@@ -91,6 +115,7 @@ def verify(
             {
                 "point": point["point"],
                 **chosen,
+                **({"bits": list(point["bits"])} if point.get("bits") else {}),
                 "exit_rates": list(on_val.rates),
                 "test_exit_rates": list(on_test.rates),
                 "metrics": metrics,
@@ -175,9 +200,15 @@ def _layers(spec: NetSpec, kernel_bits: Mapping[str, int]) -> list[dict[str, Any
     for layer in spec.layers:
         runs = kernel_bits[layer.name]
         entry = {"name": layer.name, "op": layer.op, "outputs": layer.outputs, "inputs": layer.inputs}
-        entry |= {"kernel": layer.kernel, "weight_bits": layer.bits, "kernel_bits": runs, "bytes": layer.bytes}
+        entry |= {"kernel": layer.kernel, "weight_bits": said(layer.bits, layer.form), "kernel_bits": runs}
+        entry["bytes"] = layer.bytes
+        if layer.shared == "group":
+            entry["group"] = layer.group
+        if layer.reads is not None:
+            entry["activation_bits"] = said(layer.activation_bits, layer.activation_form)
         if layer.bits < runs:
-            entry["note"] = f"stored at {layer.bits:g} bits, runs at {runs}: this runtime has no narrower kernel for it"
+            stored = layer.form or f"{layer.bits:g} bits"
+            entry["note"] = f"stored at {stored}, runs at {runs}: this runtime has no narrower kernel for it"
         out.append(entry)
     return out
 

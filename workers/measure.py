@@ -76,7 +76,7 @@ def measure(spec: JobSpec) -> dict[str, Any]:
     net = untrained(network(spec.nested, shape.shape, shape.classes))
     found = latency(net)
     result = {**found.as_result(), "signature": spec.signature}
-    if any(layer.codes is not None for layer in net.layers()):
+    if any(layer.integer for layer in net.layers()):
         result["float32_ms"] = latency(as_float(net)).as_result()["cumulative_ms"]
     return result
 
@@ -101,7 +101,7 @@ def as_float(net: FoldedNet) -> FoldedNet:
     """The same weights without any quantized layer."""
 
     def plain(layer: Folded) -> Folded:
-        return replace(layer, codes=None, scale=None, enter=None, leave=None)
+        return replace(layer, codes=None, scale=None, enter=None, leave=None, raw=None)
 
     heads, hidden = ({i: plain(h) for i, h in some.items()} for some in (net.heads, net.hidden))
     return FoldedNet(net.spec, tuple(plain(b) for b in net.blocks), heads, hidden)

@@ -223,6 +223,12 @@ class Trial:
         self._saved = _by_name(objects, named)
 
     @property
+    def last(self) -> bool:
+        """Whether the step that runs is the last of this job: a good moment for what is dear to evaluate. Training must
+        not depend on it, for a trial may go on in another job."""
+        return self.step >= self._spec.until
+
+    @property
     def stopping(self) -> bool:
         """Whether this job was asked to end; a long step may look at it and leave early."""
         return self._link.request() is not None

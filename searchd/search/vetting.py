@@ -52,7 +52,7 @@ class Vetting:
         except SpaceError as error:
             return str(error)
         unmeasured = self.measurements.refusal(description.signature if self.measurements.wanted else None)
-        return unmeasured or broken_bound(self._study.objectives, description.metrics)
+        return unmeasured or broken_bound(self._study.objectives, description.bounded)
 
     def unfit(self, before: Config, after: Config) -> str | None:
         """Why weights of `before` cannot be morphed to `after`; None when they can, or only the task knows."""

@@ -76,9 +76,10 @@ class History:
         return self._built[0]
 
     def describe(self, configs: Iterable[Config]) -> list[Mapping[str, float] | None]:
-        """The exact metrics of configs (params, macs, bytes, …) where the task is pure arithmetic; else None each."""
+        """The exact metrics of configs (params, macs, bytes, …) where the task is pure arithmetic; else None each. Of
+        several operating points the least."""
         found = [self.describer(config) for config in configs]
-        return [None if d is None else d.metrics for d in found]
+        return [None if d is None else d.bounded for d in found]
 
     def at(self, step: int) -> dict[TrialId, tuple[Losses, ...]]:
         """What each trial brought at a rung step. One that failed on its way there is in, without any point."""

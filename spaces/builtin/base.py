@@ -27,6 +27,13 @@ class Description:
     metrics: Mapping[str, float] = field(default_factory=dict)
     signature: str = ""
     prefixes: tuple[str, ...] = ()
+    least: Mapping[str, float] | None = None
+    """What bounds are held against where operating points have figures of their own: the least of each."""
+
+    @property
+    def bounded(self) -> Mapping[str, float]:
+        """The metrics that a bound is held against before anything is trained."""
+        return self.metrics if self.least is None else self.least
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,7 @@ class BuiltIn:
     itself knows."""
     check: Callable[[Space, Options, Problems], None] | None = None
     """Tells as problems what every trial would refuse."""
-    lint: Callable[[Space], Iterable[tuple[str, str]]] | None = None
-    """What is allowed but odd: (path, message)."""
+    lint: Callable[[Space, frozenset[str]], Iterable[tuple[str, str]]] | None = None
+    """What is allowed but odd in a space, given the metrics that objectives read: (path, message)."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Annotated, Any
 from numpy.random import Generator, Philox
 from pydantic import Field
 
+from spaces.allocating import COSTS, AllocateForm, ground
+from spaces.allocation import Unmet
 from spaces.builtin.base import BuiltIn, Description, Nested, Options
 from spaces.data import NAMED, DataShape, data_shape
 from spaces.domains import Choice, Const, Subset
@@ -19,12 +22,13 @@ from spaces.exits import exit_training
 from spaces.forms import Form
 from spaces.formulas import TRAIN_S
 from spaces.morphs import GROWS, unfit
-from spaces.nets import BITS, DEFAULTS, OPTIMIZERS, NetSpec, network
+from spaces.nets import DEFAULTS, OPTIMIZERS, NetSpec, network
 from spaces.problems import Path as KeyPath
 from spaces.problems import Problems
 from spaces.space import Space
 from spaces.suggest import did_you_mean
 from spaces.tree import largest_count
+from spaces.widths import ACTIVATION_BITS, BITS, FORMS
 
 METRICS: tuple[str, ...] = (
     "val_error", "val_loss", "train_loss", "latency_ms", "latency_p95_ms", "params", "macs", "bops", "bytes", TRAIN_S,
@@ -34,8 +38,12 @@ METRICS: tuple[str, ...] = (
 SCHEDULES: tuple[str, ...] = ("batch_size", "optimizer")
 """The parameters that may change while it trains: that one, and all below the optimizer."""
 
-READ = ("width", "depth", "kernel", "bits", "exits", "exit_head")
+READ = ("width", "depth", "kernel", "bits", "exits", "exit_head", "activation_bits", "granularity", "group")
 """The parameters that make the network."""
+
+
+DRAWS = 16
+"""Configs that a study is tried with before it is taken."""
 
 
 class ClassifyForm(Form):
@@ -45,6 +53,7 @@ class ClassifyForm(Form):
     shape: list[Annotated[int, Field(ge=1)]] | None = Field(default=None, min_length=1, max_length=3)
     classes: Annotated[int, Field(ge=2)] | None = None
     time_limit_s: Annotated[float, Field(gt=0)] | None = None
+    allocate: AllocateForm | None = None
 
 
 def shape_of(options: Options) -> DataShape:
@@ -87,20 +96,25 @@ def read_data(form: Form, at: KeyPath, problems: Problems, base: Path | None) ->
 def describe(options: Options, nested: Nested) -> Description:
     """Parameters, MACs, BOPs, bytes and signatures of a nested config."""
     exit_training(nested)
-    width, depth, kernel, bits, exits, head = (_frozen(nested.get(name)) for name in READ)
-    return _describe(width, depth, kernel, bits, exits, head, shape_of(options))
+    if isinstance(shares := nested.get("granularity"), dict):  # a conditional choice, with its own `group`
+        nested = {**nested, "group": shares.get("group", nested.get("group")), "granularity": shares.get("name")}
+    allocates = options.get("allocate")
+    text = json.dumps(allocates, sort_keys=True) if allocates else ""
+    return _describe(tuple(_frozen(nested.get(name)) for name in READ), shape_of(options), text)
 
 
 @lru_cache(maxsize=8192, typed=True)
-def _describe(
-    width: Any, depth: Any, kernel: Any, bits: Any, exits: Any, head: Any, data: DataShape
-) -> Description:
-    said = zip(READ, (width, depth, kernel, bits, exits, head), strict=True)
-    net = network({n: v for n, v in said if v is not None}, data.shape, data.classes)
+def _describe(said: tuple[Any, ...], data: DataShape, allocates: str) -> Description:
+    config = {n: v for n, v in zip(READ, said, strict=True) if v is not None}
+    net = network(config, data.shape, data.classes)
     prefixes = tuple(net.signature(k) for k in range(len(net.exits)))
     metrics = {"params": net.params, "macs": net.macs, "bops": net.bops, "bytes": net.bytes}
     exact = MappingProxyType({name: float(value) for name, value in metrics.items()})
-    return Description(exact, prefixes[-1], prefixes)
+    if not allocates:
+        return Description(exact, prefixes[-1], prefixes)
+    on = ground(config, data.shape, data.classes, AllocateForm.model_validate_json(allocates))
+    least = {**exact, **{name: min(exact[name], on.least(name)) for name in COSTS}}
+    return Description(exact, prefixes[-1], prefixes, MappingProxyType(least))
 
 
 def _frozen(value: Any, inside: bool = False) -> Any:
@@ -147,14 +161,19 @@ def check_schedules(space: Space, free: tuple[str, ...], problems: Problems) -> 
 
 
 def check_buildable(task: BuiltIn, space: Space, options: Options, problems: Problems) -> None:
-    """A space whose drawn configs cannot be built is a problem."""
+    """A space whose drawn configs cannot be built is a problem, and a limit on allocations that none of them keeps."""
     rng = Generator(Philox(key=0))
-    for _ in range(16):
+    unmet: list[Unmet] = []
+    for _ in range(DRAWS):
         try:
             task.describe(options, space.nested(space.sample(rng)))
+        except Unmet as error:
+            unmet.append(error)
         except SpaceError as error:
             problems.add(("space",), str(error))
             return
+    if len(unmet) == DRAWS:
+        problems.add(("task", task.name, "allocate", "limits"), str(min(unmet, key=lambda e: e.least)))
 
 
 def check(space: Space, options: Options, problems: Problems) -> None:
@@ -164,14 +183,19 @@ def check(space: Space, options: Options, problems: Problems) -> None:
         check_buildable(CLASSIFY, space, options, problems)
 
 
-def lint(space: Space) -> Iterator[tuple[str, str]]:
-    """Bits that the network does not have, exits that never make a head."""
+def lint(space: Space, reads: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """Widths that the network does not have or no kernel runs, exits that never make a head."""
     for node in space.nodes:
         at = f"space.{node.name}"
-        if node.name == "bits" and isinstance(node.domain, Choice):
-            odd = [b for b in node.domain.options if b not in BITS]
+        if node.name in ("bits", "activation_bits") and isinstance(node.domain, Choice):
+            has = BITS if node.name == "bits" else ACTIVATION_BITS
+            odd = [b for b in node.domain.options if b not in has]
             if odd:
-                yield at, f"{odd} are no widths of the network: {', '.join(f'{b:g}' for b in BITS)}"
+                yield at, f"{odd} are no widths of the network: {', '.join(map(str, has))}"
+            wide = [str(b) for b in node.domain.options if b in FORMS or b == 16]
+            if wide and not reads.isdisjoint(("latency_ms", "latency_p95_ms")):
+                runs = "the runtime that is measured has no kernel for them and runs float32"
+                yield at, f"{', '.join(wide)}: {runs}, so they buy bytes and no time; use 8 for time"
         elif node.name == "exits" and isinstance(node.domain, Subset):
             yield from _exits(space, node.domain, at)
 

@@ -68,6 +68,16 @@ def test_the_line_for_a_log_says_everything() -> None:
     )
 
 
+def test_a_front_shows_the_bits_that_were_allocated() -> None:
+    """A point with `bits` of its own is shown with them in the place of the trained ones; another one as it is."""
+    point: dict[str, Any] = {"trial": 3, "point": 0, "step": 9, "metrics": {"val_error": 1.0},
+                             "config": {"width": 4, "bits.0": 32, "bits.1": 32}}  # fmt: skip
+    other = point | {"point": 1, "metrics": {"val_error": 2.0, "bits": [1.58, 8.0]}}
+    table = front_table([point, other], ["val_error"])
+    assert [str(cell) for cell in table.columns[3].cells] == ["width 4 · bits 32,32", "width 4 · bits 1.58,8"]
+    assert words.deployed(other | {"config": {"bits": 8}}) == {"bits.0": 1.58, "bits.1": 8}
+
+
 def test_parents_are_shown_where_there_are_any() -> None:
     """A front has a column of parents when one of its trials has one; weights that were not taken stand in brackets."""
     point: dict[str, Any] = {"trial": 3, "point": 0, "step": 9, "metrics": {"val_error": 1.0}, "config": {"width": 4}}

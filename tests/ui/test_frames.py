@@ -112,3 +112,12 @@ def test_a_metric_may_be_called_like_a_column() -> None:
     frame = frames.trials([{**TRIALS[1], "metrics": {"step": 99.0, "val_error": 1.0}}])
     assert frame["step"].tolist() == [9]
     assert isinstance(frame, pd.DataFrame)
+
+
+def test_a_front_point_has_the_bits_that_were_allocated() -> None:
+    """Its config, and so the table, the file of the front and the charts, has them in the place of the trained ones."""
+    point = {"trial": 1, "point": 0, "step": 3, "metrics": {"bytes": 9.0}, "config": {"width": 4, "bits.0": 32}}
+    other = point | {"point": 1, "metrics": {"bytes": 5.0, "bits": ["fp8", 8.0]}}
+    assert frames.front([point, other])["config"].tolist() == [
+        {"width": 4, "bits.0": 32}, {"width": 4, "bits.0": "fp8", "bits.1": 8},
+    ]  # fmt: skip

@@ -10,8 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from spaces.nets import Layer, NetSpec
+from spaces.widths import Form
 from workers.nets.modules import Head, Net, Stage
 from workers.quantizers.activations import Activation
+from workers.quantizers.floating import full, patterns, rounded
 from workers.quantizers.weights import Weight, unit
 
 Floats = NDArray[np.float32]
@@ -19,16 +21,21 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """8-bit activations: a scale and a zero point (0, or 128 for signed ones)."""
+    """Quantized activations: a scale and a zero point (0, or 128 for signed ones), and the codes in use [low, high];
+    or a floating format, and what is divided by before it."""
 
     scale: float
     zero_point: int
+    low: int = 0
+    high: int = 255
+    form: Form = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Folded:
     """One layer ready to deploy. Quantized: `weight` [out, fan_in] is `codes` (int8) times `scale` [out], which is
-    negative where batch norm turns a channel around; float: no codes, no scale. `bias` [out]."""
+    negative where batch norm turns a channel around, or [out, groups]; in a floating format `raw` (bit patterns, uint8
+    or uint16) times `scale`; float: no codes, no scale. `bias` [out]."""
 
     layer: Layer
     codes: NDArray[np.int8] | None
@@ -39,6 +46,12 @@ class Folded:
     """Quantizes what comes in, where the layer before did not."""
     leave: Grid | None
     """Quantizes what goes out (after the ReLU)."""
+    raw: NDArray[np.unsignedinteger[Any]] | None = None
+
+    @property
+    def integer(self) -> bool:
+        """Whether an integer kernel is to run it."""
+        return self.codes is not None and self.layer.kernel_bits == 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +104,36 @@ def _layer(
     enter: Activation | None,
     leave: Activation | None,
 ) -> Folded:
-    b = _array(bias)
+    b, ends = _array(bias), (_grid(enter), _grid(leave))
+    if weight.form:
+        full_scale = full(weight.matrix, weight.form)
+        numbers = rounded(weight.matrix, full_scale, weight.form)
+        scale = _array(full_scale * gain)
+        return Folded(layer, None, scale, product(_array(numbers.float()), scale), b, *ends, patterns(numbers))
     if weight.grid is None:
-        return Folded(layer, None, None, _array(weight.matrix * gain[:, None]), b, None, None)
+        return Folded(layer, None, None, _array(weight.matrix * gain[:, None]), b, *ends)
     codes = weight.codes().numpy()
-    scale = _array(weight.scale() * unit(weight.grid) * gain)
-    return Folded(layer, codes, scale, product(codes, scale), b, _grid(enter), _grid(leave))
+    scale = _array(weight.scales() * unit(weight.grid) * gain[:, None])
+    scale = scale if weight.shared == "group" else scale[:, 0]
+    return Folded(layer, codes, scale, product(codes, scale, weight.group), b, *ends)
 
 
-def product(codes: NDArray[np.int8], scale: Floats) -> Floats:
-    """The float weights that codes and scales stand for."""
+def product(codes: NDArray[Any], scale: Floats, group: int = 1) -> Floats:
+    """The float weights [out, fan_in] that codes (or numbers) and scales, [out] or [out, groups], stand for."""
+    if scale.ndim == 2:
+        return codes.astype(np.float32) * np.repeat(scale, group, axis=1)[:, : codes.shape[1]]
     return codes.astype(np.float32) * scale[:, None]
 
 
 def _grid(activation: Activation | None) -> Grid | None:
-    return None if activation is None else Grid(float(activation.scale()), activation.zero_point)
+    if activation is None:
+        return None
+    if activation.form:
+        return Grid(float(activation.scale()), 0, form=activation.form)
+    zero, grid = activation.zero_point, activation.grid
+    if activation.bits == 8:
+        return Grid(float(activation.scale()), zero)
+    return Grid(float(activation.scale()), zero, zero + int(grid.low), zero + int(grid.high))
 
 
 def _array(tensor: torch.Tensor) -> Floats:

@@ -18,9 +18,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from spaces.nets import Exit
 from workers.nets.fold import Floats, Folded, FoldedNet, Grid
+from workers.quantizers.floating import LARGEST
 
 OPSET = 17
+FP8_OPSET = 19
 IR_VERSION = 9
+CASTS = {"fp8": TensorProto.FLOAT8E4M3FN, "bf16": TensorProto.BFLOAT16, "fp16": TensorProto.FLOAT16}
 BIAS_LIMIT = 2.0**30
 """Integer biases stay below this: half of int32, so that a sum over the taps cannot overflow."""
 
@@ -49,7 +52,7 @@ def build(net: FoldedNet, last_exit: int | None = None) -> bytes:
         g.nodes, "searchd", [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)], outputs, g.constants
     )
     model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="searchd"
+        graph, opset_imports=[helper.make_opsetid("", g.opset)], ir_version=IR_VERSION, producer_name="searchd"
     )
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
@@ -67,6 +70,7 @@ class _Graph:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self._named: set[str] = set()
+        self.opset = OPSET
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
         if name not in self._named:
@@ -79,11 +83,32 @@ class _Graph:
         return output
 
     def quantized(self, value: str, grid: Grid, name: str) -> _Tensor:
-        """`value` onto `grid` and back: a QuantizeLinear and a DequantizeLinear."""
+        """`value` onto `grid` and back: a QuantizeLinear and a DequantizeLinear, the codes clipped where they are few;
+        a pair of casts for a floating format."""
+        if grid.form:
+            return self._rounded(value, grid, name)
         scale = self.constant(f"{name}.scale", np.asarray(grid.scale, np.float32))
         zero = self.constant(f"{name}.zero", np.asarray(grid.zero_point, np.uint8))
         q = self.op("QuantizeLinear", [value, scale, zero], f"{name}.q")
+        if (grid.low, grid.high) != (0, 255):
+            ends = [self.constant(f"codes.{n}", np.asarray(n, np.uint8)) for n in (grid.low, grid.high)]
+            q = self.op("Clip", [q, *ends], f"{name}.few")
         return _Tensor(self.op("DequantizeLinear", [q, scale, zero], f"{name}.dq"), grid)
+
+    def _rounded(self, value: str, grid: Grid, name: str) -> _Tensor:
+        """`value` to a floating format and back, beyond its largest number the largest."""
+        if grid.form == "fp8":
+            self.opset = max(self.opset, FP8_OPSET)
+            scale = self.constant(f"{name}.scale", np.asarray(grid.scale, np.float32))
+            value = self.op("Div", [value, scale], f"{name}.small")
+        if (top := LARGEST.get(grid.form)) is not None:
+            ends = [self.constant(f"{grid.form}.{sign}", np.asarray(sign * top, np.float32)) for sign in (-1, 1)]
+            value = self.op("Clip", [value, *ends], f"{name}.clip")
+        narrow = self.op("Cast", [value], f"{name}.narrow", to=CASTS[grid.form])
+        wide = self.op("Cast", [narrow], f"{name}.wide", to=TensorProto.FLOAT)
+        if grid.form == "fp8":
+            wide = self.op("Mul", [wide, scale], f"{name}.large")
+        return _Tensor(wide, grid)
 
     def dequantized(self, name: str, codes: NDArray[Any], scale: Floats) -> str:
         """A constant as integers [out, ...] with a scale [out]."""
@@ -94,7 +119,7 @@ class _Graph:
 
 def _weights(g: _Graph, folded: Folded, name: str, grid: Grid | None, shape: tuple[int, ...]) -> list[str]:
     """The names of weight and bias, integer constants when the layer is quantized."""
-    if folded.codes is None or folded.scale is None:
+    if not folded.integer or folded.codes is None or folded.scale is None:
         return [g.constant(f"{name}.weight", folded.weight.reshape(shape)), g.constant(f"{name}.bias", folded.bias)]
     if grid is None:
         raise RuntimeError(f"{name} is quantized but its input is not: this is a bug")
@@ -135,7 +160,7 @@ def _block(g: _Graph, folded: Folded, pool: bool, x: _Tensor, meets_quantized: b
     # A float layer between quantized ones would be taken for a forgotten one: ONNX Runtime's WeightBiasQuantization
     # makes DequantizeLinear → Conv → Relu → QuantizeLinear an integer kernel with weights that it rounds itself. It
     # does not look behind Max(0, ·), which is the same function.
-    if folded.codes is None and x.grid is not None and meets_quantized:
+    if not folded.integer and x.grid is not None and (meets_quantized or folded.leave is not None):
         zero = g.constant("zero", np.zeros((), np.float32))
         out = _Tensor(g.op("Max", [y, zero], f"{name}.relu"), None)
     else:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spaces.nets import Block, Exit, Layer, NetSpec
+from spaces.widths import Form
 from workers.quantizers.activations import Activation
-from workers.quantizers.weights import FLOAT_BITS, Weight
+from workers.quantizers.weights import Weight
 
 
 class Stage(nn.Module):
@@ -23,16 +24,18 @@ class Stage(nn.Module):
     the deployed network computes before it, four times cheaper.
     """
 
-    def __init__(self, block: Block, enters: bool, signed: bool, generator: torch.Generator) -> None:
+    def __init__(
+        self, block: Block, leaves: tuple[float, Form] | None, enters: bool, signed: bool, generator: torch.Generator
+    ) -> None:
         super().__init__()
         layer = block.layer
         self.op, self.kernel, self.inputs = layer.op, layer.kernel, layer.inputs
         self.pool = block.pool
-        self.quantized = layer.bits < FLOAT_BITS
-        self.weight = Weight(layer.outputs, layer.inputs * layer.kernel**2, layer.bits, generator)
+        self.weight = Weight(layer, generator)
         self.norm = nn.BatchNorm2d(layer.outputs) if layer.op == "conv" else nn.BatchNorm1d(layer.outputs)
-        self.enter = Activation(signed) if self.quantized and enters else None
-        self.leave = Activation() if self.quantized else None
+        reads = (layer.activation_bits, layer.activation_form)
+        self.enter = Activation(signed, *reads) if enters and leaves is not None else None
+        self.leave = None if leaves is None else Activation(False, *leaves)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.enter is not None:
@@ -56,11 +59,11 @@ class Head(nn.Module):
         super().__init__()
         head = exit_.head
         self.grid = exit_.grid
-        self.weight = Weight(head.outputs, head.inputs, head.bits, generator)
+        self.weight = Weight(head, generator)
         self.bias = nn.Parameter(torch.zeros(head.outputs))
         # A map that is as small as the grid comes as the block left it: on a grid of levels already.
         self.pools = exit_.grid is not None and exit_.grid != block.shape[1:]
-        self.enter = Activation() if self.pools and head.bits < FLOAT_BITS else None
+        self.enter = Activation() if self.pools and head.activation_bits == 8 else None
         self.hidden = None if exit_.hidden is None else Hidden(exit_.hidden, generator)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -79,9 +82,9 @@ class Hidden(nn.Module):
 
     def __init__(self, layer: Layer, generator: torch.Generator) -> None:
         super().__init__()
-        self.weight = Weight(layer.outputs, layer.inputs, layer.bits, generator)
+        self.weight = Weight(layer, generator)
         self.bias = nn.Parameter(torch.zeros(layer.outputs))
-        self.leave = Activation() if layer.bits < FLOAT_BITS else None
+        self.leave = Activation() if layer.activation_bits == 8 else None
 
     def forward(self, x: Tensor) -> Tensor:
         x = functional.relu(functional.linear(x, self.weight(), self.bias))
@@ -100,8 +103,9 @@ class Net(nn.Module):
         quantized = False
         for i, block in enumerate(spec.blocks):
             # A vector's features are signed; images lie in [0, 1], and what a ReLU lets through is not negative.
-            stages.append(Stage(block, not quantized, i == 0 and not image, generator))
-            quantized = block.layer.bits < FLOAT_BITS
+            leaves = spec.puts_out(i)
+            stages.append(Stage(block, leaves, not quantized, i == 0 and not image, generator))
+            quantized = leaves is not None
         self.blocks = nn.ModuleList(stages)
         self.heads = nn.ModuleDict({str(e.block): Head(e, spec.blocks[e.block], generator) for e in spec.exits})
 

@@ -19,6 +19,7 @@ from kernels.fake_quant import Levels, fake_quant
 from spaces.errors import SpaceError
 from spaces.morphs import units_of
 from spaces.nets import NetSpec, network
+from spaces.widths import said
 from workers.nets.modules import Head, Net, Stage
 from workers.quantizers.activations import Activation
 from workers.quantizers.weights import Weight
@@ -92,7 +93,10 @@ def net2deeper(
     config = config_of(spec)
     if depth <= last:
         raise SpaceError(f"{depth} blocks cannot compute what {last + 1} do: a network is only ever made deeper")
-    config |= {"depth": depth, "bits": config["bits"] + [config["bits"][-1]] * (depth - last - 1)}
+    more = depth - last - 1
+    config |= {"depth": depth, "bits": config["bits"] + [config["bits"][-1]] * more}
+    if config["activation_bits"] is not None:
+        config["activation_bits"] += [config["activation_bits"][-1]] * more
     asked = {"exits": None if exits is None else list(exits), "exit_head": exit_head}
     config |= {name: value for name, value in asked.items() if value is not None}
     new = Net(network(config, spec.input_shape, spec.classes), seed)
@@ -137,7 +141,9 @@ def config_of(spec: NetSpec) -> dict[str, Any]:
     first = spec.blocks[0].layer
     return {
         "width": first.outputs, "depth": len(spec.blocks), "kernel": first.kernel,
-        "bits": [b.layer.bits for b in spec.blocks], "exits": [e.block for e in spec.exits[:-1]],
+        "bits": [said(b.layer.bits, b.layer.form) for b in spec.blocks],
+        "activation_bits": [said(*b.layer.reads) for b in spec.blocks if b.layer.reads is not None] or None,
+        "granularity": first.shared, "group": first.group, "exits": [e.block for e in spec.exits[:-1]],
         "exit_head": units_of(spec),
     }  # fmt: skip
 
@@ -161,7 +167,8 @@ def _copy_weight(old: Weight, new: Weight, rows: Tensor, inputs: Tensor) -> None
         share = (torch.arange(len(inputs)) < units).float()
     new.matrix.copy_((cells[rows][:, inputs] * share[None, :, None]).reshape(new.matrix.shape))
     if old.log_scale is not None and new.log_scale is not None:
-        new.log_scale.copy_(old.log_scale[rows] + share.max().log())
+        kept = old.log_scale if old.shared == "tensor" else old.log_scale[rows]
+        new.log_scale.copy_(kept + share.max().log())
 
 
 def _says_zero(grid: Levels) -> bool:

@@ -2,6 +2,8 @@
 
 Layers in the order of storage (each block, then its head); a layer is
     quantized   level indices bit-packed, rounded up to a byte  ·  scale float32 [out]  ·  bias float32 [out]
+                with groups: scale float32 [out, groups]
+    fp8, 16     bit patterns, 1 or 2 bytes each  ·  scale float32 [out]  ·  bias float32 [out]
     32 bits     weight float32 [out, fan_in]  ·  bias float32 [out]
 little endian. Batch norm is folded. There is no header: the spec (in `config.json` beside it) says where what is.
 Activation scales are no weights; they live in the ONNX file and the model card.
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from spaces.nets import Layer, NetSpec, packed_bytes
 from workers.nets.fold import Floats, Folded, FoldedNet, product
 from workers.quantizers import packing
+from workers.quantizers.floating import numbers_of
 from workers.quantizers.weights import FLOAT_BITS, levels, unit
 
 
@@ -30,6 +33,7 @@ class Stored:
     scale: Floats | None
     weight: Floats
     bias: Floats
+    raw: NDArray[np.unsignedinteger[Any]] | None = None
 
 
 def pack(net: FoldedNet) -> bytes:
@@ -46,6 +50,9 @@ def unpack(blob: bytes, spec: NetSpec) -> list[Stored]:
 
 
 def _pack(folded: Folded) -> bytes:
+    if folded.raw is not None and folded.scale is not None:
+        bits = folded.raw.astype(folded.raw.dtype.newbyteorder("<"))
+        return bits.tobytes() + _float(folded.scale) + _float(folded.bias)
     if folded.codes is None or folded.scale is None:
         return _float(folded.weight) + _float(folded.bias)
     grid = levels(folded.layer.bits)
@@ -58,13 +65,20 @@ def _unpack(reader: _Reader, layer: Layer) -> Stored:
     if layer.bits >= FLOAT_BITS:
         weight = reader.floats(out * fan_in).reshape(out, fan_in)
         return Stored(layer, None, None, weight, reader.floats(out))
-    grid = levels(layer.bits)
     count = out * fan_in
+    if layer.form:
+        kind = "<u1" if layer.bits == 8 else "<u2"
+        raw = np.frombuffer(reader.take(packed_bytes(count, layer.bits)), kind).reshape(out, fan_in)
+        scale = reader.floats(out)
+        weight = product(numbers_of(raw.astype(kind[1:]), layer.form), scale)
+        return Stored(layer, None, scale, weight, reader.floats(out), raw)
+    grid = levels(layer.bits)
     index = packing.unpack(reader.take(packed_bytes(count, layer.bits)), count, layer.bits)
     value = (index + grid.first + grid.shift) / grid.steps / unit(grid)
     codes = np.round(value).astype(np.int8).reshape(out, fan_in)
-    scale = reader.floats(out)
-    return Stored(layer, codes, scale, product(codes, scale), reader.floats(out))
+    scale = reader.floats(out * layer.groups)
+    scale = scale.reshape(out, -1) if layer.shared == "group" else scale
+    return Stored(layer, codes, scale, product(codes, scale, layer.group), reader.floats(out))
 
 
 def _float(array: NDArray[Any]) -> bytes:

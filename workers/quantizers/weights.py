@@ -1,4 +1,4 @@
-"""Weights on a grid: one learned scale an output channel, the quantizer chosen by width (ParetoQ's table)."""
+"""Weights on a grid: learned scales, the quantizer chosen by width (ParetoQ's table); or in a floating format."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from kernels.fake_quant import BINARY, SCALE_FLOOR, SEQ2, TERNARY, Levels, fake_quant, index, lsq, symmetric
 from spaces.errors import SpaceError
+from spaces.nets import Layer
+from workers.quantizers.floating import floating, full
 
 FLOAT_BITS = 32
 TERNARY_BITS = 1.58
@@ -38,44 +41,69 @@ def unit(grid: Levels) -> float:
 
 
 class Weight(nn.Module):
-    """A matrix [out, fan_in] that `forward` answers as it will be deployed: fake-quantized, or as it is at 32 bits.
+    """A matrix [out, fan_in] that `forward` answers as it will be deployed: on its grid, in its format, or as it is.
 
     The scale is learned as its logarithm: an optimizer whose steps do not shrink with the gradient (Adam, Lion) then
-    changes a scale of .001 and one of 1 by the same share, and it cannot become negative.
+    changes a scale of .001 and one of 1 by the same share, and it cannot become negative. It is [1] for the whole
+    tensor, [out] for one a channel, [out · groups] for groups of a channel's weights.
     """
 
-    def __init__(self, out: int, fan_in: int, bits: float, generator: torch.Generator) -> None:
+    def __init__(self, layer: Layer, generator: torch.Generator) -> None:
         super().__init__()
+        out, fan_in = layer.outputs, layer.weights // layer.outputs
         bound = math.sqrt(6.0 / fan_in)  # He et al., 2015, for ReLU
         self.matrix = nn.Parameter((torch.rand(out, fan_in, generator=generator) * 2 - 1) * bound)
-        self.grid = None if bits >= FLOAT_BITS else levels(bits)
+        self.form, self.shared, self.group = layer.form, layer.shared, layer.group
+        self.grid = levels(layer.bits) if layer.integer else None
         self.log_scale: nn.Parameter | None = None
         if self.grid is not None:
-            self.log_scale = nn.Parameter(first_scale(self.matrix.detach(), self.grid).log())
+            self.log_scale = nn.Parameter(first_scale(self.rows(self.matrix.detach()), self.grid).log())
+
+    def rows(self, matrix: Tensor) -> Tensor:
+        """`matrix` [out, fan_in] as what shares a scale, a row each: [1, all], [out, fan_in], [out · groups, group]
+        (a last group filled with 0)."""
+        if self.shared == "tensor":
+            return matrix.reshape(1, -1)
+        if self.shared == "channel":
+            return matrix
+        return functional.pad(matrix, (0, -matrix.shape[1] % self.group)).reshape(-1, self.group)
+
+    def whole(self, rows: Tensor) -> Tensor:
+        """What `rows` made of a matrix, as that matrix again."""
+        out, fan_in = self.matrix.shape
+        return rows.reshape(out, -1)[:, :fan_in]
 
     def scale(self) -> Tensor:
-        """The scales [out], positive. Only for a quantized weight."""
+        """The scales [rows], positive. Only for a quantized weight."""
         if self.log_scale is None:
             raise RuntimeError("a float weight has no scale: this is a bug")
         return self.log_scale.exp().clamp_min(SCALE_FLOOR)
 
+    def scales(self) -> Tensor:
+        """The scales as they are stored, [out, groups]."""
+        return self.scale().reshape(1, -1).expand(self.matrix.shape[0], 1) if self.shared == "tensor" else (
+            self.scale().reshape(self.matrix.shape[0], -1)
+        )  # fmt: skip
+
     def forward(self) -> Tensor:
+        if self.form:
+            return floating(self.matrix, full(self.matrix, self.form), self.form)
         if self.grid is None:
             return self.matrix
-        return fake_quant(self.matrix, self.scale(), self.grid)
+        return self.whole(fake_quant(self.rows(self.matrix), self.scale(), self.grid))
 
     @torch.no_grad()
     def codes(self) -> Tensor:
-        """Small integers [out, fan_in] (int8): `codes · unit(grid) · scale` is what `forward` answers."""
+        """Small integers [out, fan_in] (int8): `codes · unit(grid) · scales` is what `forward` answers."""
         if self.grid is None:
             raise RuntimeError("a float weight has no codes: this is a bug")
-        i = index(self.matrix, self.scale(), self.grid)
+        i = self.whole(index(self.rows(self.matrix), self.scale(), self.grid))
         value = (i + self.grid.first + self.grid.shift) / self.grid.steps
         return torch.round(value / unit(self.grid)).to(torch.int8)
 
 
 def first_scale(matrix: Tensor, grid: Levels) -> Tensor:
-    """Scales [out] to begin with: mean |w| for binary, max |w| for the elastic grids, max |w| / Qp for LSQ."""
+    """Scales [rows] to begin with: mean |w| for binary, max |w| for the elastic grids, max |w| / Qp for LSQ."""
     if grid is BINARY:
         scale = matrix.abs().mean(dim=1)
     else:

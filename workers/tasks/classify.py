@@ -2,8 +2,9 @@
 
 What a report says: `val_error` (percent, of the last exit), `val_loss` (mean over the exits), `train_loss` (what is
 minimised: the same mean, unless `exit_weights` or `exit_distill` say otherwise), and `points`, one for each vector of
-exit thresholds (`workers.tasks.thresholds`). A training that is resumed goes on bit for bit as if it had never been
-interrupted: the order of samples depends on (seed, epoch) alone, everything else is in the checkpoint.
+exit thresholds (`workers.tasks.thresholds`), and those of bit allocations where the task says `allocate`. A training
+that is resumed goes on bit for bit as if it had never been interrupted: the order of samples depends on (seed, epoch)
+alone, everything else is in the checkpoint.
 A trial with a parent begins with the parent's network, morphed; its optimizer begins anew.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ from workers.nets.modules import Net
 from workers.nets.morph import morph
 from workers.optimizers import Optimizers, Roles, build
 from workers.parent import Parent
+from workers.tasks import allocate
 from workers.tasks.exit_losses import Loss, backward, loss_of, mean_loss
 from workers.tasks.exits import correct
 from workers.tasks.thresholds import operating_points
@@ -49,6 +52,7 @@ def train(trial: Trial) -> None:
     optimizer = optimizer_of(net, trial.at(1))
     batch = batch_size(trial.at(1))
     changes = scheduled(trial.config)
+    allocates = allocate.form_of(trial.options)
     trial.load(model=net, **optimizer.parts)
     if trial.parent is not None:
         inherit(net, trial.parent, data, trial.seed)
@@ -58,6 +62,11 @@ def train(trial: Trial) -> None:
             batch = batch_size(trial.at())
         train_loss = run_epoch(net, optimizer, data.train, batch, trial.seed, epoch, loss_of(exits))
         metrics, points = evaluate(net, data.val, exits.rule, trial.costs)
+        if allocates is not None and (trial.last or allocates.at == "report") and math.isfinite(metrics["val_loss"]):
+            judged = partial(evaluate, rule=exits.rule)
+            points += allocate.points(
+                net, trial.config, data, allocates, judged, seed=trial.seed, wanted=trial.objectives
+            )
         trial.report({**metrics, "train_loss": train_loss}, points=points)
         trial.save(model=net, epoch=epoch, **optimizer.parts)
 
