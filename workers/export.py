@@ -55,9 +55,9 @@ def export(trial: Trial, spec: JobSpec) -> dict[str, Any]:
     points = verify(model, data, spec.points, measured, len(weights))
     card = _card(spec, data, folded, measured, points)
     texts = {"config.json": dict(trial.config), "card.json": card}
-    contents = {"model.onnx": model, "weights.bin": weights, **{n: _json(v) for n, v in texts.items()}}
+    contents = {"model.onnx": model, "weights.bin": weights, **{n: json_bytes(v) for n, v in texts.items()}}
     for name in FILES:
-        _write(trial.files / name, contents[name])
+        write_file(trial.files / name, contents[name])
     return {"points": points, "files": list(FILES), **measured.as_result()}
 
 
@@ -148,11 +148,12 @@ def _layers(spec: NetSpec, kernel_bits: Mapping[str, int]) -> list[dict[str, Any
     return out
 
 
-def _json(value: Any) -> bytes:
+def json_bytes(value: Any) -> bytes:
+    """A value as the JSON that files hold."""
     return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes) -> None:
     """All of it or nothing: a temporary file beside it, flushed to disk, then renamed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("wb") as file:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from spaces.builtin.base import BuiltIn, Description
 from spaces.builtin.classify import CLASSIFY
+from spaces.builtin.dnas import DNAS
 
 __all__ = ["BUILT_IN", "BuiltIn", "Description"]
 
-BUILT_IN: Mapping[str, BuiltIn] = {task.name: task for task in (CLASSIFY,)}
+BUILT_IN: Mapping[str, BuiltIn] = {task.name: task for task in (CLASSIFY, DNAS)}
