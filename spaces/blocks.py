@@ -83,11 +83,11 @@ class Layer:
             return (Op(self.inputs, inner, conv=False), Op(inner, self.outputs, conv=False, relu=False))
         kernel, expansion = (int(n) for n in candidate[1:].split("e"))
         inner = self.inputs * expansion
-        out = {"height": -(-self.height // self.stride), "width": -(-self.width // self.stride)}
+        high, wide = -(-self.height // self.stride), -(-self.width // self.stride)
         return (
             Op(self.inputs, inner, height=self.height, width=self.width),
             Op(inner, inner, kernel, self.stride, inner, self.height, self.width),
-            Op(inner, self.outputs, relu=False, **out),
+            Op(inner, self.outputs, height=high, width=wide, relu=False),
         )
 
     def key(self, candidate: str) -> str:

@@ -133,5 +133,6 @@ def _is_number(value: Any) -> bool:
 
 DNAS = BuiltIn(
     name="dnas", form=DnasForm, metrics=METRICS, reads=READS, schedules=("batch_size", "optimizer"),
-    options=read_data, describe=describe, exact=(), measured=False, check=check, lint=lint,
+    architecture=("architecture",), options=read_data, describe=describe, exact=(), measured=False, check=check,
+    lint=lint,
 )  # fmt: skip
