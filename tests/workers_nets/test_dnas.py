@@ -17,13 +17,14 @@ from spaces.blocks import Layout
 from spaces.builtin.dnas import plan_of
 from spaces.scalarizers import fbnet, proxyless_add, proxyless_mul
 from workers import data as datasets
+from workers import measure
 from workers.dnas import graph
 from workers.dnas.export import export
 from workers.dnas.losses import expected_ms, loss_of
 from workers.dnas.modules import Mixture, Theta
 from workers.dnas.table import FILE, Table, table_of
 from workers.export import ExportError
-from workers.measure import session
+from workers.measure import Latency, session
 from workers.rehearse import Rehearsal, rehearse
 from workers.tasks.dnas import halves, judge, straight_through, train
 from workers.trial import Trial
@@ -158,6 +159,26 @@ def test_a_table_is_timed_once_and_kept(tmp_path: Path) -> None:
     assert table_of(net, tmp_path).layers[0]["k3e1"] == 7.0
     (tmp_path / FILE).write_text("{}")
     assert table_of(net, tmp_path).layers[0]["k3e1"] != 7.0
+
+
+def test_the_table_explains_a_whole_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a clock that counts nodes: a candidate costs its own nodes, without those of a session that does nothing;
+    the constant is what a whole network costs beside its blocks."""
+
+    def nodes(models: list[bytes], _: Any) -> tuple[Latency, ...]:
+        count = float(len(onnx.load_from_string(models[0]).graph.node))
+        return (Latency(count, count),)
+
+    monkeypatch.setattr(measure, "time_models", nodes)
+    monkeypatch.setattr("workers.dnas.table._TIMED", {})
+    net = Mixture(layout(), 0)
+    found = table_of(net, tmp_path)
+    # expand, ReLU, depthwise, ReLU, project, and an addition where the shape stays; less the idle session's ReLU
+    assert [t["k3e1"] for t in found.layers] == [5.0, 4.0, 4.0, 5.0]
+    first = [layer.candidates[0] for layer in net.layout.layers]
+    whole = float(len(onnx.load_from_string(graph.model(net.path(first).eval())).graph.node))
+    assert found.of(first) == whole
+    assert found.of(["skip", *first[1:]]) == whole - 5.0
 
 
 @pytest.fixture(scope="module")
