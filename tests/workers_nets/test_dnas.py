@@ -15,6 +15,7 @@ import torch
 from searchd.wire import JobSpec
 from spaces.blocks import Layout
 from spaces.builtin.dnas import plan_of
+from spaces.nets import OPTIMIZERS
 from spaces.scalarizers import fbnet, proxyless_add, proxyless_mul
 from workers import data as datasets
 from workers import measure
@@ -26,6 +27,7 @@ from workers.dnas.table import FILE, Table, table_of
 from workers.export import ExportError
 from workers.measure import Latency, session
 from workers.rehearse import Rehearsal, rehearse
+from workers.tasks.classify import optimizer_of
 from workers.tasks.dnas import halves, judge, straight_through, train
 from workers.trial import Trial
 
@@ -260,6 +262,24 @@ def test_both_kinds_of_masks_train_weights_and_choice(masks: str) -> None:
     done = rehearse(train, config, until=3, kind="dnas", options=options, objectives=["val_error"])
     assert done.reports[-1].metrics["train_loss"] < done.reports[0].metrics["train_loss"]
     assert done.reports[-1].metrics["entropy"] < done.reports[0].metrics["entropy"]
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_every_optimizer_trains_a_path_and_leaves_the_others(name: str) -> None:
+    """A step on one path moves each of its matrices and none of a candidate that did not run, images too."""
+    net = Mixture(layout(), 0).train()
+    optimizer = optimizer_of(net, {"optimizer": {"name": name}})
+    path = net.path(["k3e1", "k3e2", "k3e1", "skip"])
+    x = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    before = {n: p.detach().clone() for n, p in net.named_parameters()}
+    ran = {id(p) for p in path.parameters()}
+    for _ in range(2):  # some begin with a step of 0
+        optimizer.zero_grad()
+        torch.autograd.backward(torch.nn.functional.cross_entropy(path(x), torch.arange(8)))
+        optimizer.step()
+    for n, p in net.named_parameters():
+        if p.dim() == 2:
+            assert torch.equal(p, before[n]) == (id(p) not in ran), n
 
 
 def test_the_parts_share_no_sample() -> None:

@@ -36,8 +36,10 @@ def fold(unit: Unit) -> Folded:
     if mean is None or var is None:
         raise RuntimeError("a batch norm without statistics: this is a bug")
     gain = norm.weight / torch.sqrt(var + norm.eps)
-    weight = unit.weight * gain.view(-1, *[1] * (unit.weight.dim() - 1))
-    return Folded(unit.op, _array(weight), _array(norm.bias - gain * mean))
+    op, weight = unit.op, unit.weight * gain[:, None]
+    if op.conv:
+        weight = weight.view(op.outputs, -1, op.kernel, op.kernel)
+    return Folded(op, _array(weight), _array(norm.bias - gain * mean))
 
 
 def layers(path: Path) -> list[Folded]:

@@ -16,21 +16,24 @@ from spaces.blocks import SKIP, Layer, Layout, Op
 
 
 class Unit(nn.Module):
-    """One operator: convolution or linear layer without bias, batch norm, and a ReLU where the operator has one."""
+    """One operator: convolution or linear layer without bias, batch norm, and a ReLU where the operator has one.
+
+    `weight` is a matrix [out, in / groups * k * k], as optimizers of matrices need it.
+    """
 
     def __init__(self, op: Op, generator: torch.Generator) -> None:
         super().__init__()
         self.op = op
         fan_in = op.inputs // op.groups * op.kernel**2
-        shape = (op.outputs, op.inputs // op.groups, op.kernel, op.kernel) if op.conv else (op.outputs, op.inputs)
-        self.weight = nn.Parameter(torch.randn(shape, generator=generator) * math.sqrt(2.0 / fan_in))
+        self.weight = nn.Parameter(torch.randn(op.outputs, fan_in, generator=generator) * math.sqrt(2.0 / fan_in))
         self.norm: nn.BatchNorm1d | nn.BatchNorm2d
         self.norm = nn.BatchNorm2d(op.outputs) if op.conv else nn.BatchNorm1d(op.outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         op = self.op
         if op.conv:
-            x = functional.conv2d(x, self.weight, stride=op.stride, padding=op.kernel // 2, groups=op.groups)
+            kernels = self.weight.view(op.outputs, -1, op.kernel, op.kernel)
+            x = functional.conv2d(x, kernels, stride=op.stride, padding=op.kernel // 2, groups=op.groups)
         else:
             x = functional.linear(x, self.weight)
         x = self.norm(x)
