@@ -88,6 +88,8 @@ class Trial:
         self.objectives = spec.objectives
         self.study_seed = spec.study_seed
         """The study's seed: what is the same for all its trials may be drawn from it."""
+        self.costs = spec.costs
+        """Latency in ms up to each exit of a network of this shape, where it was measured before; else empty."""
         self.cap_s = spec.cap_s
         """Seconds after which a run on an instance has lost its race; None: nobody has solved it yet."""
         self.files = root / "trials" / str(spec.trial)
@@ -343,11 +345,14 @@ def plain_number(name: str, value: Any) -> float:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """A value of a point as JSON-able data: numbers become floats, sequences lists."""
+    """A value of a point as JSON-able data: numbers become floats, sequences lists; in mappings whole
+    numbers stay."""
     if value is None or isinstance(value, str | bool):
         return value
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, list | tuple):
         return [_plain(name, v) for v in value]
+    if isinstance(value, Mapping):
+        return {str(k): v if type(v) is int else _plain(f"{name}.{k}", v) for k, v in value.items()}
     return plain_number(name, value)

@@ -18,7 +18,7 @@ from workers import measure
 from workers.data import Data, Part
 from workers.dnas import graph
 from workers.dnas.modules import Mixture
-from workers.export import ExportError, json_bytes, write_file
+from workers.export import ExportError, as_json, write
 from workers.trial import Trial
 
 
@@ -44,7 +44,7 @@ def export(trial: Trial, spec: JobSpec) -> dict[str, Any]:
         [cost] = measure.time_models([model], np.zeros((1, *data.shape), np.float32))
         names = {f"model-{number}.onnx": model, f"weights-{number}.bin": weights}
         for name, content in names.items():
-            write_file(trial.files / name, content)
+            write(trial.files / name, content)
         files += list(names)
         costs.append(cost)
         metrics = {**errors(model, data), "latency_ms": cost.p50_ms, "latency_p95_ms": cost.p95_ms}
@@ -53,7 +53,7 @@ def export(trial: Trial, spec: JobSpec) -> dict[str, Any]:
                        "metrics": {**metrics, **figures, "bytes": float(len(weights))}})  # fmt: skip
     texts = {"config.json": dict(trial.config), "card.json": _card(spec, data, plan, points)}
     for name, value in texts.items():
-        write_file(trial.files / name, json_bytes(value))
+        write(trial.files / name, as_json(value))
     first = costs[:1]
     return {
         "points": points, "files": [*files, *texts], "device": measure.device(),
