@@ -173,7 +173,8 @@ def _of(s: Share) -> str:
 
 
 def front_table(points: list[dict[str, Any]], objectives: list[str], limit: int | None = None) -> Table:
-    """The front for a terminal: objectives, test accuracy where it was verified, parents if there are any, config."""
+    """The front for a terminal: objectives, test accuracy where it was verified, parents if there are any, config, and
+    the architecture of points that have one of their own."""
     extra = [m for m in ("test_accuracy",) if any(m in p["metrics"] for p in points)]
     table = Table(box=None, pad_edge=False, header_style="bold", row_styles=("", "dim") if len(points) > 20 else None)
     table.add_column("trial", justify="right")
@@ -188,7 +189,9 @@ def front_table(points: list[dict[str, Any]], objectives: list[str], limit: int 
         label = f"{p['trial']}.{p['point']}" if _several(points, p["trial"]) else str(p["trial"])
         cells = [words.metric(m, p["metrics"].get(m)) for m in [*objectives, *extra]]
         cells += [words.parent(p.get("parent"))] if family else []
-        table.add_row(label, str(p["step"]), *cells, Text(words.config(words.deployed(p)), style="dim"))
+        blocks = p["metrics"].get("architecture")
+        own = f"{','.join(map(str, blocks))} · " if isinstance(blocks, list) else ""
+        table.add_row(label, str(p["step"]), *cells, Text(own + words.config(words.deployed(p)), style="dim"))
     return table
 
 

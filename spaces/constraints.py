@@ -11,13 +11,14 @@ from __future__ import annotations
 import ast
 import math
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import simpleeval
 
 from spaces.errors import SpaceError
+from spaces.scalarizers import SCALARIZERS
 from spaces.suggest import did_you_mean
 
 LONGEST = 1000
@@ -38,7 +39,7 @@ _ALLOWED: tuple[type[ast.AST], ...] = (
 
 _lock = threading.Lock()
 _evaluator = simpleeval.EvalWithCompoundTypes(
-    operators={**simpleeval.DEFAULT_OPERATORS, ast.Pow: math.pow}, functions=dict(FUNCTIONS), names={}
+    operators={**simpleeval.DEFAULT_OPERATORS, ast.Pow: math.pow}, functions={**FUNCTIONS, **SCALARIZERS}, names={}
 )
 
 
@@ -51,15 +52,18 @@ class Constraint:
     _tree: ast.expr
 
     @classmethod
-    def parse(cls, text: str, names: Iterable[str], lists: Iterable[str] = ()) -> Constraint:
-        """`names`: flat names; `lists`: names of repeated parameters. SpaceError says what is wrong with `text`."""
+    def parse(
+        cls, text: str, names: Iterable[str], lists: Iterable[str] = (), functions: Collection[str] = FUNCTIONS
+    ) -> Constraint:
+        """`names`: flat names; `lists`: names of repeated parameters; `functions`: those that may be called. SpaceError
+        says what is wrong with `text`."""
         if not isinstance(text, str) or not text.strip():
             raise SpaceError(f"{text!r} is not an expression: write one as text, such as 'width * depth <= 96'")
         if len(text) > LONGEST:
             raise SpaceError(f"the expression has {len(text)} characters, more than {LONGEST}: split it in several")
         try:
             tree = ast.parse(text.strip(), mode="eval").body
-            binder = _Binder(text, frozenset(names), frozenset(lists))
+            binder = _Binder(text, frozenset(names), frozenset(lists), functions)
             bound = binder.visit(tree)
         except SyntaxError as error:
             raise SpaceError(f"{text!r} is not an expression: {error.msg}") from None
@@ -130,8 +134,8 @@ def _gap(a: Any, b: Any) -> float:
 class _Binder(ast.NodeTransformer):
     """Replaces `optimizer.sgd.lr` and `bits[0]` by one name each, and refuses all that is not arithmetic."""
 
-    def __init__(self, text: str, names: frozenset[str], lists: frozenset[str]) -> None:
-        self.text, self.names, self.lists = text, names, lists
+    def __init__(self, text: str, names: frozenset[str], lists: frozenset[str], functions: Collection[str]) -> None:
+        self.text, self.names, self.lists, self.functions = text, names, lists, functions
         self.reads: set[str] = set()
         self._local: list[set[str]] = []
 
@@ -155,9 +159,9 @@ class _Binder(ast.NodeTransformer):
         raise SpaceError(f"{node.id!r} in {self.text!r} is no parameter: {self._near(node.id)}")
 
     def visit_Call(self, node: ast.Call) -> Any:
-        if not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS:
+        if not isinstance(node.func, ast.Name) or node.func.id not in self.functions:
             called = ast.unparse(node.func)
-            raise SpaceError(f"{called!r} in {self.text!r} is no function here: {did_you_mean(called, FUNCTIONS)}")
+            raise SpaceError(f"{called!r} in {self.text!r} is no function here: {did_you_mean(called, self.functions)}")
         if node.keywords:
             raise SpaceError(f"keyword arguments are not allowed in {self.text!r}")
         node.args = [self.visit(a) for a in node.args]

@@ -1,7 +1,8 @@
 """Formulas over metrics: an objective that is computed from others, such as `val_error + 5 * log(train_s / 60)`.
 
-The language is that of constraints (`spaces.constraints`): a safe evaluator, never Python's own. A metric is any name
-that is no function of the language.
+The language is that of constraints (`spaces.constraints`): a safe evaluator, never Python's own. Beside its functions
+there are the scalarisations of `spaces.scalarizers`. A metric is any name that is no function of the language, and is
+not called as one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from spaces.constraints import FUNCTIONS, Constraint
 from spaces.errors import SpaceError
+from spaces.scalarizers import SCALARIZERS, misuses
 
 TRAIN_S = "train_s"
 """The metric that is always there to be asked for: seconds that a trial was trained, up to this step."""
@@ -49,6 +51,10 @@ def formula(text: str) -> Formula:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         names: set[str] = set()
     else:
-        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - FUNCTIONS.keys()
-    expression = Constraint.parse(text, names)
+        called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        words = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in called]
+        names = {node.id for node in words} - FUNCTIONS.keys()
+        if (wrong := next(misuses(tree), None)) is not None:
+            raise SpaceError(wrong)
+    expression = Constraint.parse(text, names, functions={**FUNCTIONS, **SCALARIZERS})
     return Formula(text, expression.reads, expression)

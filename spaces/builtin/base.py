@@ -53,6 +53,8 @@ class BuiltIn:
     """Those that may change while a trial trains, each with all below it."""
     grows: tuple[str, ...] = ()
     """Those that trained weights can follow, upwards (`spaces.morphs`)."""
+    architecture: tuple[str, ...] = ()
+    """Those that make the network; the others are how it is trained."""
     exact: tuple[str, ...] = ("params", "macs", "bops", "bytes")
     """The metrics of `describe`."""
     measured: bool = True

@@ -212,5 +212,5 @@ def _exits(space: Space, domain: Subset, at: str) -> Iterator[tuple[str, str]]:
 
 CLASSIFY = BuiltIn(
     name="classify", form=ClassifyForm, metrics=METRICS, reads=tuple(DEFAULTS), schedules=SCHEDULES, grows=GROWS,
-    options=read_data, describe=describe, unfit=unfit_weights, check=check, lint=lint,
+    architecture=READ, options=read_data, describe=describe, unfit=unfit_weights, check=check, lint=lint,
 )  # fmt: skip

@@ -78,5 +78,5 @@ def check(space: Space, options: Options, problems: Problems) -> None:
 
 LM = BuiltIn(
     name="lm", form=LmForm, metrics=METRICS, reads=tuple(DEFAULTS), describe=describe, schedules=SCHEDULES,
-    exact=("params", "macs", "bytes"), options=read_text, check=check,
+    architecture=SHAPE, exact=("params", "macs", "bytes"), options=read_text, check=check,
 )  # fmt: skip

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spaces.errors import SpaceError
 from spaces.exits import exit_training
@@ -84,7 +84,7 @@ def inherit(net: Net, parent: Parent, data: Data, seed: int) -> None:
         parent.decline(f"{parent.number} does not fit: {error}")
 
 
-def optimizer_of(net: Net, config: Mapping[str, Any]) -> Optimizers:
+def optimizer_of(net: nn.Module, config: Mapping[str, Any]) -> Optimizers:
     """The optimizer that a nested config asks for: a name, or a mapping with `name` and its hyperparameters."""
     said = config.get("optimizer", DEFAULTS["optimizer"])
     hyper = {"name": said} if isinstance(said, str) else dict(said)
