@@ -9,6 +9,7 @@ from math import inf
 from numpy.random import Generator, Philox
 
 from spaces.domains import Choice, Const, Float, Int, Subset
+from spaces.lint_comparison import comparison, horizons, missing_parts
 from spaces.nets import BITS, DEFAULTS
 from spaces.space import Space
 from spaces.study import Study
@@ -34,7 +35,8 @@ def lint_study(study: Study) -> tuple[Finding, ...]:
     """Findings about the space, the budget, and what the task makes of both."""
     task = _classify(study) if study.task.kind == "classify" else _user(study)
     scheduled = (*_schedules(study.space.nodes, "space", study.search.R), *_constants(study))
-    return (*lint_space(study.space), *scheduled, *_budget(study), *task)
+    compared = (Finding(path, said) for path, said in comparison(study))
+    return (*lint_space(study.space), *scheduled, *_budget(study), *compared, *task)
 
 
 def lint_space(space: Space) -> tuple[Finding, ...]:
@@ -140,6 +142,7 @@ def _user(study: Study) -> Iterator[Finding]:
 
 
 def _classify(study: Study) -> Iterator[Finding]:
+    yield from (Finding(path, said) for path, said in (*horizons(study), *missing_parts(study)))
     known = list(DEFAULTS)
     for node in study.space.nodes:
         at = f"space.{node.name}"

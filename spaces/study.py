@@ -10,6 +10,7 @@ from numpy.random import Generator, Philox
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer
 
 from spaces import load
+from spaces.balance import check_balanced
 from spaces.describe import describe
 from spaces.domains import Choice, Domain, Int
 from spaces.errors import SpaceError, StudyError
@@ -17,13 +18,13 @@ from spaces.forms import Goal, StudyForm
 from spaces.formulas import TRAIN_S, formula
 from spaces.library import sub_space
 from spaces.morphs import GROWS
-from spaces.nets import OPTIMIZERS
 from spaces.parse import read_space
 from spaces.problems import Path as KeyPath
 from spaces.problems import Problems
 from spaces.space import Space
 from spaces.suggest import did_you_mean
 from spaces.task import Task, read_task
+from spaces.training_checks import check_training
 
 SCHEDULERS: tuple[str, ...] = (
     "auto", "fifo", "asha", "pasha", "stopping", "hyperband", "async-hyperband", "acband", "pbt",
@@ -303,6 +304,7 @@ def _check_instances(study: Study, problems: Problems) -> None:
         problems.add(("task", "instances"), said)
     _check_population(study, problems)
     _check_morph(study, problems)
+    check_balanced(study.space, study.search, problems)
     if races and study.budget.steps is not None:
         problems.add(("budget", "steps"), "acband spends R instances: set search.R instead of budget.steps")
 
@@ -355,20 +357,7 @@ def _can_grow(domain: Domain) -> bool:
 
 def _check_classify(study: Study, problems: Problems) -> None:
     """What the built-in task would refuse in each trial is told here: an unknown optimizer, an even kernel."""
-    for node in study.space.nodes:
-        if node.name != "optimizer" or not isinstance(node.domain, Choice):
-            continue
-        at: KeyPath = ("space", "optimizer", "choice")
-        for option in node.domain.options:
-            if option not in OPTIMIZERS:
-                near = did_you_mean(str(option), OPTIMIZERS)
-                problems.add((*at, str(option)), f"there is no optimizer {option!r}: {near}")
-                continue
-            takes = sorted(OPTIMIZERS[str(option)])
-            for nested in (node.options or {}).get(str(option), ()):
-                if nested.name not in takes:
-                    said = f"{option} has no {nested.name!r}: {did_you_mean(nested.name, takes)}"
-                    problems.add((*at, str(option), nested.name), said)
+    check_training(study.space, problems)
     fixed = [n for n in study.space.nodes if n.knots is not None and n.name not in CLASSIFY_SCHEDULES]
     for node in fixed:
         said = f"{node.name} is fixed while the network trains: leave schedule out"

@@ -18,6 +18,7 @@ from searchd.schedulers.pasha import Pasha
 from searchd.schedulers.pbt import Pbt
 from searchd.schedulers.stopping import Stopping
 from searchd.searchers.auto import AutoSearcher
+from searchd.searchers.balanced import Balanced
 from searchd.searchers.base import Searcher
 from searchd.searchers.beginning import Beginning
 from searchd.searchers.bohb import BohbSearcher
@@ -52,9 +53,9 @@ class Several:
     words: tuple[str, ...]
 
 
-Allowed = tuple[str, ...] | int | float | Several | type[list[Any]]
+Allowed = tuple[str, ...] | int | float | Several | type[list[Any]] | type[str]
 """What an option may be: one of these words, a whole number from this one up, (a float) any number from it up, or
-several of some words, or (`list`) names of the user's own."""
+several of some words, or (`list`) names of the user's own, or (`str`) one such name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +176,7 @@ SEARCHERS: Mapping[str, _SearcherRow] = {
     "pbt": _SearcherRow(lambda _, options: PbtSearcher(**options), {"explore": list, "resample": 0.0}),
     "mcts": _SearcherRow(lambda _, options: MctsSearcher(**options), {"c": 0.0, "resolution": 1, "startup": 1}),
 }
-COMMON: Mapping[str, Allowed] = {"constants": 2}
+COMMON: Mapping[str, Allowed] = {"constants": 2, "balanced": str}
 """Options that every pair takes."""
 ARMS = tuple(name for name in SEARCHERS if name != "pbt")
 """What a portfolio may choose among."""
@@ -208,11 +209,15 @@ def make_searcher(spec: SearchSpec, seed: int, earlier: Sequence[Earlier] = ()) 
     """The searcher that a study names, and that begins with what `earlier` ones found, if there are any; SearchdError
     for an unknown name or option, Missing for a missing part."""
     row = _find(SEARCHERS, "searcher", spec.searcher)
-    searcher = row.make(seed, _options(spec, row.options))
-    if earlier and row.begin:
-        searcher = Beginning(row.begin, searcher)
-    common = _options(spec, COMMON)
-    return Constants(common["constants"], searcher) if common else searcher
+    options, common = _options(spec, row.options), _options(spec, COMMON)
+
+    def make() -> Searcher:
+        searcher = row.make(seed, options)
+        if earlier and row.begin:
+            searcher = Beginning(row.begin, searcher)
+        return Constants(common["constants"], searcher) if "constants" in common else searcher
+
+    return Balanced(common["balanced"], make) if "balanced" in common else make()
 
 
 def check_options(spec: SearchSpec) -> None:
@@ -243,7 +248,10 @@ def _options(spec: SearchSpec, allowed: Mapping[str, Allowed]) -> dict[str, Any]
 def _problem(name: str, value: Any, rule: Allowed) -> str | None:
     """What is wrong with an option's value; None when nothing is."""
     at = f"search.options.{name}"
-    if isinstance(rule, type):
+    if rule is str:
+        if not isinstance(value, str) or not value:
+            return f"{at} needs the name of a parameter, but is {value!r}"
+    elif isinstance(rule, type):
         if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
             return f"{at} needs a list of names, but is {value!r}"
     elif isinstance(rule, int):

@@ -72,7 +72,8 @@ def test_the_reference_has_every_key() -> None:
     from searchd.search.algorithms import SCHEDULERS, SEARCHERS
     from spaces.constraints import FUNCTIONS
     from spaces.forms import KINDS, BudgetForm, SearchForm, StudyForm
-    from spaces.nets import DEFAULTS, OPTIMIZERS
+    from spaces.nets import DEFAULTS
+    from spaces.optimizers import OPTIMIZERS
     from spaces.study import CLASSIFY_METRICS
 
     text = (ROOT / "docs" / "studies.md").read_text()

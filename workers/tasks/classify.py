@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from spaces.decays import Decay, decay_of
 from spaces.errors import SpaceError
 from spaces.nets import DEFAULTS, network
 from spaces.schedules import scheduled
@@ -27,6 +28,7 @@ from workers.measure import measure
 from workers.nets.modules import Net
 from workers.nets.morph import morph
 from workers.optimizers import Optimizers, Roles, build
+from workers.optimizers.evaluation import renew_norms
 from workers.parent import Parent
 from workers.tasks.exits import judge, sweep
 from workers.trial import Trial
@@ -34,7 +36,7 @@ from workers.trial import Trial
 __all__ = ["export", "measure", "train"]
 
 SAMPLE = 512
-"""Samples whose statistics the batch norms of new blocks begin with."""
+"""Samples whose statistics the batch norms of new blocks, and of averaged weights, begin with."""
 
 
 def train(trial: Trial) -> None:
@@ -44,7 +46,7 @@ def train(trial: Trial) -> None:
     net = Net(network(trial.config, data.shape, data.classes), trial.seed)
     optimizer = optimizer_of(net, trial.at(1))
     batch = batch_size(trial.at(1))
-    changes = scheduled(trial.config)
+    changes, decay = scheduled(trial.config), decay_of(trial.config)
     trial.load(model=net, **optimizer.parts)
     if trial.parent is not None:
         inherit(net, trial.parent, data, trial.seed)
@@ -52,7 +54,11 @@ def train(trial: Trial) -> None:
         if changes:
             optimizer.follow(optimizer_of(net, trial.at()))
             batch = batch_size(trial.at())
-        train_loss = run_epoch(net, optimizer, data.train, batch, trial.seed, epoch)
+        optimizer.train()
+        train_loss = run_epoch(net, optimizer, data.train, optimizer.batch(batch), trial.seed, epoch, decay)
+        optimizer.eval()
+        if optimizer.averages:
+            renew_norms(net, data.train.x[:SAMPLE])
         metrics, points = evaluate(net, data.val)
         trial.report({**metrics, "train_loss": train_loss}, points=points)
         trial.save(model=net, epoch=epoch, **optimizer.parts)
@@ -92,14 +98,20 @@ def batches(count: int, size: int, seed: int, epoch: int) -> list[Tensor]:
     return list(torch.tensor_split(torch.from_numpy(order), math.ceil(count / size)))
 
 
-def run_epoch(net: Net, optimizer: Optimizers, part: Part, batch: int, seed: int, epoch: int) -> float:
-    """One pass over `part`; answers the mean loss. The loss of a batch is the mean over its exits."""
+def run_epoch(
+    net: Net, optimizer: Optimizers, part: Part, batch: int, seed: int, epoch: int, decay: Decay | None = None
+) -> float:
+    """One pass over `part`; answers the mean loss. The loss of a batch is the mean over its exits. `decay`: what the
+    learning rate follows, at the middle of each batch."""
     net.train()
     total = 0.0
-    for index in batches(len(part), batch, seed, epoch):
+    found = batches(len(part), batch, seed, epoch)
+    for i, index in enumerate(found):
+        if decay is not None:
+            optimizer.scale(decay.at(epoch - 1 + (i + 0.5) / len(found)))
         loss = mean_loss(net(part.x[index]), part.y[index])
         optimizer.zero_grad()
-        torch.autograd.backward(loss)
+        optimizer.backward(loss)
         optimizer.step()
         total += float(loss.detach()) * len(index)
     return total / len(part)
