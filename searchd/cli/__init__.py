@@ -20,7 +20,7 @@ _COMMANDS: dict[str, str] = {
     "serve": "serve", "worker": "serve", "ui": "serve",
     "submit": "studies", "list": "studies", "show": "studies", "watch": "studies", "front": "studies",
     "trials": "studies", "log": "studies", "workers": "studies",
-    "deepen": "deepen",
+    "compare": "compare", "deepen": "deepen",
     "pause": "change", "resume": "change", "stop": "change", "inject": "change",
     "rebase": "change",
     "export": "take", "replay": "take",
@@ -28,7 +28,7 @@ _COMMANDS: dict[str, str] = {
 }  # fmt: skip
 _SECTIONS: dict[str, tuple[str, ...]] = {
     "One study on this machine": ("validate", "plan", "simulate", "run"),
-    "Look": ("list", "show", "watch", "front", "trials", "log", "workers"),
+    "Look": ("list", "show", "watch", "front", "trials", "compare", "log", "workers"),
     "Change": ("submit", "pause", "resume", "stop", "inject", "deepen", "rebase"),
     "Take away": ("export", "replay"),
     "A service": ("serve", "worker", "ui"),

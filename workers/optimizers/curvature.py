@@ -20,7 +20,7 @@ def sophia(roles: Roles, h: Hyper) -> Optimizer:
     """pytorch_optimizer's SophiaH, which says what it needs when gradients come without a graph."""
     from pytorch_optimizer import SophiaH
 
-    class Sophia(SophiaH):  # type: ignore[misc]  # the library has no types
+    class Sophia(SophiaH):
         def step(self, closure: Any = None, hessian: Any = None) -> Any:
             due = (self.param_groups[0].get("step", 0)) % self.update_period == 0
             gradients = [p.grad for g in self.param_groups for p in g["params"] if p.grad is not None]

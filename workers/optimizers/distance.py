@@ -32,7 +32,7 @@ class DistanceOverGradients(Optimizer):
         super().__init__(list(groups), {"lr": lr, "reps": reps, "eps": eps, "weight_decay": 0.0, "train_mode": True})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # a closure is refused
         """One step. The first one keeps the weights as they are for the distance."""
         if closure is not None:
             raise ValueError("DoG takes no closure: call it after the gradients are there")

@@ -30,7 +30,7 @@ class Frugal(Optimizer):
         super().__init__(list(groups), defaults)
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # a closure is refused
         """One step of every parameter that has a gradient."""
         if closure is not None:
             raise ValueError("FRUGAL takes no closure: call it after the gradients are there")

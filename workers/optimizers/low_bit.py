@@ -40,7 +40,7 @@ def low_bit(name: str, roles: Roles, h: Hyper) -> Optimizer:
     base = getattr(import_module("torchao.optim"), kind)
     packed = getattr(import_module(f"torchao.optim.{module}"), state)
 
-    class LowBit(base):  # type: ignore[misc]  # the library has no types
+    class LowBit(base):  # type: ignore[misc,valid-type]  # a class by name
         """Steps without torch.compile: the arithmetic is the same, and no compiler is needed on the worker."""
 
         def step(self, closure: Any = None) -> Any:

@@ -31,7 +31,7 @@ class DropMuon(torch.optim.Muon):
         for p, _ in held:
             p.grad = None
         try:
-            return super().step(closure)
+            return super().step(closure)  # type: ignore[no-untyped-call]
         finally:
             for p, gradient in held:
                 p.grad = gradient

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # documented, but not in its list
 from torch.optim import Optimizer
 
 from workers.optimizers.filters import Filter, Hyper
@@ -83,7 +84,7 @@ class Optimizers:
         try:
             for part in self.optimizers.values():
                 part.step()
-        except torch.linalg.LinAlgError:  # what is not finite has no decomposition: the training has diverged
+        except LinAlgError:  # what is not finite has no decomposition: the training has diverged
             with torch.no_grad():
                 for p in self.params:
                     p.fill_(math.nan)
