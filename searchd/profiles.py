@@ -37,7 +37,9 @@ def ratios(times: ArrayLike) -> Floats:
     if given.ndim != 2 or not given.size or np.isnan(given).any() or (given <= 0).any():
         raise SearchdError("times are a table of numbers above 0, rows for submissions, inf for a miss: check it")
     best = given.min(axis=0)
-    return np.divide(given, best, out=np.full_like(given, inf), where=np.isfinite(given) & np.isfinite(best))
+    known = np.isfinite(given) & np.isfinite(best)
+    found: Floats = np.divide(given, best, out=np.full_like(given, inf), where=known)
+    return found
 
 
 def profile(times: ArrayLike, tau: ArrayLike) -> Floats:

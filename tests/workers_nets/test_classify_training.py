@@ -71,8 +71,8 @@ def piecewise(*values: float) -> dict[str, Any]:
     {"name": "adamw_8bit", "lr": piecewise(0.02, 0.002)},
 ])  # fmt: skip
 def test_hyperparameters_with_schedules(optimizer: dict[str, Any]) -> None:
-    """Dynamic configuration: resumed in the middle equals run through, also with batches and a decay that change; and it
-    is another training than with constants."""
+    """Dynamic configuration: resumed in the middle equals run through, also with batches and a decay that change; and
+    it is another training than with constants."""
     config = {"optimizer": optimizer, "schedule": "cosine", "horizon": 5,
               "batch_size": {"schedule": "piecewise", "knots": [1, 4], "values": [16, 48], "whole": True}}  # fmt: skip
     whole, half = go(config, 4), go(config, 2)
@@ -109,7 +109,7 @@ def test_batches_of_the_norm_test_survive_a_resume() -> None:
 
 
 def test_a_loop_without_train_and_eval_trains() -> None:
-    """A task that only steps (no `train`, `eval`, `backward`) works with every optimizer but sophia: parts have state."""
+    """A task that only steps (no `train`, `eval`, `backward`) works too; every part has a state."""
     data = datasets.load({"data": "iris"})
     net = Net(network({"width": 8}, data.shape, data.classes), 0)
     for name in ("schedule_free_adamw", "dog", "muon"):

@@ -31,8 +31,9 @@ class NormTest:
     """Sees the gradient of every batch, and is asked for the next batch size once an epoch.
 
     The variance of one sample is that of the batches of a window, times their size; the epoch's windows are averaged.
-    No second pass is needed; but the mean of a window is noisy, so that where the gradient is all noise batches grow by
-    about WINDOW / theta² an epoch, whatever a test over more samples would ask for. `size`: the batch so far, 0 before the first.
+    No second pass is needed; but the mean of a window is noisy, so that where the gradient is all noise batches grow
+    by about WINDOW / theta² an epoch, whatever a test over more samples would ask for. `size`: the batch so far,
+    0 before the first.
     """
 
     def __init__(self, theta: float, most: int) -> None:
