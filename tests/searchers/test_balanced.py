@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 from numpy.random import Generator
 
 from searchd.errors import SearchdError, StudyError
 from searchd.search.algorithms import SEARCHERS, check_options, make_searcher
-from searchd.search.events import Injected
+from searchd.search.events import Deepened, Extended, Injected
 from searchd.search.search import Search
+from searchd.searchers.balanced import Balanced
 from searchd.searchers.base import History, Morphed, Record, Searcher, generator
+from searchd.searchers.table import Table
 from spaces.balance import choices, narrowed
 from spaces.config import Config
 from spaces.lint import lint_study
@@ -91,6 +94,55 @@ def test_a_search_in_trouble_is_replayed(name: str, scheduler: str) -> None:
         assert (again.ask() if event is None else again.tell(event)) == answer
     counts = Counter(config["optimizer"] for config in configs.values())
     assert max(counts.values()) - min(counts.values()) <= 2
+
+
+@pytest.mark.parametrize("name", ["tpe", "auto", "evolution"])
+def test_warm_equals_fresh(name: str) -> None:
+    """A searcher that suggested for other histories before answers as a fresh one does."""
+    spec = balanced(name)
+    searches = [Search(spec, seed=seed) for seed in (1, 2)]
+    for search in searches:
+        run(search, report=lambda s, job, step: ({"loss": job.config["x"] * (s.study.seed + 1) / step}, ()))
+    pasts = [s.history for s in searches]
+    warm = make_searcher(spec.search, 0)
+    for past in [*pasts, *pasts]:
+        for trial in (18, 19):
+            fresh = make_searcher(spec.search, 0).suggest(trial, past, generator(0, trial))
+            assert warm.suggest(trial, past, generator(0, trial)) == fresh
+
+
+class Spy:
+    """Random configs; compares the table that it is given with one that is built from the records."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def suggest(self, trial: int, history: History, rng: Generator) -> Config | Morphed:
+        kept = history.table
+        built = Table.of(history.space, history.objectives, history.ladders, history.records)
+        assert kept.steps == built.steps
+        assert len(kept) == len(built) == trial == len(history.records)
+        for column in ("trials", "units", "state", "depth", "until", "born", "loss", "violation", "heard"):
+            np.testing.assert_array_equal(getattr(kept, column), getattr(built, column), column)
+        self.seen.append(trial)
+        return history.space.sample(rng)
+
+
+def test_each_option_has_a_table_that_grows() -> None:
+    """Through troubles and a deepening, what a searcher is given is its option's own history, numbered from 0."""
+    spies: list[Spy] = []
+
+    def make() -> Spy:
+        spies.append(Spy())
+        return spies[-1]
+
+    search = Search(balanced("random", "asha"), searcher=Balanced("optimizer", make))
+    chaos(search, 3, 3, 150, deeper=1, most=40)
+    search.tell(Deepened(max(map(max, search.scheduler.ladders())) * 3))
+    search.tell(Extended(60))
+    run(search, 3)
+    assert len(spies) == 3
+    assert all(len(spy.seen) >= 15 for spy in spies)
 
 
 def test_what_the_user_brings_counts() -> None:

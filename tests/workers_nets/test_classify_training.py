@@ -96,6 +96,9 @@ def test_what_is_kept_is_what_was_evaluated() -> None:
     net.load_state_dict(kept["model"])
     metrics, _ = classify.evaluate(net, data.val)
     assert metrics["val_loss"] == run.reports[-1].metrics["val_loss"]
+    part = classify.optimizer_of(net, {"optimizer": "schedule_free_sgd"}).optimizers["optimizer"]
+    part.load_state_dict(kept["optimizer"])
+    assert not part.param_groups[0]["train_mode"]  # the average, and not what trains
 
 
 def test_batches_of_the_norm_test_survive_a_resume() -> None:
