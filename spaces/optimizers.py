@@ -32,7 +32,7 @@ class Hyper:
     def problem(self, value: Any) -> str | None:
         """What is wrong with a value, None when nothing is."""
         if isinstance(self.default, bool):
-            return None if isinstance(value, bool) else f"is {value!r}, but has to be true or false"
+            return None if value in (0, 1) else f"is {value!r}, but has to be true or false"
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not isfinite(value) or (self.whole and value != int(value)):
             return f"is {value!r}, but has to be a {'whole' if self.whole else 'finite'} number"

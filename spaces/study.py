@@ -199,7 +199,7 @@ def _read(said: Any, problems: Problems, base: Path | None, *, typed: bool = Fal
         earlier=tuple(Earlier.model_validate(e.model_dump()) for e in form.earlier),
     )
     if task.kind == "classify":
-        _check_classify(study, problems)
+        _check_classify(study, problems, typed=typed)
     _check_instances(study, problems)
     problems.raise_any()
     return study
@@ -355,9 +355,9 @@ def _can_grow(domain: Domain) -> bool:
     return domain.count() > 1 and (isinstance(domain, Int) or (isinstance(domain, Choice) and domain.ordered))
 
 
-def _check_classify(study: Study, problems: Problems) -> None:
+def _check_classify(study: Study, problems: Problems, *, typed: bool) -> None:
     """What the built-in task would refuse in each trial is told here: an unknown optimizer, an even kernel."""
-    check_training(study.space, problems)
+    check_training(study.space, problems, typed=typed)
     fixed = [n for n in study.space.nodes if n.knots is not None and n.name not in CLASSIFY_SCHEDULES]
     for node in fixed:
         said = f"{node.name} is fixed while the network trains: leave schedule out"

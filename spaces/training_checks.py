@@ -22,19 +22,23 @@ DRAWS = 32
 APART = "optimizer != 'sophia' or all(b == 32 for b in bits)"
 
 
-def check_training(space: Space, problems: Problems) -> None:
-    """Problems of the parameters `optimizer`, `schedule`, `horizon` and `warmup`, each at its place in the file."""
+def check_training(space: Space, problems: Problems, *, typed: bool) -> None:
+    """Problems of the parameters `optimizer`, `schedule`, `horizon` and `warmup`, each at its place in the file.
+
+    `typed`: by a person just now. What a log holds was read before values and schedules had rules; it stays as it was.
+    """
     named = {node.name: node for node in space.nodes}
     if (optimizer := named.get("optimizer")) is not None:
-        _optimizer(optimizer, problems)
-        _second_order(optimizer, space, problems)
-    if "schedule" in named and named["schedule"].repeat is None:
+        _optimizer(optimizer, problems, typed=typed)
+        if typed:
+            _second_order(optimizer, space, problems)
+    if typed and "schedule" in named and named["schedule"].repeat is None:
         _schedule(named["schedule"], named, problems)
 
 
-def _optimizer(node: Node, problems: Problems) -> None:
+def _optimizer(node: Node, problems: Problems, *, typed: bool) -> None:
     at: Path = ("space", "optimizer")
-    for option in _values(node):
+    for option in _values(node) if typed or isinstance(node.domain, Choice) else ():
         where: Path = (*at, "choice", str(option)) if isinstance(node.domain, Choice) else at
         if option not in OPTIMIZERS:
             problems.add(where, unknown(str(option)))
@@ -44,7 +48,7 @@ def _optimizer(node: Node, problems: Problems) -> None:
             if nested.name not in takes:
                 said = f"{option} has no {nested.name!r}: {did_you_mean(nested.name, sorted(takes))}"
                 problems.add((*where, nested.name), said)
-            else:
+            elif typed:
                 _hyper(nested, takes[nested.name], (*where, nested.name), problems)
 
 

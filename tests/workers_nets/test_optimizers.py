@@ -126,8 +126,8 @@ def test_every_parameter_is_optimized_once_and_only_weights_decay(name: str) -> 
 
 @pytest.mark.parametrize("name", MUONS)
 def test_convolutions_are_matrices_to_muon(name: str) -> None:
-    """A weight [6, 3, 2, 2] moves as the matrix [6, 12] with the same gradient does, also after its memory was replaced;
-    embedding and head are AdamW's."""
+    """A weight [6, 3, 2, 2] moves as the matrix [6, 12] with the same gradient does, also after its memory was
+    replaced; embedding and head are AdamW's."""
     torch.manual_seed(0)
     conv, embedding, head = (nn.Parameter(torch.randn(s)) for s in ((6, 3, 2, 2), (3, 4), (2, 5)))
     named = [("body.0.weight", conv), ("embedding.weight", embedding), ("head.weight", head)]
@@ -149,8 +149,8 @@ def test_convolutions_are_matrices_to_muon(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["adamw_8bit", "adamw_4bit", "adamw_fp8"])
 def test_packed_moments_stay_packed(name: str) -> None:
-    """Of a weight of 8,192 values the moments in a checkpoint take a byte a value or half of one, not four; loaded, they
-    go on bit for bit."""
+    """Of a weight of 8,192 values the moments in a checkpoint take a byte a value or half of one, not four; loaded,
+    they go on bit for bit."""
     def fresh() -> tuple[nn.Parameter, Optimizers]:
         w = nn.Parameter(torch.ones(64, 128))
         return w, build(name, Roles.of([("blocks.0", w)]), {"lr": 0.1})
@@ -336,7 +336,7 @@ def test_sophia_needs_the_graph_of_its_gradients() -> None:
     ("adamw", {"lr": float("nan")}, "finite"),
     ("adamw", {"beta2": 1.0}, "below 1"),
     ("soap", {"frequency": 1.5}, "whole number"),
-    ("sgd", {"nesterov": 1}, "true or false"),
+    ("sgd", {"nesterov": 2}, "true or false"),
 ])  # fmt: skip
 def test_odd_hyperparameters(name: str, hyper: dict[str, Any], text: str) -> None:
     """A name, a hyperparameter or a value that cannot be is the user's to mend."""
