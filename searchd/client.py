@@ -135,6 +135,15 @@ class Client:
         answer: list[dict[str, Any]] = self.backend.read(study, "rungs")
         return answer
 
+    def compare(
+        self, study: str, parameter: str, metric: str | None = None, step: int | None = None
+    ) -> dict[str, Any]:
+        """The `options` of a choice side by side (default: by the first objective, after the deepest step), the best
+        first, and the `test` whether the best two differ."""
+        found = self.backend.read(study, "compare", parameter=parameter, metric=metric, step=step)
+        answer: dict[str, Any] = found
+        return answer
+
     def log(self, study: str, after: int = 0, limit: int | None = None) -> list[dict[str, Any]]:
         """The decision log after seq `after`, oldest first."""
         answer: list[dict[str, Any]] = self.backend.read(study, "log", after=after, limit=limit)

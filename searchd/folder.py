@@ -46,7 +46,7 @@ class Folder:
 
     def read(self, study: str, view: str, **params: Any) -> Any:
         """One view of a study: `""` (the summary), `spec`, `front`, `trials`, `trials/N`, `curves`, `rungs`, `log`,
-        `deepen`."""
+        `compare`, `deepen`."""
         from searchd import views
 
         with self.opened(study) as (reader, identity):
@@ -65,6 +65,9 @@ class Folder:
                 case "curves":
                     metric = params.get("metric") or next(iter(self._spec(reader, identity)["objectives"]))
                     return views.curves(reader, identity, metric)
+                case "compare":
+                    wanted = (params["parameter"], params.get("metric"), params.get("step"))
+                    return views.compare(reader, identity, *wanted)
                 case "rungs":
                     return views.rungs(reader, identity)
                 case "log":

@@ -44,7 +44,7 @@ class Remote:
 
     def read(self, study: str, view: str, **params: Any) -> Any:
         """One view of a study: `""` (the summary), `spec`, `front`, `trials`, `trials/N`, `curves`, `rungs`, `log`,
-        `deepen`."""
+        `compare`, `deepen`."""
         given = {k: v for k, v in params.items() if v is not None}
         return self._json("GET", self._path(study, view), params=given)
 

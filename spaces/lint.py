@@ -10,6 +10,7 @@ from numpy.random import Generator, Philox
 
 from spaces.builtin import BuiltIn
 from spaces.domains import Choice, Float, Int, Subset
+from spaces.lint_comparison import comparison, horizons, missing_parts
 from spaces.space import Space
 from spaces.study import Study
 from spaces.suggest import did_you_mean
@@ -34,7 +35,8 @@ def lint_study(study: Study) -> tuple[Finding, ...]:
     """Findings about the space, the budget, and what the task makes of both."""
     task = _user(study) if (known := study.task.built_in) is None else _built_in(study, known)
     scheduled = (*_schedules(study.space.nodes, "space", study.search.R), *_constants(study))
-    return (*lint_space(study.space), *scheduled, *_budget(study), *task)
+    compared = (Finding(path, said) for path, said in comparison(study))
+    return (*lint_space(study.space), *scheduled, *_budget(study), *compared, *task)
 
 
 def lint_space(space: Space) -> tuple[Finding, ...]:
@@ -140,6 +142,10 @@ def _user(study: Study) -> Iterator[Finding]:
 
 
 def _built_in(study: Study, task: BuiltIn) -> Iterator[Finding]:
+    if "horizon" in task.reads:
+        yield from (Finding(path, said) for path, said in horizons(study))
+    if "optimizer" in task.reads:
+        yield from (Finding(path, said) for path, said in missing_parts(study))
     for node in study.space.nodes:
         if node.name not in task.reads:
             near = did_you_mean(node.name, task.reads)

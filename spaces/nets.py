@@ -38,17 +38,9 @@ from spaces.widths import ACTIVATION_BITS, BITS, GROUP, Form, sharing, widths
 DEFAULTS: dict[str, Any] = {
     "width": 16, "depth": 2, "kernel": 3, "bits": 32, "activation_bits": None, "granularity": "channel", "group": GROUP,
     "exits": [], "exit_head": 0, "batch_size": 64, "optimizer": {"name": "adamw", "lr": 1e-3}, **EXIT_DEFAULTS,
+    "schedule": "constant", "horizon": None, "warmup": 0,
 }  # fmt: skip
 """What a config that leaves a parameter out gets, so that any subset of them can be searched."""
-
-OPTIMIZERS: dict[str, frozenset[str]] = {
-    "sgd": frozenset({"lr", "momentum", "weight_decay", "nesterov"}),
-    "adamw": frozenset({"lr", "weight_decay", "beta1", "beta2", "eps"}),
-    "lion": frozenset({"lr", "weight_decay", "beta1", "beta2"}),
-    "adan": frozenset({"lr", "weight_decay", "beta1", "beta2", "beta3"}),
-    "muon": frozenset({"lr", "momentum", "weight_decay", "adamw_lr"}),
-}
-"""The optimizers of the task and the hyperparameters that each takes, so that a misspelt one is told before a trial."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer
 
 from spaces import load
+from spaces.balance import check_balanced
 from spaces.domains import Choice, Domain, Int
 from spaces.errors import SpaceError, StudyError
 from spaces.forms import Goal, StudyForm
@@ -189,7 +190,7 @@ def _read(said: Any, problems: Problems, base: Path | None, *, typed: bool = Fal
         earlier=tuple(Earlier.model_validate(e.model_dump()) for e in form.earlier),
     )
     if (known := task.built_in) is not None and known.check is not None:
-        known.check(study.space, task.options, problems)
+        known.check(study.space, task.options, problems, typed)
     _check_instances(study, problems)
     problems.raise_any()
     return study
@@ -298,6 +299,7 @@ def _check_instances(study: Study, problems: Problems) -> None:
     check_raising(study.search.scheduler, study.search.R, study.search.eta, study.search.options, names, problems)
     _check_population(study, problems)
     _check_morph(study, problems)
+    check_balanced(study.space, study.search, problems)
     if races and study.budget.steps is not None:
         problems.add(("budget", "steps"), "acband spends R instances: set search.R instead of budget.steps")
 

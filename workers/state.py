@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from typing import Any
 
 MARK = "$"
+EVOLVING = frozenset({"params", "step", "train_mode", "weight_sum", "lr_max", "d", "d_max", "k"})
+"""Entries of an optimizer's groups that training changes and no user sets: of schedule-free, Prodigy, D-Adaptation."""
 
 
 def stateful(value: object) -> bool:
@@ -51,7 +53,9 @@ def restore(value: Any, state: Any) -> None:
 def settings(value: Any) -> list[dict[str, Any]]:
     """What an optimizer was built with, one mapping a parameter group (its learning rate, …); none for others."""
     groups = getattr(value, "param_groups", None)
-    return [{k: v for k, v in group.items() if k != "params"} for group in groups] if isinstance(groups, list) else []
+    if not isinstance(groups, list):
+        return []
+    return [{k: v for k, v in group.items() if k not in EVOLVING} for group in groups]
 
 
 def set_settings(value: Any, groups: list[dict[str, Any]]) -> None:

@@ -21,7 +21,7 @@ _COMMANDS: dict[str, str] = {
     "submit": "studies", "list": "studies", "show": "studies", "watch": "studies", "front": "studies",
     "trials": "studies", "log": "studies", "workers": "studies",
     "ri": "relative", "proxies": "proxies",
-    "deepen": "deepen",
+    "compare": "compare", "deepen": "deepen",
     "pause": "change", "resume": "change", "stop": "change", "inject": "change",
     "rebase": "change",
     "export": "take", "replay": "take",
@@ -29,7 +29,7 @@ _COMMANDS: dict[str, str] = {
 }  # fmt: skip
 _SECTIONS: dict[str, tuple[str, ...]] = {
     "One study on this machine": ("validate", "plan", "simulate", "run"),
-    "Look": ("list", "show", "watch", "front", "trials", "log", "workers", "ri", "proxies"),
+    "Look": ("list", "show", "watch", "front", "trials", "compare", "log", "workers", "ri", "proxies"),
     "Change": ("submit", "pause", "resume", "stop", "inject", "deepen", "rebase"),
     "Take away": ("export", "replay"),
     "A service": ("serve", "worker", "ui"),

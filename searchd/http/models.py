@@ -173,6 +173,34 @@ class Rung(Answer):
     trials: list[dict[str, Any]]
 
 
+class Option(Answer):
+    """One option's trials at the step; `q1` and `q3`: the quartiles on the good and on the bad side."""
+
+    option: Any
+    trials: int
+    steps: int
+    judged: int
+    diverged: int
+    failed: int
+    best: float | None
+    q1: float | None
+    median: float | None
+    q3: float | None
+    trial: int | None
+
+
+class Comparison(Answer):
+    """The options of a choice, the best first; `test`: a rank test of the best two."""
+
+    parameter: str
+    metric: str
+    goal: str
+    step: int
+    unit: str
+    options: list[Option]
+    test: dict[str, Any] | None
+
+
 class LogEntry(Answer):
     """One line of the study's log: `text` for people, `payload` the recorded event itself."""
 

@@ -176,6 +176,14 @@ def rungs(study: str, parts: Here) -> list[dict[str, Any]]:
         return views.rungs(reader, row.id)
 
 
+@v1.get("/studies/{study}/compare", summary="the options of a choice side by side", response_model=m.Comparison)
+def compare(
+    study: str, parameter: str, parts: Here, metric: str | None = None, step: int | None = None
+) -> dict[str, Any]:
+    with _reading(parts, study) as (reader, row):
+        return views.compare(reader, row.id, parameter, metric, step)
+
+
 @v1.get("/studies/{study}/log", summary="the decision log, a line an event", response_model=list[m.LogEntry])
 def log(study: str, parts: Here, after: int = 0, limit: int | None = None) -> list[dict[str, Any]]:
     with _reading(parts, study) as (reader, row):

@@ -18,6 +18,7 @@ from searchd.schedulers.pasha import Pasha
 from searchd.schedulers.pbt import Pbt
 from searchd.schedulers.stopping import Stopping
 from searchd.searchers.auto import AutoSearcher
+from searchd.searchers.balanced import Balanced
 from searchd.searchers.base import Searcher
 from searchd.searchers.beginning import Beginning
 from searchd.searchers.bohb import BohbSearcher
@@ -176,7 +177,7 @@ SEARCHERS: Mapping[str, _SearcherRow] = {
     "pbt": _SearcherRow(lambda _, options: PbtSearcher(**options), {"explore": list, "resample": 0.0}),
     "mcts": _SearcherRow(lambda _, options: MctsSearcher(**options), {"c": 0.0, "resolution": 1, "startup": 1}),
 }
-COMMON: Mapping[str, Allowed] = {"constants": 2, "max_resource": 1, "deepen_tol": 0.0}
+COMMON: Mapping[str, Allowed] = {"constants": 2, "max_resource": 1, "deepen_tol": 0.0, "balanced": str}
 """Options that every pair takes."""
 ARMS = tuple(name for name in SEARCHERS if name != "pbt")
 """What a portfolio may choose among."""
@@ -229,11 +230,15 @@ def make_searcher(spec: SearchSpec, seed: int, earlier: Sequence[Earlier] = ()) 
     """The searcher that a study names, and that begins with what `earlier` ones found, if there are any; SearchdError
     for an unknown name or option, Missing for a missing part."""
     row = _find(SEARCHERS, "searcher", spec.searcher)
-    searcher = row.make(seed, _options(spec, row.options))
-    if earlier and row.begin:
-        searcher = Beginning(row.begin, searcher)
-    constants = _options(spec, COMMON).get("constants")
-    return searcher if constants is None else Constants(constants, searcher)
+    options, common = _options(spec, row.options), _options(spec, COMMON)
+
+    def make() -> Searcher:
+        searcher = row.make(seed, options)
+        if earlier and row.begin:
+            searcher = Beginning(row.begin, searcher)
+        return Constants(common["constants"], searcher) if "constants" in common else searcher
+
+    return Balanced(common["balanced"], make) if "balanced" in common else make()
 
 
 def check_options(spec: SearchSpec) -> None:
@@ -265,7 +270,7 @@ def _problem(name: str, value: Any, rule: Allowed) -> str | None:
     """What is wrong with an option's value; None when nothing is."""
     at = f"search.options.{name}"
     if rule is str:
-        if not isinstance(value, str):
+        if not isinstance(value, str) or not value:
             return f"{at} needs a name, but is {value!r}"
     elif isinstance(rule, type):
         if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):

@@ -67,8 +67,9 @@ class BuiltIn:
     unfit: Callable[[Options, Nested, Nested], str | None] | None = None
     """Why trained weights of the first config cannot be morphed to the second; None when they can. None: only the task
     itself knows."""
-    check: Callable[[Space, Options, Problems], None] | None = None
-    """Tells as problems what every trial would refuse."""
+    check: Callable[[Space, Options, Problems, bool], None] | None = None
+    """Tells as problems what every trial would refuse. The last argument: whether a person typed it just now; what a
+    log holds was read before some values had rules, and stays as it was."""
     lint: Callable[[Space, frozenset[str]], Iterable[tuple[str, str]]] | None = None
     """What is allowed but odd in a space, given the metrics that objectives read: (path, message)."""
 

@@ -22,11 +22,11 @@ from spaces.exits import exit_training
 from spaces.forms import Form
 from spaces.formulas import TRAIN_S
 from spaces.morphs import GROWS, unfit
-from spaces.nets import DEFAULTS, OPTIMIZERS, NetSpec, network
+from spaces.nets import DEFAULTS, NetSpec, network
 from spaces.problems import Path as KeyPath
 from spaces.problems import Problems
 from spaces.space import Space
-from spaces.suggest import did_you_mean
+from spaces.training_checks import check_training
 from spaces.tree import largest_count
 from spaces.widths import ACTIVATION_BITS, BITS, FORMS
 
@@ -133,24 +133,6 @@ def unfit_weights(options: Options, before: Nested, after: Nested) -> str | None
         return str(error)
 
 
-def check_optimizers(space: Space, problems: Problems) -> None:
-    """An optimizer that does not exist, or a hyperparameter that it does not take, is a problem."""
-    for node in space.nodes:
-        if node.name != "optimizer" or not isinstance(node.domain, Choice):
-            continue
-        at: KeyPath = ("space", "optimizer", "choice")
-        for option in node.domain.options:
-            if option not in OPTIMIZERS:
-                near = did_you_mean(str(option), OPTIMIZERS)
-                problems.add((*at, str(option)), f"there is no optimizer {option!r}: {near}")
-                continue
-            takes = sorted(OPTIMIZERS[str(option)])
-            for nested in (node.options or {}).get(str(option), ()):
-                if nested.name not in takes:
-                    said = f"{option} has no {nested.name!r}: {did_you_mean(nested.name, takes)}"
-                    problems.add((*at, str(option), nested.name), said)
-
-
 def check_schedules(space: Space, free: tuple[str, ...], problems: Problems) -> bool:
     """A schedule of a parameter that is not in `free` is a problem; whether there was none."""
     fixed = [n for n in space.nodes if n.knots is not None and n.name not in free]
@@ -176,9 +158,9 @@ def check_buildable(task: BuiltIn, space: Space, options: Options, problems: Pro
         problems.add(("task", task.name, "allocate", "limits"), str(min(unmet, key=lambda e: e.least)))
 
 
-def check(space: Space, options: Options, problems: Problems) -> None:
+def check(space: Space, options: Options, problems: Problems, typed: bool) -> None:
     """What the task would refuse in each trial: an unknown optimizer, an even kernel."""
-    check_optimizers(space, problems)
+    check_training(space, problems, typed=typed)
     if check_schedules(space, SCHEDULES, problems):
         check_buildable(CLASSIFY, space, options, problems)
 

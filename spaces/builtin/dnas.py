@@ -14,7 +14,6 @@ from spaces.builtin.base import BuiltIn, Description, Nested, Options
 from spaces.builtin.classify import (
     ClassifyForm,
     check_buildable,
-    check_optimizers,
     check_schedules,
     read_data,
     shape_of,
@@ -23,6 +22,7 @@ from spaces.errors import SpaceError
 from spaces.formulas import TRAIN_S
 from spaces.problems import Problems
 from spaces.space import Space
+from spaces.training_checks import check_training
 
 METRICS: tuple[str, ...] = (
     "val_error", "val_loss", "train_loss", "latency_ms", "expected_ms", "entropy", "params", "macs", "bytes", TRAIN_S,
@@ -104,9 +104,9 @@ def describe(options: Options, nested: Nested) -> Description:
     return Description(MappingProxyType(plan.layout.figures(plan.architecture)), signature, (signature,))
 
 
-def check(space: Space, options: Options, problems: Problems) -> None:
+def check(space: Space, options: Options, problems: Problems, typed: bool) -> None:
     """What the task would refuse in each trial."""
-    check_optimizers(space, problems)
+    check_training(space, problems, typed=typed)
     if check_schedules(space, ("batch_size", "optimizer"), problems):
         check_buildable(DNAS, space, options, problems)
 

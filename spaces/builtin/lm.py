@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from spaces.builtin.base import BuiltIn, Description, Nested, Options
-from spaces.builtin.classify import check_buildable, check_optimizers, check_schedules
+from spaces.builtin.classify import check_buildable, check_schedules
 from spaces.errors import SpaceError
 from spaces.forms import Form
 from spaces.formulas import TRAIN_S
@@ -18,6 +18,7 @@ from spaces.problems import Path as KeyPath
 from spaces.problems import Problems
 from spaces.space import Space
 from spaces.texts import text_path
+from spaces.training_checks import check_training
 from spaces.transformers import DEFAULTS, SHAPE, transformer, warm
 
 METRICS: tuple[str, ...] = (
@@ -69,9 +70,9 @@ def _describe(said: tuple[Any, ...], context: int) -> Description:
     return Description(MappingProxyType(exact), prefixes[-1], prefixes)
 
 
-def check(space: Space, options: Options, problems: Problems) -> None:
+def check(space: Space, options: Options, problems: Problems, typed: bool) -> None:
     """What every trial would refuse."""
-    check_optimizers(space, problems)
+    check_training(space, problems, typed=typed)
     if check_schedules(space, SCHEDULES, problems):
         check_buildable(LM, space, options, problems)
 

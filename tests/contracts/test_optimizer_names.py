@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spaces.nets import OPTIMIZERS
+from spaces.optimizers import OPTIMIZERS
 
 
 def test_the_reader_and_the_worker_know_the_same_optimizers() -> None:

@@ -73,7 +73,7 @@ def test_the_reference_has_every_key() -> None:
     from spaces.builtin import BUILT_IN
     from spaces.constraints import FUNCTIONS
     from spaces.forms import KINDS, BudgetForm, SearchForm, StudyForm
-    from spaces.nets import OPTIMIZERS
+    from spaces.optimizers import OPTIMIZERS
 
     text = (ROOT / "docs" / "studies.md").read_text()
     tasks = [word for task in BUILT_IN.values() for word in (task.name, *task.metrics, *task.reads)]

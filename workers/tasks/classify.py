@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spaces.decays import Decay, decay_of
 from spaces.errors import SpaceError
 from spaces.exits import exit_training
 from spaces.nets import DEFAULTS, network
@@ -30,6 +31,7 @@ from workers.measure import measure
 from workers.nets.modules import Net
 from workers.nets.morph import morph
 from workers.optimizers import Optimizers, Roles, build
+from workers.optimizers.evaluation import renew_norms
 from workers.parent import Parent
 from workers.tasks import allocate
 from workers.tasks.exit_losses import Loss, backward, loss_of, mean_loss
@@ -40,7 +42,7 @@ from workers.trial import Trial
 __all__ = ["export", "measure", "train"]
 
 SAMPLE = 512
-"""Samples whose statistics the batch norms of new blocks begin with."""
+"""Samples whose statistics the batch norms of new blocks, and of averaged weights, begin with."""
 
 
 def train(trial: Trial) -> None:
@@ -51,7 +53,7 @@ def train(trial: Trial) -> None:
     net = Net(network(trial.config, data.shape, data.classes), trial.seed, backward(exits))
     optimizer = optimizer_of(net, trial.at(1))
     batch = batch_size(trial.at(1))
-    changes = scheduled(trial.config)
+    changes, decay = scheduled(trial.config), decay_of(trial.config)
     allocates = allocate.form_of(trial.options)
     trial.load(model=net, **optimizer.parts)
     if trial.parent is not None:
@@ -60,7 +62,12 @@ def train(trial: Trial) -> None:
         if changes:
             optimizer.follow(optimizer_of(net, trial.at()))
             batch = batch_size(trial.at())
-        train_loss = run_epoch(net, optimizer, data.train, batch, trial.seed, epoch, loss_of(exits))
+        optimizer.train()
+        size, loss = optimizer.batch(batch), loss_of(exits)
+        train_loss = run_epoch(net, optimizer, data.train, size, trial.seed, epoch, loss, decay)
+        optimizer.eval()
+        if optimizer.averages:
+            renew_norms(net, data.train.x[:SAMPLE])
         metrics, points = evaluate(net, data.val, exits.rule, trial.costs)
         if allocates is not None and (trial.last or allocates.at == "report") and math.isfinite(metrics["val_loss"]):
             judged = partial(evaluate, rule=exits.rule)
@@ -106,16 +113,23 @@ def batches(count: int, size: int, seed: int, epoch: int) -> list[Tensor]:
 
 
 def run_epoch(
-    net: Net, optimizer: Optimizers, part: Part, batch: int, seed: int, epoch: int, loss_: Loss | None = None
-) -> float:
-    """One pass over `part`; answers the mean loss. The loss of a batch is the mean over its exits if not given."""
+    net: Net, optimizer: Optimizers, part: Part, batch: int, seed: int, epoch: int, loss_: Loss | None = None,
+    decay: Decay | None = None,
+) -> float:  # fmt: skip
+    """One pass over `part`; answers the mean loss. The loss of a batch is the mean over its exits if not given.
+
+    `decay`: what the learning rate follows, at the middle of each batch.
+    """
     loss_of_batch = loss_ or mean_loss
     net.train()
     total = 0.0
-    for index in batches(len(part), batch, seed, epoch):
+    found = batches(len(part), batch, seed, epoch)
+    for i, index in enumerate(found):
+        if decay is not None:
+            optimizer.scale(decay.at(epoch - 1 + (i + 0.5) / len(found)))
         loss = loss_of_batch(net(part.x[index]), part.y[index])
         optimizer.zero_grad()
-        torch.autograd.backward(loss)
+        optimizer.backward(loss)
         optimizer.step()
         total += float(loss.detach()) * len(index)
     return total / len(part)

@@ -102,14 +102,16 @@ class Run:
     def train_weights(self, epoch: int, batch: int) -> float:
         """One pass over the weights' part; answers the mean cross-entropy."""
         self.net.train()
+        self.optimizer.train()
         total, part, draw = 0.0, self.weights_part, self.uniforms(epoch, WEIGHTS)
         for index in batches(len(part), batch, self.seed, epoch):
             logits = self.logits(part.x[index], epoch, draw)
             loss = functional.cross_entropy(logits, part.y[index])
             self.optimizer.zero_grad()
-            torch.autograd.backward(loss)
+            self.optimizer.backward(loss)
             self.optimizer.step()
             total += float(loss.detach()) * len(index)
+        self.optimizer.eval()
         return total / len(part)
 
     def logits(self, x: Tensor, epoch: int, draw: np.random.Generator) -> Tensor:

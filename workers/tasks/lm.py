@@ -83,6 +83,7 @@ def run_step(
     batch, share = _number(config, "batch_size", 1), _number(config, "skip_training", 0)
     rng = np.random.default_rng([seed % 2**63, step])
     net.train()
+    optimizer.train()
     total = 0.0
     for _ in range(updates):
         starts = torch.from_numpy(rng.integers(len(text.train) - net.spec.context - 1, size=int(batch)))
@@ -90,10 +91,11 @@ def run_step(
         mask = drawn(net.spec, warm(config), rng) if rng.random() < share else None
         loss = functional.cross_entropy(net(x, mask).flatten(0, 1), y.flatten())
         optimizer.zero_grad()
-        torch.autograd.backward(loss)
+        optimizer.backward(loss)
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
         total += float(loss.detach())
+    optimizer.eval()
     return total / updates
 
 
