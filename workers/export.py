@@ -165,7 +165,8 @@ def _layers(spec: NetSpec, kernel_bits: Mapping[str, int]) -> list[dict[str, Any
     for layer in spec.layers:
         runs = kernel_bits[layer.name]
         entry = {"name": layer.name, "op": layer.op, "outputs": layer.outputs, "inputs": layer.inputs}
-        entry |= {"kernel": layer.kernel, "weight_bits": said(layer.bits, layer.form), "kernel_bits": runs, "bytes": layer.bytes}
+        entry |= {"kernel": layer.kernel, "weight_bits": said(layer.bits, layer.form), "kernel_bits": runs}
+        entry["bytes"] = layer.bytes
         if layer.shared == "group":
             entry["group"] = layer.group
         if layer.reads is not None:
