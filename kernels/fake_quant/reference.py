@@ -118,6 +118,11 @@ def grad_factor(x: Tensor, scale: Tensor, levels: Levels) -> float:
     return 1.0 / math.sqrt(max(1, shared) * levels.top)
 
 
+def lsq_scale(x: Tensor, levels: Levels) -> Tensor:
+    """Scales [C] that LSQ begins with for `x` [C, n]: 2 E|x| / sqrt(Qp) (LSQ, section 2.1)."""
+    return 2.0 * x.abs().mean(dim=1) / math.sqrt(levels.top)
+
+
 def expand(scale: Tensor, x: Tensor) -> Tensor:
     """`scale` ([] or [C]) shaped to divide `x` ([C, ...]) along axis 0."""
     return scale if scale.dim() == 0 else scale.reshape(-1, *([1] * (x.dim() - 1)))

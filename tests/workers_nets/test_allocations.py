@@ -150,7 +150,10 @@ def test_rebuilt_as_trained_is_what_was_trained(small: tuple[Net, datasets.Data]
     net, data = small
     x, _ = allocate.sample(data.train)
     before = {k: v.clone() for k, v in net.state_dict().items()}
-    rebuilt(net, [2, 2, 2], x)
+    scales: Any = {}
+    for bits in ([2, 2, 2], [4, 2, 4], [2, 4, 2]):  # with scales found before it is the same network
+        one, other = rebuilt(net, bits, x).state_dict(), rebuilt(net, bits, x, scales=scales).state_dict()
+        assert all(torch.equal(v, other[k]) for k, v in one.items())
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
 
 
@@ -278,8 +281,20 @@ def test_integer_programs_are_tried_truly(
     limit = Limit(search._tables["bytes"], search._sweep()[0])
     five = [a.choice for a in solve(dl, {"bytes": limit}, count=5)]
     assert best == tuple(search.bits(min(five, key=search.loss)))
-    monkeypatch.setattr(search, "loss", lambda choice: -search.total("bytes", choice) if choice in five else 1.0)
-    assert search._programs(dl) == [max(five, key=lambda c: search.total("bytes", c))]
+    for least in five:
+        monkeypatch.setattr(search, "loss", lambda choice, least=least: float(choice != least))
+        assert search._programs(dl) == [least]
+
+
+def test_the_trained_bits_are_no_allocation() -> None:
+    """A network that was trained at 4 bits has allocations beside its own point, not the same point again."""
+    config = {**WINE, "bits": 4}
+    options = {"data": "wine", "allocate": {"bits": [2, 4, 8], "by": "calibration", "points": 8}}
+    run = rehearse(train, config, until=1, kind="classify", options=options)
+    own, found = split(run, 1)
+    assert own
+    assert found
+    assert all(p["bits"] != [4, 4, 4] for p in found)
 
 
 def test_units_move_together() -> None:
@@ -367,6 +382,7 @@ def test_an_export_finds_the_same_networks(run: Rehearsal) -> None:
         assert again.error == pytest.approx(point["metrics"]["val_error"])
     assert set(result["files"]) == {p.name for p in Path(trial.files).iterdir() if not p.name.startswith("ckpt-")}
     assert json.loads(json.dumps(result)) == result
+    assert result["kernel_bits"] == [32, 32, 32]  # of the trained network
 
 
 def test_all_allocations_of_a_small_network_in_order(small: tuple[Net, datasets.Data]) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kernels.fake_quant import SCALE_FLOOR, Levels
-from kernels.fake_quant.reference import quantize
+from kernels.fake_quant.reference import lsq_scale, quantize
 from spaces.nets import NetSpec, network
 from workers.nets.modules import Head, Net, Stage
 from workers.nets.morph import config_of
@@ -105,11 +105,11 @@ def weights_of(net: Net, block: int) -> list[Weight]:
 
 
 def least_error(rows: Tensor, grid: Levels) -> Tensor:
-    """Scales [rows] with the least squared error of `rows` on `grid`, among shares of the first scale."""
+    """Scales [rows] with the least squared error of `rows` on `grid`, among shares of the first scale and LSQ's."""
     first = first_scale(rows, grid)
     best, error = first, torch.full_like(first, torch.inf)
-    for share in SHRINK:
-        scale = (first * share).clamp_min(SCALE_FLOOR)
+    for tried in (*(first * share for share in SHRINK), lsq_scale(rows, grid)):
+        scale = tried.clamp_min(SCALE_FLOOR)
         off = (quantize(rows, scale, grid) - rows).square().sum(1)
         best, error = torch.where(off < error, scale, best), torch.minimum(off, error)
     return best
