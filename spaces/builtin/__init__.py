@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from spaces.builtin.base import BuiltIn, Description
 from spaces.builtin.classify import CLASSIFY
 from spaces.builtin.lm import LM
+from spaces.builtin.supernet import SUPERNET
 
 __all__ = ["BUILT_IN", "BuiltIn", "Description"]
 
-BUILT_IN: Mapping[str, BuiltIn] = {task.name: task for task in (CLASSIFY, LM)}
+BUILT_IN: Mapping[str, BuiltIn] = {task.name: task for task in (CLASSIFY, LM, SUPERNET)}
