@@ -72,7 +72,7 @@ class ElasticSpace:
     def count(self) -> int:
         """How many sub-networks there are: resolutions x Π over units of Σ over depths of (choices a block)^depth."""
         each = [len(u.kernels) * len(u.widths) * len(self.bits) for u in self.units]
-        ways = (sum(n**d for d in u.depths) for n, u in zip(each, self.units, strict=True))
+        ways = [sum(int(n**d) for d in u.depths) for n, u in zip(each, self.units, strict=True)]
         return max(1, len(self.resolutions)) * prod(ways)
 
     def extreme(self, biggest: bool) -> dict[str, Any]:

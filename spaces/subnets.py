@@ -87,10 +87,10 @@ def _steps(space: ElasticSpace, genome: Genome) -> list[Step]:
         steps.append(Step("resize", Operator("resize", channels, channels, side, 1, 1, high, wide, 32)))
         high = wide = side
 
-    def layer(name: str, outputs: int, kernel: int, stride: int, bits: float, relu: bool, depthwise: bool = False) -> None:
+    def layer(name: str, outputs: int, kernel: int, stride: int, bits: float, relu: bool, apart: bool = False) -> None:
         nonlocal channels, high, wide
         op: Any = "conv" if image else "linear"
-        groups = channels if depthwise else 1
+        groups = channels if apart else 1
         operator = Operator(op, channels, outputs, kernel if image else 1, stride, groups, high, wide, bits)
         steps.append(Step(name, operator, relu))
         channels, high, wide = outputs, operator.out_height, operator.out_width
@@ -103,7 +103,7 @@ def _steps(space: ElasticSpace, genome: Genome) -> list[Step]:
             inside = width_of(said["widths"][b], into)
             if space.block == "bottleneck":
                 layer(f"{at}.widen", inside, 1, 1, bits, True)
-                layer(f"{at}.spatial", inside, kernel, stride, bits, True, depthwise=True)
+                layer(f"{at}.spatial", inside, kernel, stride, bits, True, apart=True)
                 layer(f"{at}.narrow", unit.channels, 1, 1, bits, False)
             else:
                 layer(f"{at}.widen", inside, kernel, stride, bits, True)

@@ -60,7 +60,7 @@ class SupernetForm(Form):
 
 
 def read_options(form: Form, at: KeyPath, problems: Problems, base: Path | None) -> dict[str, Any] | None:
-    """The options of a form, with what its data file says, bits and resolutions rising; None when a problem was added."""
+    """The options of a form, with what its data file says, bits and resolutions rising; None after a problem."""
     before = len(problems.found)
     out = read_data(form, at, problems, base)
     if out is None:

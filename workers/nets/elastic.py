@@ -72,8 +72,8 @@ class ElasticLayer(nn.Module):
 
 
 class Supernet(nn.Module):
-    """All layers of an elastic space. `forward(x, spec)`: the logits [B, classes] of one sub-network, each batch norm by
-    the statistics of the batch [B, C, H, W] or [B, F] that goes through it."""
+    """All layers of an elastic space. `forward(x, spec)`: the logits [B, classes] of one sub-network, each batch
+    norm by the statistics of the batch [B, C, H, W] or [B, F] that goes through it."""
 
     def __init__(self, space: ElasticSpace, seed: int) -> None:
         super().__init__()

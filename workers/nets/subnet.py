@@ -73,7 +73,7 @@ def cut(net: Supernet, spec: SubnetSpec, sample: Tensor) -> Subnet:
         scale = None if scale is None else scale * gain
         folded = weight * _rows(gain, operator) if codes is None else codes.float() * _rows(scale, operator)
         cuts[step.name] = Cut(step, folded.contiguous(), bias, codes, scale)
-        return linear(operator, x, cuts[step.name].weight, bias)
+        return y * _channels(gain, y) + _channels(bias, y)
 
     run(spec, apply, sample)
     return Subnet(spec, cuts)
@@ -85,9 +85,13 @@ def _rows(per_channel: Tensor | None, operator: Operator) -> Tensor:
     return per_channel.view(-1, 1, 1, 1)
 
 
+def _channels(per_channel: Tensor, y: Tensor) -> Tensor:
+    return per_channel.view(1, -1, *[1] * (y.dim() - 2))
+
+
 def pack(net: Subnet) -> bytes:
-    """The weights as bytes, exactly as many as `SubnetSpec.metrics` says: for each layer in order its weights (float32, or
-    codes + 2^(b-1) in b bits), the float32 scales [out] where quantized, the float32 bias [out]; little endian."""
+    """The weights as bytes, exactly as many as `SubnetSpec.metrics` says: for each layer in order its weights (float32,
+    or codes + 2^(b-1) in b bits), the float32 scales [out] where quantized, the float32 bias [out]; little endian."""
     out = []
     for step in net.spec.layers:
         found = net.cuts[step.name]
@@ -101,7 +105,7 @@ def pack(net: Subnet) -> bytes:
 
 
 def unpack(blob: bytes, spec: SubnetSpec) -> dict[str, tuple[Floats, Floats]]:
-    """(weights [out, in / groups, k, k], bias [out]) by layer name, of what `pack` wrote; ValueError for another length."""
+    """(weights [out, in / groups, k, k], bias [out]) by layer, of what `pack` wrote; ValueError for another length."""
     if len(blob) != spec.metrics["bytes"]:
         raise ValueError(f"{len(blob)} bytes are no weights of this sub-network, which takes {spec.metrics['bytes']:g}")
     found, at = {}, 0

@@ -37,25 +37,41 @@ class Bounds:
         """How far they are broken: Σ share above."""
         return sum(max(0.0, costs[name] / bound - 1.0) for name, bound in self.at_most.items())
 
+    def floor(self, space: ElasticSpace, costs: Costs) -> Genome:
+        """The sub-network that is nearest to keeping them: the smallest, at the resolution that suits them best (a
+        smaller one sometimes saves less than resizing costs)."""
+        return min(smallest(space), key=lambda genome: self.excess(costs(genome)))
+
     def check(self, space: ElasticSpace, costs: Costs) -> None:
-        """Infeasible, with the least figure that there is, when the cheapest sub-network breaks one."""
-        least = costs(space.extreme(False))
+        """Infeasible, with the least figure that there is, when no sub-network keeps one of them, or all at once."""
+        least = [costs(genome) for genome in smallest(space)]
         for name, bound in self.at_most.items():
-            if least[name] > bound:
+            figure = min(found[name] for found in least)
+            if figure > bound:
                 raise Infeasible(
                     f"no sub-network has {name} at most {bound:g}: the least possible of this super-network is"
-                    f" {least[name]:.4g}; raise at_most, or let width, units and expand be smaller"
+                    f" {figure:.4g}; raise at_most, or let width, units and expand be smaller"
                 )
+        if not self.hold(found := costs(self.floor(space, costs))):
+            said = ", ".join(f"{name} = {found[name]:.4g}" for name in self.at_most)
+            raise Infeasible(f"no sub-network keeps all of at_most at once: the nearest has {said}; raise them")
 
 
-def draw(space: ElasticSpace, rng: Generator, keeps: Callable[[Genome], bool], make: Callable[[], Genome]) -> Genome:
-    """What `make` makes, made again until it keeps the bounds; after TRIES the cheapest sub-network, mutated as far as
-    it keeps them."""
+def smallest(space: ElasticSpace) -> list[Genome]:
+    """The smallest sub-network at every resolution: no other has fewer parameters, MACs, BOPs or bytes."""
+    genome = space.extreme(False)
+    return [{**genome, "resolution": r} for r in space.resolutions] if space.resolutions else [genome]
+
+
+def draw(
+    space: ElasticSpace, rng: Generator, keeps: Callable[[Genome], bool], make: Callable[[], Genome], floor: Genome
+) -> Genome:
+    """What `make` makes, made again until it keeps the bounds; after TRIES `floor`, mutated as far as it keeps them."""
     for _ in range(TRIES):
         found = make()
         if keeps(found):
             return found
-    found = space.extreme(False)
+    found = floor
     for _ in range(TRIES // 4):
         changed = space.mutate(found, rng)
         if keeps(changed):
@@ -70,6 +86,8 @@ def evolve(
     """The last population, best predicted error first: the best `parents` (a share), and all their children, of which
     the share `mutated` by mutation and the rest by uniform crossover. Every individual keeps the bounds."""
 
+    floor = bounds.floor(space, costs)
+
     def keeps(genome: Genome) -> bool:
         return bounds.hold(costs(genome))
 
@@ -77,7 +95,7 @@ def evolve(
         return list(zip((float(s) for s in score(genomes)), genomes, strict=True))
 
     begin = [g for g in seeds if keeps(g)][:population]
-    begin += [draw(space, rng, keeps, lambda: space.sample(rng)) for _ in range(population - len(begin))]
+    begin += [draw(space, rng, keeps, lambda: space.sample(rng), floor) for _ in range(population - len(begin))]
     alive = scored(begin)
     elite = max(1, round(parents * population))
     children = population - elite
@@ -89,12 +107,12 @@ def evolve(
             return best[int(rng.integers(len(best)))][1]
 
         def mutant() -> Genome:
-            return space.mutate(any_parent(), rng)  # noqa: B023
+            return space.mutate(any_parent(), rng)
 
         def child() -> Genome:
-            return space.crossover(any_parent(), any_parent(), rng)  # noqa: B023
+            return space.crossover(any_parent(), any_parent(), rng)
 
-        fresh = [draw(space, rng, keeps, mutant if i < mutants else child) for i in range(children)]
+        fresh = [draw(space, rng, keeps, mutant if i < mutants else child, floor) for i in range(children)]
         alive = best + scored(fresh)
     return sorted(alive, key=lambda one: one[0])
 
@@ -106,6 +124,8 @@ def nsga2(
     """NSGA-II (Deb et al., 2002) on the predicted error and the costs `names`: the last population, front by front, the
     lonelier first inside a front."""
 
+    floor = bounds.floor(space, costs)
+
     def keeps(genome: Genome) -> bool:
         return bounds.hold(costs(genome))
 
@@ -114,7 +134,7 @@ def nsga2(
         return np.array([[e, *(costs(g)[n] for n in names)] for e, g in zip(errors, genomes, strict=True)])
 
     alive: list[Genome] = [g for g in seeds if keeps(g)][:population]
-    alive += [draw(space, rng, keeps, lambda: space.sample(rng)) for _ in range(population - len(alive))]
+    alive += [draw(space, rng, keeps, lambda: space.sample(rng), floor) for _ in range(population - len(alive))]
     order = ranked(values(alive))
     for _ in range(generations):
         alive = [alive[i] for i in order]
@@ -123,10 +143,10 @@ def nsga2(
             return alive[int(rng.integers(len(alive), size=2).min())]
 
         def child() -> Genome:
-            mixed: Genome = space.crossover(parent(), parent(), rng) if rng.random() < 0.9 else parent()  # noqa: B023
+            mixed: Genome = space.crossover(parent(), parent(), rng) if rng.random() < 0.9 else parent()
             return space.mutate(mixed, rng, gene=0.05, resolution=0.1)
 
-        pool = {key(g): g for g in (*alive, *(draw(space, rng, keeps, child) for _ in range(population)))}
+        pool = {key(g): g for g in (*alive, *(draw(space, rng, keeps, child, floor) for _ in range(population)))}
         alive = list(pool.values())
         order = ranked(values(alive))[:population]
     return [alive[i] for i in order]
@@ -138,11 +158,18 @@ def ranked(values: Array) -> list[int]:
     out: list[int] = []
     while len(left):
         rows = values[left]
-        worse = (rows[:, None] >= rows[None]).all(-1) & (rows[:, None] > rows[None]).any(-1)
-        front = left[~worse.any(1)]
+        worse = dominated(rows)
+        front = left[~worse]
         out += [int(i) for i in front[np.argsort(-crowding(values[front]), kind="stable")]]
-        left = left[worse.any(1)]
+        left = left[worse]
     return out
+
+
+def dominated(rows: Array) -> NDArray[np.bool_]:
+    """Which of the rows [n, objectives] (lower is better) another one beats."""
+    no_better = np.all(rows[:, None] >= rows[None], axis=-1)
+    worse = np.any(rows[:, None] > rows[None], axis=-1)
+    return np.asarray(np.any(no_better & worse, axis=1))
 
 
 def crowding(rows: Array) -> Array:
@@ -159,12 +186,11 @@ def crowding(rows: Array) -> Array:
 
 
 def spread(values: Array, most: int) -> list[int]:
-    """Indices of at most `most` non-dominated rows [n, objectives], each once, well spread: the most crowded leaves, one
-    after the other. In the order of their values."""
+    """Indices of at most `most` non-dominated rows [n, objectives], each once, well spread: the most crowded leaves,
+    one after the other. In the order of their values."""
     rows = np.asarray(values, float)
-    worse = (rows[:, None] >= rows[None]).all(-1) & (rows[:, None] > rows[None]).any(-1)
     kept: list[int] = []
-    for i in np.flatnonzero(~worse.any(1)):
+    for i in np.flatnonzero(~dominated(rows)):
         if not any((rows[i] == rows[j]).all() for j in kept):
             kept.append(int(i))
     while len(kept) > most:

@@ -30,7 +30,7 @@ from workers.trial import Trial
 
 def export(trial: Trial, spec: JobSpec) -> dict[str, Any]:
     """Write the files of every point in `spec.points` and answer their verified metrics: `val_error`, `test_error`,
-    `test_accuracy` (percent), `latency_ms` and `latency_p95_ms` of the whole model, `params`, `macs`, `bops`, `bytes`."""
+    `test_accuracy` (percent), `latency_ms` and `latency_p95_ms` of the model, `params`, `macs`, `bops`, `bytes`."""
     data = datasets.load(trial.options)
     net = Supernet(space_of(trial.options, trial.config), trial.seed)
     if not trial.load(model=net):

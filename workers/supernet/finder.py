@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,19 @@ from torch.nn import functional
 
 from spaces.builtin.supernet import COSTS, SupernetForm
 from spaces.elastic import ElasticSpace, Genome, key
+from spaces.operators import Operator
 from spaces.subnets import subnet
 from workers.data import Data
 from workers.nets.elastic import Supernet
 from workers.nets.subnet import cut
+from workers.nets.subnet_graph import build
 from workers.supernet.evolution import Bounds
 from workers.supernet.search import Plan, front, search
 from workers.supernet.table import Table
 from workers.supernet.training import ladder
+
+WHOLES = 3
+"""Whole sub-networks that the sums of operators are put to scale by."""
 
 
 class Finder:
@@ -28,8 +33,8 @@ class Finder:
     all that is looked at."""
 
     def __init__(
-        self, net: Supernet, data: Data, options: Mapping[str, Any], objectives: Sequence[str], saved: Mapping[str, Any],
-        nested: bool = False,
+        self, net: Supernet, data: Data, options: Mapping[str, Any], objectives: Sequence[str],
+        saved: Mapping[str, Any], nested: bool = False,
     ) -> None:  # fmt: skip
         form = SupernetForm.model_validate(options)
         said = form.search
@@ -53,8 +58,14 @@ class Finder:
         return {"known": list(self.known), "table": dict(self.table.ms)}
 
     def check(self) -> None:
-        """Infeasible when the bounds leave no sub-network."""
+        """Time a few whole sub-networks where latencies count; Infeasible when the bounds leave no sub-network."""
+        if self.timed:
+            self.table.scale(self._whole(genome) for genome in ladder(self.space, WHOLES))
         self.plan.bounds.check(self.space, self.costs)
+
+    def _whole(self, genome: Genome) -> tuple[tuple[Operator, ...], Callable[[], bytes]]:
+        spec = subnet(self.space, genome)
+        return spec.operators, lambda: build(cut(self.net, spec, self.sample))
 
     def costs(self, genome: Genome) -> dict[str, float]:
         """What a sub-network costs; its latency only where somebody asks for it."""

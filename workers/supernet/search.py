@@ -3,8 +3,8 @@
 Every sub-network that is reported was measured: cut out, its batch norms taken anew, its error found on the validation
 samples. A search spends `evaluations` of that, and decides which by predictors of what was measured before.
 
-evolution   half of them at random, then for rising bounds on the first cost the best that evolution by a predictor finds
-            (Once-for-All); where bits are elastic the predictor is APQ's, transferred from full precision
+evolution   half of them at random, then under several bounds on the first cost the best that evolution by a predictor
+            finds (Once-for-All); where bits are elastic the predictor is APQ's, transferred from full precision
 linas       NSGA-II on predictors that are fitted again on all that was measured, round after round (DyNAS-T, SimQ-NAS)
 random      random ones
 A super-network trained in nested order (SortedNet) has a chain of sub-networks: those are measured, evenly.
@@ -98,7 +98,7 @@ def search(
     seeds: Sequence[Genome] = (), chain: bool = False,
 ) -> list[Genome]:  # fmt: skip
     """The best of what was measured: sub-networks that keep the bounds and that no other beats in error and costs, at
-    most `plan.points`. `seeds`: those of an earlier search, measured first. Infeasible when nothing keeps the bounds."""
+    most `plan.points`. `seeds`: those of an earlier search, measured first. Infeasible where nothing keeps bounds."""
     plan.bounds.check(space, costs)
     archive = Archive(space, measure)
     most = plan.evaluations
@@ -113,7 +113,8 @@ def search(
 
     archive.add([g for g in (*seeds, space.extreme(True), space.extreme(False)) if keeps(g)], most)
     share = {"random": 1.0, "evolution": 0.5, "linas": 0.4}[plan.method]
-    _random(space, archive, plan, keeps, rng, max(4, round(share * most)))
+    floor = plan.bounds.floor(space, costs)
+    _random(space, archive, plan, keeps, rng, max(4, round(share * most)), floor)
     if plan.method == "evolution":
         _evolution(space, archive, plan, costs, rng)
     elif plan.method == "linas":
@@ -124,7 +125,7 @@ def search(
                           generations=plan.generations, seeds=archive.genomes)  # fmt: skip
             new = [genome for genome in front if key(genome) not in archive.found]
             archive.add(new[: max(1, room)], most)
-    _random(space, archive, plan, keeps, rng, most)  # where a search found nothing new
+    _random(space, archive, plan, keeps, rng, most, floor)  # where a search found nothing new
     return chosen(archive, plan, costs)
 
 
@@ -135,8 +136,9 @@ def ridge_score(archive: Archive) -> Score:
 
 
 def _random(
-    space: ElasticSpace, archive: Archive, plan: Plan, keeps: Callable[[Genome], bool], rng: Generator, until: int
-) -> None:
+    space: ElasticSpace, archive: Archive, plan: Plan, keeps: Callable[[Genome], bool], rng: Generator, until: int,
+    floor: Genome,
+) -> None:  # fmt: skip
     """Random sub-networks, and as many of full precision as quantized ones where bits are elastic."""
     until = min(until, plan.evaluations, space.count)
     for i in range(4 * plan.evaluations):
@@ -147,7 +149,7 @@ def _random(
             genome = space.sample(rng)
             return full_precision(space, genome) if len(space.bits) > 1 and i % 2 else genome
 
-        archive.add([draw(space, rng, keeps, make)], until)
+        archive.add([draw(space, rng, keeps, make, floor)], until)
 
 
 def full_precision(space: ElasticSpace, genome: Genome) -> dict[str, Any]:
@@ -159,7 +161,7 @@ def full_precision(space: ElasticSpace, genome: Genome) -> dict[str, Any]:
 def _evolution(space: ElasticSpace, archive: Archive, plan: Plan, costs: Costs, rng: Generator) -> None:
     first = plan.names[0]
     score = archive.score(int(rng.integers(2**31)))
-    least, largest = (costs(space.extreme(big))[first] for big in (False, True))
+    least, largest = costs(plan.bounds.floor(space, costs))[first], costs(space.extreme(True))[first]
     bound = min(largest, plan.bounds.at_most.get(first, largest))
     steps = np.geomspace(max(least, 1e-12), max(bound, least, 1e-12), max(2, plan.points))
     room = plan.evaluations - len(archive.found)

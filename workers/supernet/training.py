@@ -1,7 +1,7 @@
 """How a super-network is trained: which sub-networks a batch trains, and what each of them learns from.
 
-sandwich     the biggest from the labels, the smallest and `samples` random ones from the biggest's probabilities, in one
-             step (in-place distillation: BigNAS, Yu et al., 2020, ECCV)
+sandwich     the biggest from the labels, the smallest and `samples` random ones from the biggest's probabilities, in
+             one step (in-place distillation: BigNAS, Yu et al., 2020, ECCV)
 progressive  the biggest alone for `stage` epochs; then it is the teacher, and kernel, depth, width, and bits become
              elastic, each `stage` epochs after the last, with 1, 2, 4, 4 random sub-networks a step (Once-for-All)
 sorted       `samples` random links of the nested chain, from the labels (SortedNet: Valipour et al., 2023)
@@ -79,8 +79,8 @@ def rule_of(space: ElasticSpace, config: Mapping[str, Any], seed: int, defaults:
 
 
 def restricted(space: ElasticSpace, genome: Genome, stage: int) -> dict[str, Any]:
-    """`genome` with the largest of everything that is not elastic yet in a stage of `progressive`; resolution is elastic
-    from the first on."""
+    """`genome` with the largest of everything that is not elastic yet in a stage of `progressive`; resolution is
+    elastic from the first on."""
     elastic = STAGES[:stage]
     units = []
     for u, said in enumerate(genome["units"]):
@@ -134,7 +134,7 @@ def train_batch(
 
 
 def ladder(space: ElasticSpace, count: int) -> Sequence[Genome]:
-    """Links of the nested chain, evenly, from the smallest to the biggest: sub-networks to look at before any search."""
+    """Links of the nested chain, evenly, from the smallest to the biggest: what to look at before any search."""
     chain = space.chain()
     places = np.unique(np.linspace(0, len(chain) - 1, min(count, len(chain))).round().astype(int))
     return [chain[int(i)] for i in places]

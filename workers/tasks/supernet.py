@@ -63,8 +63,8 @@ def optimizer_of(net: Supernet, config: Mapping[str, Any]) -> Optimizers:
 
 
 def begin_stage(net: Supernet, teacher: Supernet | None, rule: Rule, optimizer: Optimizers, epoch: int) -> None:
-    """A new stage of progressive shrinking: the first takes the biggest sub-network as the teacher; before widths become
-    elastic, channels are put in the order of their importance. Moments of the optimizer begin anew, as in the paper."""
+    """A new stage of progressive shrinking: the first takes the biggest sub-network as the teacher; before widths
+    become elastic, channels are put in the order of their importance. The optimizer's moments begin anew, as there."""
     stage = rule.stage_of(epoch)
     if stage == 1 and teacher is not None:
         teacher.load_state_dict(net.state_dict())
@@ -78,7 +78,7 @@ def run_epoch(
     net: Supernet, optimizer: Optimizers, part: Part, rule: Rule, epoch: int, batch: int, distill: float,
     teacher: Supernet | None,
 ) -> float:  # fmt: skip
-    """One pass over `part`; answers the mean loss of the first sub-network of each batch (the biggest in `sandwich`)."""
+    """One pass over `part`; answers the mean loss of the first sub-network of each batch (in `sandwich` the biggest)."""
     total = 0.0
     for number, index in enumerate(batches(len(part), batch, rule.seed, epoch)):
         optimizer.zero_grad()
