@@ -51,13 +51,13 @@ class SubnetSpec:
     @cached_property
     def metrics(self) -> dict[str, float]:
         """`params`, `macs`, `bops`, `bytes`."""
-        found = self.operators
-        return {
-            "params": float(sum(o.params for o in found)),
-            "macs": float(sum(o.macs for o in found)),
-            "bops": float(sum(o.macs * o.bits for o in found) * ACTIVATION_BITS),
-            "bytes": float(sum(o.bytes for o in found)),
-        }
+        params = macs = size = 0
+        bops = 0.0
+        for step in self.layers:  # nothing else costs any of these
+            operator, each = step.operator, step.operator.macs
+            params, macs, size = params + operator.params, macs + each, size + operator.bytes
+            bops += each * operator.bits
+        return {"params": float(params), "macs": float(macs), "bops": bops * ACTIVATION_BITS, "bytes": float(size)}
 
     @cached_property
     def signature(self) -> str:

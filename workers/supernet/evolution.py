@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 Score = Callable[[Sequence[Genome]], Array]
 """Sub-networks → predicted errors [n]."""
 Costs = Callable[[Genome], Mapping[str, float]]
-TRIES = 100
+TRIES = 32
 """Draws of one individual before the nearest that keeps the bounds is taken instead."""
 
 

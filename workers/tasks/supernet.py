@@ -78,7 +78,7 @@ def run_epoch(
     net: Supernet, optimizer: Optimizers, part: Part, rule: Rule, epoch: int, batch: int, distill: float,
     teacher: Supernet | None,
 ) -> float:  # fmt: skip
-    """One pass over `part`; answers the mean loss of the first sub-network of each batch (in `sandwich` the biggest)."""
+    """One pass over `part`; answers the mean loss of the first sub-network of a batch (in `sandwich` the biggest)."""
     total = 0.0
     for number, index in enumerate(batches(len(part), batch, rule.seed, epoch)):
         optimizer.zero_grad()
