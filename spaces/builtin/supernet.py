@@ -33,10 +33,10 @@ DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 
 
-class SearchForm(Form):
+class SubnetForm(Form):
     """How sub-networks are looked for in a trained super-network. `at_most`: bounds on what they cost, by metric."""
 
-    method: Literal["evolution", "linas", "random"] = "evolution"
+    method: Literal["evolution", "linas", "random"] = "linas"
     evaluations: Annotated[int, Field(ge=4, le=10_000)] = 40
     every: Annotated[int, Field(ge=1)] = 3
     population: Annotated[int, Field(ge=4, le=1000)] = 32
@@ -55,7 +55,7 @@ class SupernetForm(Form):
     resolutions: list[Annotated[int, Field(ge=2)]] | None = Field(default=None, min_length=1)
     points: Annotated[int, Field(ge=1, le=64)] = 8
     calibration: Annotated[int, Field(ge=2)] = 512
-    search: SearchForm = SearchForm()
+    search: SubnetForm = SubnetForm()
     time_limit_s: Annotated[float, Field(gt=0)] | None = None
 
 

@@ -72,7 +72,7 @@ def broken(old: str, new: str) -> StudyError:
         (
             "task: classify",
             "task: {comand: [x]}",
-            r"exactly one of classify, lm, function, command.*did you mean 'command'",
+            r"exactly one of classify, .*function, command.*did you mean 'command'",
         ),
         # ranges
         ("[1, 3]", "[3, 1]", r"digits.yaml:4: space.depth.int: the range \[3, 1\] is empty.*did you mean \[1, 3\]"),
