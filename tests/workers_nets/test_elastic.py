@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -163,13 +164,16 @@ def test_widths_and_bits_share_integers(space: ElasticSpace) -> None:
                 for u, k in zip(spec.genome["units"], kernels, strict=True)
             ]
             genome = {**spec.genome, "units": units}
-            codes[b, spec is high] = cut(net, subnet(space, genome), batch(space)).cuts["units.0.0.widen"].codes
-    for b in bits:
-        small, large = codes[b, False], codes[b, True]
+            found = cut(net, subnet(space, genome), batch(space))
+            for name in ("widen", "narrow"):  # the first has elastic outputs, the second elastic inputs
+                codes[b, spec is high, name] = found.cuts[f"units.0.0.{name}"].codes
+    for b, name in product(bits, ("widen", "narrow")):
+        small, large = codes[b, False, name], codes[b, True, name]
         assert small is not None
         assert large is not None
-        assert torch.equal(small, large[: small.shape[0]])
-        top = codes[bits[-1], True]
+        assert small.shape != large.shape
+        assert torch.equal(small, large[: small.shape[0], : small.shape[1]])
+        top = codes[bits[-1], True, name]
         shift = bits[-1] - b
         rounded = torch.floor(top.double() / 2**shift + 0.5).clamp(-(2 ** (b - 1)), 2 ** (b - 1) - 1)
         assert torch.equal(large.double(), rounded)
