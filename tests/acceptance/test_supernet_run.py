@@ -18,8 +18,8 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
 
 
 def test_a_front_of_subnets_is_measured_again_from_its_files(tmp_path: Path) -> None:
-    """`searchd run examples/supernet.yaml`, smaller: sub-networks of trained super-networks are on the front, several of
-    one trial; each has files of its own, of the size that its genome says, and learned something."""
+    """`searchd run examples/supernet.yaml`, smaller: sub-networks of trained super-networks are on the front, several
+    of one trial; each has files of its own, of the size that its genome says, and learned something."""
     spec = Study.load(ROOT / "examples" / "supernet.yaml").dump()
     spec["search"] |= {"r": 1, "R": 2, "eta": 2}
     spec["budget"] = {"trials": 2, "parallel": 2}

@@ -29,16 +29,18 @@ def test_g12_count_of_once_for_all() -> None:
 
 def test_count_is_that_of_all_genomes() -> None:
     """The count is the number of genomes that there are, one by one; each is in the space and has a key of its own."""
-    space = ElasticSpace((1, 4, 4), 2, "residual", 2, (Unit(2, 1, (1, 2), (1, 3), (1, 2)), Unit(2, 1, (1,), (1,), (1, 2))),
-                         (2, 4), (8, 32))  # fmt: skip
+    made = (Unit(2, 1, (1, 2), (1, 3), (1, 2)), Unit(2, 1, (1,), (1,), (1, 2)))
+    space = ElasticSpace((1, 4, 4), 2, "residual", 2, made, (2, 4), (8, 32))
     units = []
     for u in range(2):
         options = space.choices(u)
         found = []
         for depth in options["depth"]:
             each = list(product(*(options[name] for name in PER_BLOCK)))
-            for blocks in product(each, repeat=depth):
-                found.append({"depth": depth, **{n: [b[i] for b in blocks] for i, n in enumerate(PER_BLOCK)}})
+            found += [
+                {"depth": depth, **{n: [b[i] for b in blocks] for i, n in enumerate(PER_BLOCK)}}
+                for blocks in product(each, repeat=depth)
+            ]
         units.append(found)
     genomes = [{"resolution": r, "units": list(pair)} for r in space.resolutions for pair in product(*units)]
     for genome in genomes:
@@ -111,8 +113,8 @@ def test_costs_lie_between_those_of_the_extremes(space: ElasticSpace, seed: int)
 @settings(max_examples=40)
 @given(elastic_spaces())
 def test_the_chain_is_nested(space: ElasticSpace) -> None:
-    """From link to link one choice of one unit is raised and nothing lowered: params and MACs never fall; the ends are the
-    extremes but for resolution and bits."""
+    """From link to link one choice of one unit is raised and nothing lowered: params and MACs never fall; the ends are
+    the extremes but for resolution and bits."""
     chain = space.chain()
     for name in ("params", "macs"):
         values = [subnet(space, genome).metrics[name] for genome in chain]

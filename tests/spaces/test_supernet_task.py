@@ -40,8 +40,8 @@ def test_options_are_read_and_written() -> None:
 
 
 @pytest.mark.parametrize(("more", "data", "error"), [
-    ("bits: [4, 9]", "digits", r"s.yaml:9: task.supernet.bits: 9 is no width of the super-network: 2, 3, 4, 5, 6, 7, 8, 32"),
-    ("resolutions: [16]", "digits", r"s.yaml:9: task.supernet.resolutions: 16 is larger than the images, which have 8 rows"),
+    ("bits: [4, 9]", "digits", r"s.yaml:9: task.supernet.bits: 9 is no width of the super-network: 2, 3, 4"),
+    ("resolutions: [16]", "digits", r"s.yaml:9: task.supernet.resolutions: 16 is larger than the images"),
     ("resolutions: [4]", "wine", r"s.yaml:9: .*only square images have resolutions"),
     ("search: {at_most: {latncy_ms: 1}}", "digits", r"s.yaml:9: .*no cost of a sub-network: did you mean 'latency_ms'"),
     ("search: {at_most: {bytes: 0}}", "digits", r"s.yaml:9: .*0 leaves no sub-network"),
@@ -69,7 +69,8 @@ def test_configs_that_cannot_be_built(config: dict[str, Any], error: str) -> Non
 
 def test_the_largest_shape() -> None:
     """Units double their channels and halve the map while it is large; vectors have residual blocks without kernels."""
-    space = space_of({"resolutions": [6, 8], "bits": [8, 32]}, {"width": 4, "units": 4, "depth": 2, "kernel": 7, "expand": 6})
+    config = {"width": 4, "units": 4, "depth": 2, "kernel": 7, "expand": 6}
+    space = space_of({"resolutions": [6, 8], "bits": [8, 32]}, config)
     assert [(u.channels, u.stride) for u in space.units] == [(4, 1), (8, 2), (16, 2), (16, 1)]
     assert space.units[0].kernels == (3, 5, 7)
     assert space.units[0].widths == (1.5, 3.0, 6.0)

@@ -132,7 +132,7 @@ def test_what_is_cut_out_answers_as_inside(name: str) -> None:
 
 @NAMES
 def test_described_is_stored_is_run(name: str) -> None:
-    """The packed file has exactly the described bytes, holds the weights that run, and the ONNX file answers the same."""
+    """The packed file has exactly the described bytes, holds the weights that run, and the ONNX file answers so."""
     space = ALL[name]
     net, x = lively(space), batch(space)
     for genome in some(space):
@@ -151,7 +151,7 @@ def test_described_is_stored_is_run(name: str) -> None:
 
 @pytest.mark.parametrize("space", [BOTTLENECK, RESIDUAL, VECTOR], ids=list(ALL))
 def test_widths_and_bits_share_integers(space: ElasticSpace) -> None:
-    """Codes of fewer bits are the rounded shift of those of 8, and a narrower layer's are a corner of the whole one's."""
+    """Codes of fewer bits are the rounded shift of those of 8, and a narrower layer's are a corner of the whole's."""
     net = Supernet(space, 0)
     low, high = (subnet(space, space.extreme(big)) for big in (False, True))
     kernels = [u["kernels"][0] for u in high.genome["units"]]

@@ -13,7 +13,17 @@ from spaces.elastic import ElasticSpace, Genome, Unit, features, key
 from spaces.subnets import subnet
 from tests.support.elastic import BOTTLENECK, VECTOR
 from workers.supernet.evolution import (
-    TRIES, Bounds, Infeasible, crowding, dominated, draw, evolve, nsga2, ranked, smallest, spread,
+    TRIES,
+    Bounds,
+    Infeasible,
+    crowding,
+    dominated,
+    draw,
+    evolve,
+    nsga2,
+    ranked,
+    smallest,
+    spread,
 )  # fmt: skip
 from workers.supernet.predictors import Ridge, Transferred
 from workers.supernet.search import Plan, encoded, full_precision, search
@@ -82,7 +92,7 @@ def test_evolution_finds_more_than_chance() -> None:
 
 
 def test_rejection_is_capped() -> None:
-    """Where hardly anything keeps a bound, drawing gives up and takes the smallest, changed as far as the bound lets it."""
+    """Where hardly anything keeps a bound, drawing gives up and takes the smallest, changed as the bound lets it."""
     tight = Bounds({"params": costs(SPACE.extreme(False))["params"]})
     tried = []
 
@@ -187,8 +197,8 @@ def test_ridge_is_least_squares_with_a_penalty() -> None:
 # ---------------------------------------------------------------- whole searches
 @pytest.mark.parametrize("method", ["evolution", "linas", "random"])
 def test_a_search_measures_what_it_may_and_answers_a_front(method: str) -> None:
-    """Every method measures each sub-network once and as many as it was given; the answer keeps the bounds, is on the front
-    of what was measured, is found again with the same seed, and is well spread."""
+    """Every method measures each sub-network once and as many as it was given; the answer keeps the bounds, is on the
+    front of what was measured, is found again with the same seed, and is well spread."""
     measured: list[Genome] = []
 
     def measure(genome: Genome) -> float:
@@ -271,10 +281,10 @@ def test_a_space_smaller_than_the_evaluations_ends() -> None:
 
 # ---------------------------------------------------------------- the table
 def test_latencies_are_sums_that_are_remembered() -> None:
-    """A sub-network costs the empty call and what each operator adds, times the scale of whole ones; bits change nothing,
-    and what is known already is not timed again."""
+    """A sub-network costs the empty call and what each operator adds, times the scale of whole ones; bits change
+    nothing, and what is known already is not timed again."""
     spec = subnet(SPACE, SPACE.extreme(True))
-    floats = {key: 3.0 for key in (float_key(o) for o in spec.operators)}
+    floats = dict.fromkeys((float_key(o) for o in spec.operators), 3.0)
     table = Table({**floats, "empty": 1.0, SCALE: 0.5})
     assert table.latency(spec.operators) == pytest.approx(0.5 * (1.0 + 2.0 * len(spec.operators)))
     quantized = subnet(SPACE, {**spec.genome, "units": [{**u, "bits": [4] * u["depth"]} for u in spec.genome["units"]]})

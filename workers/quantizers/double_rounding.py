@@ -93,5 +93,5 @@ class _DoubleRound(torch.autograd.Function):
 
 def _checked(bits: int, high: int) -> int:
     if not 2 <= bits <= high <= 24:
-        raise SpaceError(f"{bits} bits from {high} cannot be: double rounding needs 2 <= bits <= high <= 24; lower bits")
+        raise SpaceError(f"{bits} bits from {high} cannot be: the rule is 2 <= bits <= high <= 24; lower bits")
     return bits

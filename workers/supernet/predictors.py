@@ -21,7 +21,7 @@ class Ridge:
 
     def fit(self, x: Array, y: Array) -> Ridge:
         """`x` [n, features], `y` [n]."""
-        self._mean, self._level = np.asarray(x.mean(0), np.float64), float(y.mean())
+        self._mean, self._level = x.mean(0).astype(np.float64), float(y.mean())
         centred = x - self._mean
         gram = centred.T @ centred + self.alpha * np.eye(x.shape[1])
         self._weights = np.linalg.solve(gram, centred.T @ (y - self._level))
