@@ -172,7 +172,8 @@ def _fresh(
     """A new search at the deeper R, with as many trials."""
     if limit is None and spec.scheduler != "hyperband":
         limit = count_started(search) + after.totals()["trials"]
-    return _drain(make_scheduler(spec.model_copy(update={"R": R}), limit), losses)
+    names = [o.name for o in search.study.objectives]
+    return _drain(make_scheduler(spec.model_copy(update={"R": R}), limit, names), losses)
 
 
 def _limit_note(

@@ -16,7 +16,7 @@ told         event (`reported`, `finished`, `failed`, `stopped`, `measured`, `de
              [{trial, reason}]
 lost         event `lost`, trial, stops; job, attempt (the one that was lost), reason, retried
 injected     event `injected`, trial, config, stops
-deepened     event `deepened` with R, the new maximum resource, stops
+deepened     event `deepened` with R, the new maximum resource, stops; why: in words, where the study raised it itself
 extended     event `extended` with max_trials when the number of trials changed, stops; budget: the whole new budget
 exporting    trial, step, job, points: an export job of the front was asked for (not by the search)
 begun        job, trial, attempt, worker, device, kind, since, until, warm: the worker has the checkpoint in memory

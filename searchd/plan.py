@@ -18,12 +18,13 @@ from searchd.schedulers.acband import AcBand
 from searchd.schedulers.events import Finished, Losses, Reported, Resume, Start
 from searchd.schedulers.pbt import Pbt
 from searchd.schedulers.rungs import BracketPlan, Round, Rounding, bracket_table, bracket_weights, ladder
-from searchd.search.algorithms import check_options, make_scheduler, make_searcher
+from searchd.search.algorithms import check_options, make_searcher, scheduler_of
 from searchd.search.points import broken_bound
 from searchd.words import count
 from spaces.describe import describe
 from spaces.errors import SpaceError
 from spaces.lint import lint_study
+from spaces.raising import TOLERANCE
 from spaces.study import SearchSpec, Study
 
 DRAWS = 512
@@ -35,10 +36,10 @@ def plan(study: Study) -> dict[str, Any]:
     start over), `brackets` [{"rungs": [{"trials", "step"}]}], `exact`, `scheduler`, `searcher`, `size` (None: endless),
     `acceptance` (share of draws that the constraints allow), `subspaces`, `lint`, `notes`. Counts are None where the
     budget sets no end. SearchdError for a search that cannot be built."""
-    spec, limit = study.search, study.budget.trials
+    spec = study.search
     notes: list[str] = []
     check_options(spec)
-    make_scheduler(spec, limit)
+    scheduler_of(study)
     try:
         make_searcher(spec, study.seed)
     except Missing as missing:  # planned here, run elsewhere
@@ -50,6 +51,7 @@ def plan(study: Study) -> dict[str, Any]:
         said = f"no budget.trials: the search goes on {ends}; the rungs are those of {eta_top(study)} trials"
         notes.insert(0, said)
     _budget_notes(study, cost, notes)
+    _raising_note(study, notes)
     acceptance = study.space.acceptance(Generator(Philox(key=0)), DRAWS)
     _bound_note(study, notes)
     return {
@@ -187,7 +189,7 @@ def _epochs(study: Study, notes: list[str]) -> list[BracketPlan]:
 
 
 def _acband(study: Study) -> AcBand:
-    scheduler = make_scheduler(study.search, study.budget.trials)
+    scheduler = scheduler_of(study)
     if not isinstance(scheduler, AcBand):
         raise TypeError(f"this is a bug: acband is planned, but {study.search.scheduler} was made")
     return scheduler
@@ -245,6 +247,23 @@ def _budget_notes(study: Study, cost: _Cost, notes: list[str]) -> None:
         notes.append(f"the trials would take {steps} {spec.unit}s, and the budget ends after {budget.steps}")
     if budget.trials is not None and budget.hours is not None:
         notes.append(f"whichever comes first: these trials, or {budget.hours:g} hours")
+
+
+def _raising_note(study: Study, notes: list[str]) -> None:
+    """What it takes if R is raised as far as the study allows: the price of a search that began there."""
+    spec = study.search
+    most = spec.options.get("max_resource")
+    if most is None:
+        return
+    if most <= spec.R:
+        notes.append(f"max_resource = {most} is not above R = {spec.R}: R is never raised")
+        return
+    share = f"{100 * spec.options.get('deepen_tol', TOLERANCE):.3g} %"
+    deep = study.model_copy(update={"search": spec.model_copy(update={"R": most})})
+    cost = _cost(deep, [])
+    price = "" if cost.trials is None else f": then about {cost.steps} {spec.unit}s of {cost.trials} trials in all"
+    notes.append(f"R is raised by eta, up to {most}, while the best trial improved by more than {share} since R / eta "
+                 f"when the search is complete{price}")  # fmt: skip
 
 
 def _bound_note(study: Study, notes: list[str]) -> None:

@@ -114,7 +114,9 @@ class JobSpec(Frozen):
     """train, on an instance: seconds after which the run has lost its race."""
     study_seed: int = 0
     points: tuple[dict[str, Any], ...] = ()
-    """export: the operating points whose numbers are taken again, each with `point` and its `threshold`."""
+    """export: the operating points whose numbers are taken again, each with `point` and what selects it."""
+    costs: tuple[float, ...] = ()
+    """train: cumulative latency up to each exit in ms, where it was measured for this shape."""
 
 
 class Dispatch(Frozen):

@@ -22,6 +22,9 @@ def unfit(before: NetSpec, after: NetSpec) -> str | None:
     width, wider, depth, deeper = old[0].layer.outputs, new[0].layer.outputs, len(old), len(new)
     if wider < width or deeper < depth:
         return f"a network only grows, but {width} x {depth} (width x depth) would become {wider} x {deeper}: raise it"
+    early, late = before.exits[:-1], after.exits[:-1]
+    if early and late and units_of(before) != units_of(after):
+        return "exit_head differs: only width and depth can grow"
     bits = [b.layer.bits for b in old]
     wanted = bits + bits[-1:] * (deeper - depth)
     if [b.layer.bits for b in new] != wanted or old[0].layer.kernel != new[0].layer.kernel:
@@ -34,3 +37,9 @@ def unfit(before: NetSpec, after: NetSpec) -> str | None:
         if block.layer.bits in NO_ZERO:
             return f"block {block.index} has {block.layer.bits:g} bits, which cannot say 1 and 0: give the last more"
     return None
+
+
+def units_of(spec: NetSpec) -> int:
+    """Hidden units of the early exits' heads; 0 where they are linear, or where there is none."""
+    hidden = [e.hidden for e in spec.exits[:-1] if e.hidden is not None]
+    return hidden[0].outputs if hidden else 0

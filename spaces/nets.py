@@ -5,7 +5,8 @@ width * 2**min(i, 2) output channels, batch norm, ReLU, then a 2 x 2 max-pool (s
 the map are larger than 2. Vectors [F]: block i is a linear layer of the same width, batch norm, ReLU, no pool.
 After each block in `exits`, and always after the last, a head: average pool to a grid of 2 x 2 (images; a side of 1
 stays; cell i of a side of n covers floor(i n / 2) to ceil((i + 1) n / 2)), then linear to the classes. (A pool to one
-pixel left the first exit of digits at 8 to 53 % error after 27 epochs, the grid at 2 to 10 %.)
+pixel left the first exit of digits at 8 to 53 % error after 27 epochs, the grid at 2 to 10 %.) With `exit_head` units
+the head of an early exit has a hidden linear layer of so many, with a bias, and ReLU before that; the last has none.
 A block has no bias in training; batch norm is folded into weight and bias for storage and export.
 
 Bits. `bits` are a block's weight bits (1, 1.58, 2, 3, 4, 8 quantized per output channel; 32 float). A block of 8 bits
@@ -27,11 +28,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from spaces.errors import SpaceError
+from spaces.exits import DEFAULTS as EXIT_DEFAULTS
 
 BITS: tuple[float, ...] = (1, 1.58, 2, 3, 4, 8, 32)
 DEFAULTS: dict[str, Any] = {
-    "width": 16, "depth": 2, "kernel": 3, "bits": 32, "exits": [], "batch_size": 64,
-    "optimizer": {"name": "adamw", "lr": 1e-3},
+    "width": 16, "depth": 2, "kernel": 3, "bits": 32, "exits": [], "exit_head": 0, "batch_size": 64,
+    "optimizer": {"name": "adamw", "lr": 1e-3}, **EXIT_DEFAULTS,
 }  # fmt: skip
 """What a config that leaves a parameter out gets, so that any subset of them can be searched."""
 
@@ -113,11 +115,18 @@ class Block:
 @dataclass(frozen=True, slots=True)
 class Exit:
     """A head after block `block`: for images an average pool to `grid` cells (rows, columns), then linear `head` to the
-    classes over channels x cells, channels slowest. `grid` is None for vectors."""
+    classes over channels x cells, channels slowest. `grid` is None for vectors. `hidden`: a linear layer and ReLU in
+    between."""
 
     block: int
     head: Layer
     grid: tuple[int, int] | None
+    hidden: Layer | None = None
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Its layers in the order in which they run."""
+        return (self.head,) if self.hidden is None else (self.hidden, self.head)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +141,8 @@ class NetSpec:
     @property
     def layers(self) -> tuple[Layer, ...]:
         """All layers in the order in which they run and are stored: each block, then its head if it has one."""
-        heads = {e.block: e.head for e in self.exits}
-        return tuple(
-            layer for b in self.blocks for layer in ((b.layer, heads[b.index]) if b.index in heads else (b.layer,))
-        )
+        heads = {e.block: e.layers for e in self.exits}
+        return tuple(layer for b in self.blocks for layer in (b.layer, *heads.get(b.index, ())))
 
     def prefix(self, exit_: int) -> tuple[Layer, ...]:
         """The layers that run until exit number `exit_` (from 0) answers: earlier heads count, they ran too."""
@@ -150,7 +157,7 @@ class NetSpec:
         for block in self.blocks:
             if block.layer.name in names:
                 shape.append([*_shape(block.layer), block.pool])
-            heads = [e.head for e in self.exits if e.block == block.index and e.head.name in names]
+            heads = [h for e in self.exits if e.block == block.index and e.head.name in names for h in e.layers]
             shape.extend(["head", *_shape(head)] for head in heads)
         text = json.dumps(["classify-1", *shape], separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -192,6 +199,7 @@ def network(config: Mapping[str, Any], input_shape: tuple[int, ...], classes: in
         near = f"{kernel - 1} or {kernel + 1}"
         raise SpaceError(f"kernel = {kernel} is even, but same padding needs an odd one: use {near}")
     bits = _bits(config.get("bits", DEFAULTS["bits"]), depth)
+    units = _whole(config, "exit_head", 0, 65536)
     ends = sorted({*_exits(config.get("exits", DEFAULTS["exits"]), depth), depth - 1})
     image = len(input_shape) == 3
     if not image and len(input_shape) != 1:
@@ -221,7 +229,11 @@ def network(config: Mapping[str, Any], input_shape: tuple[int, ...], classes: in
             head_bits = 8.0 if bits[i] <= 8 else 32.0
             grid = (min(2, high), min(2, wide)) if image else None
             inputs = outputs * (grid[0] * grid[1] if grid else 1)
-            exits.append(Exit(i, Layer(f"heads.{i}", "linear", inputs, classes, 1, 1, 1, head_bits), grid))
+            hidden = None
+            if units and i < depth - 1:
+                hidden = Layer(f"heads.{i}.hidden", "linear", inputs, units, 1, 1, 1, head_bits)
+                inputs = units
+            exits.append(Exit(i, Layer(f"heads.{i}", "linear", inputs, classes, 1, 1, 1, head_bits), grid, hidden))
     return NetSpec(tuple(input_shape), classes, tuple(blocks), tuple(exits))
 
 

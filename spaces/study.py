@@ -18,6 +18,8 @@ from spaces.morphs import GROWS
 from spaces.parse import read_space
 from spaces.problems import Path as KeyPath
 from spaces.problems import Problems
+from spaces.raising import check_raising
+from spaces.single import check_single
 from spaces.space import Space
 from spaces.suggest import did_you_mean
 from spaces.task import Task, read_task
@@ -291,6 +293,9 @@ def _check_instances(study: Study, problems: Problems) -> None:
     elif study.task.instances and not races:
         said = f"{study.search.scheduler} trains in steps, but this task runs on instances: use scheduler: acband"
         problems.add(("task", "instances"), said)
+    names = [o.name for o in study.objectives]
+    check_single(study.search.options, names, problems)
+    check_raising(study.search.scheduler, study.search.R, study.search.eta, study.search.options, names, problems)
     _check_population(study, problems)
     _check_morph(study, problems)
     if races and study.budget.steps is not None:

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from ui.units import Metric, metric
+from ui.wording import scalars
 
 Answer = Mapping[str, Any]
 
@@ -170,10 +171,8 @@ def _means(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _scalars(values: Answer) -> dict[str, Any]:
-    """The numbers and words of `values`; lists (exit rates, cumulative costs) do not fit a column. Null is NaN."""
-    return {
-        k: float("nan") if v is None else v for k, v in values.items() if not isinstance(v, list | tuple | Mapping)
-    }
+    """`scalars` as they stand in a column. Null is NaN."""
+    return {k: float("nan") if v is None else v for k, v in scalars(values).items()}
 
 
 def _frame(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:

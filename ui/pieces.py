@@ -8,7 +8,7 @@ from typing import Any
 
 from ui import theme
 from ui.units import Metric, duration, number
-from ui.wording import config_rows
+from ui.wording import config_rows, scalars
 
 Tile = tuple[str, str, str]
 """A figure at a glance: its label, its value, and a line of small print; small print may be HTML of this module."""
@@ -96,13 +96,13 @@ def config(values: Mapping[str, Any]) -> str:
 
 def measured(values: Mapping[str, Any], metrics: Mapping[str, Metric]) -> str:
     """Metrics with units, objectives first and strong; a bound that is broken is said."""
-    scalars = {k: v for k, v in values.items() if not isinstance(v, list | tuple | dict)}
-    order = [n for n in metrics if n in scalars and metrics[n].goal] + sorted(
-        n for n in scalars if n not in metrics or not metrics[n].goal
+    shown = scalars(values)
+    order = [n for n in metrics if n in shown and metrics[n].goal] + sorted(
+        n for n in shown if n not in metrics or not metrics[n].goal
     )
     rows = []
     for name in order:
-        of, value = metrics.get(name) or Metric(name, name.replace("_", " ")), scalars[name]
+        of, value = metrics.get(name) or Metric(name, name.replace("_", " ")), shown[name]
         strong = " sd-strong" if of.goal else ""
         broken = value is not None and (
             (of.at_most is not None and value > of.at_most) or (of.at_least is not None and value < of.at_least)

@@ -11,6 +11,9 @@ Answer = Mapping[str, Any]
 Row = tuple[int, str, str]
 """Indent, name, value."""
 
+SELECTS = ("thresholds", "temperatures")
+"""Lists that belong to which operating point it is: one number an exit."""
+
 
 def config_rows(config: Answer) -> list[Row]:
     """A flat config for reading: children stand one step in under the option that they live under.
@@ -26,6 +29,13 @@ def config_rows(config: Answer) -> list[Row]:
         else:
             rows[name] = (_depth(name, config), leaf, config[name])
     return [(depth, label, value_text(value)) for depth, label, value in rows.values()]
+
+
+def scalars(values: Answer) -> dict[str, Any]:
+    """The numbers and words of `values`, and as text the lists that select an operating point; other lists (exit rates,
+    cumulative costs) do not fit a cell."""
+    said = {k: value_text(v) if k in SELECTS and isinstance(v, list | tuple) else v for k, v in values.items()}
+    return {k: v for k, v in said.items() if not isinstance(v, list | tuple | Mapping)}
 
 
 def config_line(config: Answer) -> str:

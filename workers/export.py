@@ -2,7 +2,8 @@
 
 `trials/<n>/` gets: `model.onnx` (all exits; integer kernels where the runtime has them), `weights.bin` (the packed
 weights, `spaces.nets` says the layout), `config.json`, and `card.json` (what it is, how to feed it, what it does).
-Errors come from running `model.onnx` itself; latencies from its prefixes, measured one by one.
+Errors come from running `model.onnx` itself; latencies from its prefixes, measured one by one, for one sample and for a
+batch of BATCH.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from numpy.typing import NDArray
 
 from searchd.wire import JobSpec
 from spaces.errors import SearchdError
+from spaces.exits import DEFAULTS, RULES, in_words
 from spaces.nets import NetSpec, network
+from spaces.suggest import did_you_mean
 from workers import data as datasets
 from workers import measure
 from workers.data import Data, Part
@@ -26,9 +29,11 @@ from workers.nets.fold import FoldedNet, fold
 from workers.nets.graph import build
 from workers.nets.modules import Net
 from workers.nets.pack import pack
-from workers.tasks.exits import expected_cost, judge, outcomes
+from workers.tasks.exits import batch_cost, correct, expected_cost, outcome, scores
 from workers.trial import Trial
 
+BATCH = 32
+"""Samples in the batch whose latency the card says too."""
 FILES = ("model.onnx", "weights.bin", "config.json", "card.json")
 
 
@@ -39,9 +44,9 @@ class ExportError(SearchdError):
 def export(trial: Trial, spec: JobSpec) -> dict[str, Any]:
     """Write the files of a trial and answer its points' verified metrics.
 
-    Each of `spec.points` has `point` and `threshold`. Metrics: `val_error`, `test_error`, `test_accuracy` (percent),
-    `latency_ms` and `latency_p95_ms` (Σ exit rate on validation × p50 or p95 up to that exit: as during the search),
-    `bytes` of the packed weights.
+    Each of `spec.points` has `point` and what `selected` reads. Metrics: `val_error`, `test_error`, `test_accuracy`
+    (percent), `latency_ms` and `latency_p95_ms` (Σ exit rate on validation × p50 or p95 up to that exit: as during the
+    search), `bytes` of the packed weights.
     """
     data = datasets.load(trial.options)
     net = Net(network(trial.config, data.shape, data.classes), trial.seed)
@@ -53,7 +58,7 @@ def export(trial: Trial, spec: JobSpec) -> dict[str, Any]:
     model, weights = build(folded), pack(folded)
     measured = measure.latency(folded)
     points = verify(model, data, spec.points, measured, len(weights))
-    card = _card(spec, data, folded, measured, points)
+    card = _card(spec, data, folded, measured, _batched(points, measure.latency(folded, BATCH)))
     texts = {"config.json": dict(trial.config), "card.json": card}
     contents = {"model.onnx": model, "weights.bin": weights, **{n: as_json(v) for n, v in texts.items()}}
     for name in FILES:
@@ -66,18 +71,14 @@ def verify(
 ) -> list[dict[str, Any]]:
     """The metrics of each operating point, from the exported model's own answers on validation and test."""
     runtime = measure.session(model)
-    val, test = (judge(answer(runtime, part), part.y.numpy()) for part in (data.val, data.test))
+    answers = [(answer(runtime, part), part.y.numpy()) for part in (data.val, data.test)]
     p50 = [e.p50_ms for e in measured.exits]
     p95 = [e.p95_ms for e in measured.exits]
     verified = []
     for point in points:
-        if not isinstance(point.get("threshold"), int | float):
-            raise ExportError(
-                f"point {point.get('point')} has the threshold {point.get('threshold')!r}, but needs a number:"
-                " verify points that the task reported"
-            )
-        threshold = float(point["threshold"])
-        on_val, on_test = outcomes(*val, threshold), outcomes(*test, threshold)
+        chosen = selected(point, len(p50))
+        rule, thresholds, warm = chosen["rule"], chosen["thresholds"], chosen["temperatures"]
+        on_val, on_test = (outcome(scores(rule, z, warm), correct(z, y), thresholds) for z, y in answers)
         metrics = {
             "val_error": on_val.error,
             "test_error": on_test.error,
@@ -89,13 +90,46 @@ def verify(
         verified.append(
             {
                 "point": point["point"],
-                "threshold": threshold,
+                **chosen,
                 "exit_rates": list(on_val.rates),
                 "test_exit_rates": list(on_test.rates),
                 "metrics": metrics,
             }
         )
     return verified
+
+
+def selected(point: Mapping[str, Any], exits: int) -> dict[str, Any]:
+    """The `rule`, `thresholds` and `temperatures` of a reported point. Older ones have one `threshold` for all exits.
+    ExportError when they are not those of a network with so many exits."""
+    said = point.get("thresholds", [point["threshold"]] * (exits - 1) if "threshold" in point else None)
+    rule, warm = point.get("rule", DEFAULTS["exit_rule"]), point.get("temperatures") or []
+    if rule not in RULES:
+        raise ExportError(f"point {point.get('point')} has the rule {rule!r}: {did_you_mean(str(rule), RULES)}")
+    for name, values, wanted in (("thresholds", said, (exits - 1,)), ("temperatures", warm, (0, exits))):
+        if not _numbers(values) or len(values) not in wanted:
+            raise ExportError(
+                f"point {point.get('point')} has the {name} {values!r}, but needs {wanted[-1]} numbers:"
+                " verify points that the task reported"
+            )
+    return {"rule": rule, "thresholds": [float(t) for t in said or ()], "temperatures": [float(t) for t in warm]}
+
+
+def _numbers(values: object) -> bool:
+    return isinstance(values, list | tuple) and all(
+        isinstance(v, int | float) and not isinstance(v, bool) for v in values
+    )
+
+
+def _batched(points: Sequence[Mapping[str, Any]], measured: measure.Measured) -> list[dict[str, Any]]:
+    """Points with what a batch of BATCH costs: `whole_ms` when it waits for its slowest member, `compacted_ms` when
+    those that answered are taken out (then a segment costs by the share that runs it)."""
+    costs, out = [e.p50_ms for e in measured.exits], []
+    for point in points:
+        rates = point["exit_rates"]
+        whole, compacted = batch_cost(rates, costs, BATCH), expected_cost(rates, costs)
+        out.append({**point, "batch": {"size": BATCH, "whole_ms": whole, "compacted_ms": compacted}})
+    return out
 
 
 def answer(runtime: Any, part: Part) -> list[NDArray[np.float32]]:
@@ -127,7 +161,7 @@ def _card(
         },
         "exits": {
             "outputs": [f"exit{k}" for k in range(len(net.spec.exits))],
-            "rule": "softmax; answer with the first exit whose largest probability >= threshold, else with the last",
+            "rules": {rule: in_words(rule) for rule in sorted({str(p["rule"]) for p in points})},
         },
         "layers": _layers(net.spec, measured.kernel_bits),
         "latency": measured.as_result(),

@@ -36,7 +36,7 @@ WARM_S = 0.01
 LEAST_RUNS = 15
 """Runs in a round: as many as fit `ROUND_S`, but at least these, or percentiles mean nothing."""
 INTEGER_KERNELS = frozenset({"QLinearConv", "QGemm"})
-LAYER = re.compile(r"(blocks|heads)\.\d+")
+LAYER = re.compile(r"(blocks|heads)\.\d+(\.hidden)?")
 FLOAT_KERNELS = frozenset({"Conv", "FusedConv", "Gemm", "FusedGemm"})
 
 
@@ -103,13 +103,14 @@ def as_float(net: FoldedNet) -> FoldedNet:
     def plain(layer: Folded) -> Folded:
         return replace(layer, codes=None, scale=None, enter=None, leave=None)
 
-    return FoldedNet(net.spec, tuple(plain(b) for b in net.blocks), {i: plain(h) for i, h in net.heads.items()})
+    heads, hidden = ({i: plain(h) for i, h in some.items()} for some in (net.heads, net.hidden))
+    return FoldedNet(net.spec, tuple(plain(b) for b in net.blocks), heads, hidden)
 
 
-def latency(net: FoldedNet) -> Measured:
-    """Latency of every prefix of `net`, and the kernels of the whole."""
+def latency(net: FoldedNet, batch: int = 1) -> Measured:
+    """Latency of every prefix of `net` on so many samples at once, and the kernels of the whole."""
     models = [build(net, k) for k in range(len(net.spec.exits))]
-    x = np.random.default_rng(0).random((1, *net.spec.input_shape), dtype=np.float32)
+    x = np.random.default_rng(0).random((batch, *net.spec.input_shape), dtype=np.float32)
     exits = time_models(models, x)
     bits = kernel_bits(models[-1])
     return Measured(exits, {layer.layer.name: bits[layer.layer.name] for layer in net.layers()})

@@ -88,6 +88,8 @@ class Trial:
         self.objectives = spec.objectives
         self.study_seed = spec.study_seed
         """The study's seed: what is the same for all its trials may be drawn from it."""
+        self.costs = spec.costs
+        """Latency in ms up to each exit of a network of this shape, where it was measured before; else empty."""
         self.cap_s = spec.cap_s
         """Seconds after which a run on an instance has lost its race; None: nobody has solved it yet."""
         self.files = root / "trials" / str(spec.trial)

@@ -21,14 +21,14 @@ FILE = click.argument("file", type=click.Path(dir_okay=False))
 
 def load_study(file: str) -> Study:
     """The study in a file whose search can be built too; StudyError with every problem."""
-    from searchd.search.algorithms import check_options, make_scheduler, make_searcher
+    from searchd.search.algorithms import check_options, make_searcher, scheduler_of
     from spaces.load import read_file
     from spaces.study import Study
 
     study = Study.load(file)
     try:
         check_options(study.search)
-        make_scheduler(study.search, study.budget.trials)
+        scheduler_of(study)
         make_searcher(study.search, study.seed)
     except Missing:
         return study  # read here, run elsewhere

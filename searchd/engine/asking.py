@@ -9,6 +9,7 @@ from searchd.engine.completing import needed
 from searchd.engine.measuring import measured_of
 from searchd.engine.mind import Hopeless
 from searchd.engine.racing import limit_s
+from searchd.engine.raising import raised
 from searchd.engine.turn import Turn
 from searchd.log import answer_payload
 from searchd.search.events import Exhausted, Job, Wait
@@ -34,7 +35,7 @@ def ask(turn: Turn, slots: int, devices: Sequence[str]) -> None:
     capacity = slots if parallel is None else min(slots, parallel)
     over = _spent(turn)
     hopeless = _hopeless(turn)
-    waits = False
+    waits = complete = False
     while over is None and hopeless is None and not turn.mind.settled and len(turn.in_flight()) < capacity:
         answer = turn.search.ask()
         payload = {**answer_payload(answer), "trials": turn.new_trials()}
@@ -50,12 +51,15 @@ def ask(turn: Turn, slots: int, devices: Sequence[str]) -> None:
                 turn.mind.settled = True
                 waits = isinstance(answer, Wait)
                 if isinstance(answer, Exhausted):
+                    complete = True
                     over = turn.search.note or "the search is complete"
         over = over or _spent(turn)
     if turn.in_flight():
         return
     if hopeless is not None:
         turn.set_status("faulted", hopeless)
+    elif complete and raised(turn):
+        ask(turn, slots, devices)
     elif over is not None:
         turn.end_search("done", "; ".join(filter(None, (over, _ended(turn, {"failed": 1, "vetoed": 1})))))
     elif waits:
@@ -105,6 +109,7 @@ def put_job(
         "time_limit_s": task.options.get("time_limit_s") if kind == "train" else None,
         "cap_s": limit_s(turn, until) if kind == "train" else None, "study_seed": turn.study.seed,
         "parent": None if parent is None else [parent, since], "morphed": _morphed(turn, trial, kind),
+        "costs": list(turn.search.costs(trial)) if kind == "train" else [],
     }  # fmt: skip
     row = JobRow(job, turn.id, trial, kind, since, until, 1, "outbox", "", "", "", None, spec, turn.now, None, None)
     turn.tx.put_job(row)

@@ -87,7 +87,7 @@ def extend(turn: Turn, budget: Mapping[str, Any]) -> None:
         turn.tell(Extended(trials), kind="extended", budget=new)
     else:
         turn.log("extended", {"budget": new})
-    _rewrite(turn, spec)
+    rewrite(turn, spec)
     if turn.row.status in ("done", "stopped", "verifying"):
         turn.set_status("running", "the budget was extended")
 
@@ -103,7 +103,7 @@ def deepen(turn: Turn, max_resource: int, trials: int | None = None) -> None:
     check_deeper(turn.study.search, max_resource)
     check_room(count_started(turn.search), trials)
     turn.tell(Deepened(max_resource), kind="deepened")
-    _rewrite(turn, {**turn.row.spec, "search": {**turn.row.spec["search"], "R": max_resource}})
+    rewrite(turn, {**turn.row.spec, "search": {**turn.row.spec["search"], "R": max_resource}})
     if trials is not None:
         extend(turn, {**turn.row.spec["budget"], "trials": trials})
     if turn.row.status in ("done", "stopped", "verifying"):
@@ -139,7 +139,7 @@ def check_deeper(spec: SearchSpec, max_resource: int) -> None:
         raise StudyError([Problem("max_resource", f"{why}: choose {' or '.join(map(str, allowed))}")])
 
 
-def _rewrite(turn: Turn, spec: Mapping[str, Any]) -> None:
+def rewrite(turn: Turn, spec: Mapping[str, Any]) -> None:
     """The study as it is from now on; its log keeps what it was."""
     study = Study.parse(dict(spec))
     dumped = study.dump()

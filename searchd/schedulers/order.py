@@ -5,7 +5,8 @@
 2. Feasible trials first, then by violation. Diverged trials (any NaN or infinity) come last.
 3. One objective sorts. Several rank by non-dominated layers, inside a layer by an ε-net: the farthest from
    those already chosen is next. For distances, objectives are normalised to [0, 1] over the rung. Other orders of
-   several objectives are in `orders`; rules 1, 2 and 4 hold for all.
+   several objectives are in `orders`; rules 1, 2 and 4 hold for all (of a `Single` order the best point is the one
+   that is best in its objective).
 4. Ties go to the lower trial id.
 
 Sources: Schmucker, Donini, Zafar, Salinas, Archambeau (2021), multi-objective ASHA, ε-net strategy. Order
@@ -22,7 +23,8 @@ from numpy.typing import NDArray
 
 from searchd.schedulers.events import Losses, TrialId
 from searchd.schedulers.front import layers, non_dominated
-from searchd.schedulers.orders import INSIDE, Order, epsilon_net, mean_ranks
+from searchd.schedulers.orders import INSIDE, Order, Single, epsilon_net, mean_ranks
+from searchd.schedulers.ranked import Key
 
 FEASIBLE, VIOLATING, DIVERGED, OUT = 0, 1, 2, 3
 """The four classes of an entry, best first. `OUT`: failed or stopped, never promoted."""
@@ -60,8 +62,19 @@ def standing(points: Sequence[Losses]) -> Standing:
     return (kind, least, tuple(best))
 
 
+def key_of(trial: TrialId, entry: Standing, order: Order = "eps-net") -> Key:
+    """What a rung of one objective is sorted by, or one where one of several ranks (`Single`)."""
+    kind, violation, points = entry
+    if isinstance(order, Single):
+        return (kind, violation, order.best(points), trial)
+    return (kind, violation, points[0][0] if points else 0.0, trial)
+
+
 def ranking(entries: Mapping[TrialId, Standing], order: Order = "eps-net") -> Iterator[TrialId]:
     """Trials of a rung, the best first; lazily, so that the head costs one layer and not all of them."""
+    if isinstance(order, Single):
+        yield from sorted(entries, key=lambda trial: key_of(trial, entries[trial], order))
+        return
     groups: dict[tuple[int, float], list[TrialId]] = {}
     for trial in sorted(entries):
         kind, violation, _ = entries[trial]

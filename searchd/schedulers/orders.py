@@ -7,6 +7,7 @@ the weights are a Halton sequence, the same in every study, so a decision can be
 - `hypervolume`: the point that adds the most to the volume that those chosen dominate (by scalarisations).
 - `crowding`: the two ends first, then the point with the most room around it.
 - `scalarisation`: no layers; the mean rank over fixed weights of the augmented Chebyshev value.
+- `Single`: no layers; one of the objectives ranks, and the others part those that are equal in it.
 
 Sources: Schmucker, Donini, Zafar, Salinas, Archambeau (2021), multi-objective ASHA; Golovin, Zhang (2020), ICML,
 hypervolume scalarisations; Deb, Pratap, Agarwal, Meyarivan (2002), IEEE TEC, NSGA-II; Knowles (2006), IEEE TEC,
@@ -15,7 +16,8 @@ ParEGO, for the augmented Chebyshev value; Halton (1960), Numerische Mathematik.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, reduce
 from math import log
 from statistics import NormalDist
@@ -24,8 +26,22 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Order = Literal["eps-net", "hypervolume", "scalarisation", "crowding"]
-ORDERS: tuple[Order, ...] = ("eps-net", "hypervolume", "scalarisation", "crowding")
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """The order by one objective, counted from 0; a trial of several points is ranked by the best of them in it."""
+
+    objective: int
+
+    def best(self, points: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
+        """What is compared of a trial: its best point with the ranking objective first; () without a point."""
+        k = self.objective
+        return min(((p[k], *p[:k], *p[k + 1 :]) for p in points), default=())
+
+
+Named = Literal["eps-net", "hypervolume", "scalarisation", "crowding"]
+Order = Named | Single
+ORDERS: tuple[Named, ...] = ("eps-net", "hypervolume", "scalarisation", "crowding")
 DRAWS = 100
 """Fixed weights a study is judged by (ALGORITHMS 7.2)."""
 AUGMENTED = 0.05
@@ -175,7 +191,7 @@ def _primes(count: int) -> list[int]:
     return found
 
 
-INSIDE: dict[Order, Callable[[ArrayLike], Iterator[int]]] = {
+INSIDE: dict[Named, Callable[[ArrayLike], Iterator[int]]] = {
     "eps-net": epsilon_net,
     "hypervolume": by_volume,
     "crowding": by_crowding,

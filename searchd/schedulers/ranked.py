@@ -6,8 +6,10 @@ One flat list is as good up to some thousand entries; at 50,000 an insertion mov
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from typing import Any
 
-Key = tuple[int, float, float, int]
+Key = tuple[int, float, Any, int]
+"""Class, violation, what is compared (a loss, or losses), trial."""
 MOST = 1000
 """Of a block; one that is longer is cut in half."""
 

@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from searchd.schedulers.events import TrialId
-from searchd.schedulers.order import DIVERGED, Standing
+from searchd.schedulers.order import DIVERGED, Standing, key_of
 from searchd.schedulers.ranked import Key
-from searchd.schedulers.standings import key_of
 
 SHARE = 0.9
 """The noise is this percentile of the gaps."""

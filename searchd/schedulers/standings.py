@@ -1,8 +1,8 @@
 """One rung: who reached it, in which order, and who may leave it upwards.
 
-With one objective the order is a sorted list and a heap of the candidates: an entry and the best candidate cost
-microseconds. With several it is kept in layers (see `layered`) and ordered only as far down as needed; the order by
-scalarisation is computed when asked for.
+With one objective, or one that ranks alone, the order is a sorted list and a heap of the candidates: an entry and the
+best candidate cost microseconds. With several it is kept in layers (see `layered`) and ordered only as far down as
+needed; the order by scalarisation is computed when asked for.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from heapq import heappop, heappush
 
 from searchd.schedulers.events import Losses, TrialId
 from searchd.schedulers.layered import Layered
-from searchd.schedulers.order import DIVERGED, OUT, Standing, ranking, standing
-from searchd.schedulers.orders import INSIDE, Order
+from searchd.schedulers.order import DIVERGED, OUT, Standing, key_of, ranking, standing
+from searchd.schedulers.orders import INSIDE, Order, Single
 from searchd.schedulers.ranked import Key, Ranked
 
 
@@ -63,9 +63,9 @@ class Standings:
             if self._layered is not None:
                 self._layered.put(trial, entry)
             self._rank.clear()
-        elif entry[2] and len(entry[2][0]) > 1:
+        elif entry[2] and len(entry[2][0]) > 1 and not isinstance(self._by, Single):
             self._begin_several()
-        self._keys.add(key_of(trial, entry))
+        self._keys.add(key_of(trial, entry, self._by))
         self._best, self.settled = None, False
         return True
 
@@ -74,7 +74,7 @@ class Standings:
         entry = self._entries.get(trial)
         if entry is not None and entry[0] < DIVERGED and trial not in self._offered and trial not in self.taken:
             self._offered.add(trial)
-            heappush(self._order, key_of(trial, entry))
+            heappush(self._order, key_of(trial, entry, self._by))
             self._best, self.settled = None, False
 
     def take(self, trial: TrialId) -> None:
@@ -95,9 +95,9 @@ class Standings:
         if trial not in self._entries or trial in self.taken:
             return
         self._withdraw(trial)
-        self._keys.remove(key_of(trial, self._entries[trial]))
+        self._keys.remove(key_of(trial, self._entries[trial], self._by))
         self._entries[trial] = (OUT, 0.0, ())
-        self._keys.add(key_of(trial, self._entries[trial]))
+        self._keys.add(key_of(trial, self._entries[trial], self._by))
         self._best, self.settled = None, False
         if self._layered is not None:
             self._layered.put(trial, self._entries[trial])
@@ -136,7 +136,7 @@ class Standings:
     def rank(self, trial: TrialId) -> int:
         """The rank of an entry, from 0."""
         if not self._several:
-            return self._keys.rank(key_of(trial, self._entries[trial]))
+            return self._keys.rank(key_of(trial, self._entries[trial], self._by))
         if self._layered is not None:
             return self._layered.rank(trial)
         if trial not in self._rank:
@@ -149,7 +149,7 @@ class Standings:
         """Whether `trial` is as good as the entry at rank `place` (one objective: equal losses)."""
         if self._several:
             return self.rank(trial) <= place
-        return key_of(trial, self._entries[trial])[:-1] <= self._keys[place][:-1]
+        return key_of(trial, self._entries[trial], self._by)[:-1] <= self._keys[place][:-1]
 
     def diverged(self, trial: TrialId) -> bool:
         """Whether an entry has no finite point."""
@@ -158,7 +158,7 @@ class Standings:
     def _begin_several(self) -> None:
         """The first report with several objectives: who is in already (they diverged) is ranked with it."""
         self._several = True
-        if self._by != "scalarisation":
+        if self._by != "scalarisation" and not isinstance(self._by, Single):
             self._layered = Layered(INSIDE[self._by])
             for trial, entry in self._entries.items():
                 self._layered.put(trial, entry)
@@ -175,9 +175,3 @@ class Standings:
             if rank >= known:
                 self._rank[trial] = rank
                 yield trial
-
-
-def key_of(trial: TrialId, entry: Standing) -> Key:
-    """What a rung of one objective is sorted by."""
-    kind, violation, points = entry
-    return (kind, violation, points[0][0] if points else 0.0, trial)

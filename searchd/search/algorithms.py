@@ -13,7 +13,7 @@ from searchd.schedulers.auto import Auto
 from searchd.schedulers.events import Scheduler
 from searchd.schedulers.fifo import Fifo
 from searchd.schedulers.hyperband import Hyperband
-from searchd.schedulers.orders import ORDERS
+from searchd.schedulers.orders import ORDERS, Single
 from searchd.schedulers.pasha import Pasha
 from searchd.schedulers.pbt import Pbt
 from searchd.schedulers.stopping import Stopping
@@ -39,7 +39,7 @@ from searchd.searchers.scbo import ScboSearcher
 from searchd.searchers.smbo import SmboSearcher
 from searchd.searchers.sobol import SobolSearcher
 from searchd.searchers.tpe import TpeSearcher
-from spaces.study import Earlier, SearchSpec
+from spaces.study import Earlier, SearchSpec, Study
 from spaces.suggest import did_you_mean
 
 T = TypeVar("T")
@@ -52,9 +52,9 @@ class Several:
     words: tuple[str, ...]
 
 
-Allowed = tuple[str, ...] | int | float | Several | type[list[Any]]
+Allowed = tuple[str, ...] | int | float | Several | type[list[Any]] | type[str]
 """What an option may be: one of these words, a whole number from this one up, (a float) any number from it up, or
-several of some words, or (`list`) names of the user's own."""
+several of some words, or names of the user's own (`list`), or one (`str`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def _async_hyperband(spec: SearchSpec, limit: int | None, options: Mapping[str, 
     return Asha(spec.r, spec.R, spec.eta, max_trials=limit, brackets=spec.brackets, **options)
 
 
-_ORDER: Mapping[str, Allowed] = {"order": ORDERS}
+_ORDER: Mapping[str, Allowed] = {"order": (*ORDERS, "single"), "objective": str}
 _PROMOTION: Mapping[str, Allowed] = {"promotion": ("asha", "delayed"), **_ORDER}
 _HYPERBAND: Mapping[str, Allowed] = {
     "rounding": ("paper", "bohb"), "deepening": ("efficient", "preserving", "discarding"), **_ORDER,
@@ -130,6 +130,7 @@ SCHEDULERS: Mapping[str, _SchedulerRow] = {
 }
 
 _TPE: Mapping[str, Allowed] = {"startup": 1, "candidates": 1}
+_GP: Mapping[str, Allowed] = {"pending": ("fantasies", "believer"), "startup": 1, "rows": 10, "cost": 0.0}
 _MORPH: Mapping[str, Allowed] = {"morph": 0.0, "grow": list}
 
 
@@ -158,11 +159,11 @@ SEARCHERS: Mapping[str, _SearcherRow] = {
     ),
     "mobster": _SearcherRow(
         lambda _, options: MobsterSearcher(**options),
-        {"kernel": FAMILIES, "pending": ("fantasies", "believer"), "startup": 1, "rows": 10},
+        {"kernel": FAMILIES, **_GP},
     ),
     "gp": _SearcherRow(
         lambda _, options: MobsterSearcher(kernel="independent", **options),
-        {"pending": ("fantasies", "believer"), "startup": 1, "rows": 10},
+        _GP,
     ),
     "config": _SearcherRow(lambda _, options: ConfigSearcher(**options), {"beta": 0.0, "startup": 1}),
     "scbo": _SearcherRow(lambda _, options: ScboSearcher(**options), {"startup": 1}),
@@ -175,7 +176,7 @@ SEARCHERS: Mapping[str, _SearcherRow] = {
     "pbt": _SearcherRow(lambda _, options: PbtSearcher(**options), {"explore": list, "resample": 0.0}),
     "mcts": _SearcherRow(lambda _, options: MctsSearcher(**options), {"c": 0.0, "resolution": 1, "startup": 1}),
 }
-COMMON: Mapping[str, Allowed] = {"constants": 2}
+COMMON: Mapping[str, Allowed] = {"constants": 2, "max_resource": 1, "deepen_tol": 0.0}
 """Options that every pair takes."""
 ARMS = tuple(name for name in SEARCHERS if name != "pbt")
 """What a portfolio may choose among."""
@@ -192,16 +193,36 @@ def _portfolio(seed: int, options: Mapping[str, Any]) -> Searcher:
 SEARCHERS = {**SEARCHERS, "portfolio": _SearcherRow(_portfolio, {"arms": Several(ARMS), "explore": 0.0})}
 
 
-def make_scheduler(spec: SearchSpec, max_trials: int | None) -> Scheduler:
-    """The scheduler that a study names; SearchdError for an unknown name or option, or an impossible ladder."""
+def make_scheduler(spec: SearchSpec, max_trials: int | None, objectives: Sequence[str] = ()) -> Scheduler:
+    """The scheduler that a study names; SearchdError for an unknown name or option, or an impossible ladder.
+
+    `objectives`: the names of the study's, in their order; one of them may rank alone (`order: single`)."""
     row = _find(SCHEDULERS, "scheduler", spec.scheduler)
     if spec.brackets not in (None, 1) and not row.brackets:
         several = " or ".join(name for name, other in SCHEDULERS.items() if other.brackets)
         raise SearchdError(f"{spec.scheduler} has one bracket, but brackets = {spec.brackets}: use {several}")
     try:
-        return row.make(spec, max_trials, _options(spec, row.options))
+        return row.make(spec, max_trials, _ordered(_options(spec, row.options), objectives))
     except ValueError as error:
         raise SearchdError(str(error)) from None
+
+
+def scheduler_of(study: Study) -> Scheduler:
+    """The scheduler of a study as it is."""
+    return make_scheduler(study.search, study.budget.trials, [o.name for o in study.objectives])
+
+
+def _ordered(options: dict[str, Any], objectives: Sequence[str]) -> dict[str, Any]:
+    """The options with the objective that ranks alone in the place of its name."""
+    alone = options.pop("objective", None)
+    if options.get("order") == "single":
+        if alone not in objectives:
+            said = "needs objective: NAME" if alone is None else f"by {alone!r}"
+            raise SearchdError(f"search.options.order: single {said}: {did_you_mean(str(alone), objectives)}")
+        options["order"] = Single(objectives.index(alone))
+    elif alone is not None:
+        raise SearchdError(f"search.options.objective = {alone!r} goes with order: single; write both or leave it out")
+    return options
 
 
 def make_searcher(spec: SearchSpec, seed: int, earlier: Sequence[Earlier] = ()) -> Searcher:
@@ -211,8 +232,8 @@ def make_searcher(spec: SearchSpec, seed: int, earlier: Sequence[Earlier] = ()) 
     searcher = row.make(seed, _options(spec, row.options))
     if earlier and row.begin:
         searcher = Beginning(row.begin, searcher)
-    common = _options(spec, COMMON)
-    return Constants(common["constants"], searcher) if common else searcher
+    constants = _options(spec, COMMON).get("constants")
+    return searcher if constants is None else Constants(constants, searcher)
 
 
 def check_options(spec: SearchSpec) -> None:
@@ -243,7 +264,10 @@ def _options(spec: SearchSpec, allowed: Mapping[str, Allowed]) -> dict[str, Any]
 def _problem(name: str, value: Any, rule: Allowed) -> str | None:
     """What is wrong with an option's value; None when nothing is."""
     at = f"search.options.{name}"
-    if isinstance(rule, type):
+    if rule is str:
+        if not isinstance(value, str):
+            return f"{at} needs a name, but is {value!r}"
+    elif isinstance(rule, type):
         if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
             return f"{at} needs a list of names, but is {value!r}"
     elif isinstance(rule, int):

@@ -52,11 +52,11 @@ class Book:
         """Some fields of a record are these from now on."""
         self.put(changed(self.records[trial], changes))
 
-    def enter(self, trial: TrialId, step: int, points: tuple[Losses, ...]) -> None:
-        """A trial's report entered a rung; it takes the next number."""
+    def enter(self, trial: TrialId, step: int, points: tuple[Losses, ...], pace: float | None = None) -> None:
+        """A trial's report entered a rung; it takes the next number. `pace`: seconds a step, where they are counted."""
         old = self.records[trial]
         losses = MappingProxyType(old.losses | {step: points})  # type: ignore[operator]  # both are views of dicts
-        self.put(changed(old, {"losses": losses, "heard": self._next(old, step)}))
+        self.put(changed(old, {"losses": losses, "heard": self._next(old, step), "pace": pace}))
 
     def fail(self, trial: TrialId, reason: str, state: State = "failed") -> None:
         """A trial failed, or was vetoed; on its way to a rung it takes the next number there."""

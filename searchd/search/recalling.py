@@ -13,6 +13,7 @@ from searchd.schedulers.events import Losses, TrialId
 from searchd.schedulers.recalled import Past, Recalled
 from searchd.search import points as merging
 from searchd.search.facts import Facts, TrialFacts
+from searchd.search.pace import pace_of
 from searchd.search.search import Search
 from searchd.searchers.base import Record
 from searchd.searchers.record import State
@@ -70,7 +71,7 @@ def _enter(
         known.over, known.reason = known.over or "failed", known.reason or known.given_up
         return
     losses[step] = tuple(merging.losses(search.study.objectives, point) for point in merged)
-    search._book.enter(trial, step, losses[step])
+    search._book.enter(trial, step, losses[step], pace_of(known.reports[step][0], step))
     search._points[trial] = (step, merged)
 
 

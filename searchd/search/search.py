@@ -37,7 +37,7 @@ from searchd.schedulers import events as told
 from searchd.schedulers.events import Resume, Scheduler, Start, TrialId
 from searchd.schedulers.rungs import deeper, top
 from searchd.search import points as merging
-from searchd.search.algorithms import check_options, make_scheduler, make_searcher
+from searchd.search.algorithms import check_options, make_searcher, scheduler_of
 from searchd.search.book import Book
 from searchd.search.drawing import draw
 from searchd.search.events import (
@@ -61,6 +61,7 @@ from searchd.search.events import (
 )
 from searchd.search.fronts import FrontPoint, front_of
 from searchd.search.inheriting import origin
+from searchd.search.pace import pace_of
 from searchd.search.races import averaged, standing_for
 from searchd.search.vetting import Vetting
 from searchd.searchers.base import History, Morphed, Record, Searcher, Stream, bounds_of
@@ -84,7 +85,7 @@ class Search:
         if searcher is None and scheduler is None:
             check_options(study.search)
         self.searcher = make_searcher(study.search, self.seed, study.earlier) if searcher is None else searcher
-        self.scheduler = make_scheduler(study.search, study.budget.trials) if scheduler is None else scheduler
+        self.scheduler = scheduler_of(study) if scheduler is None else scheduler
         self.note = ""
         self._earlier = foreign(study.space, study.earlier)
         self._book = Book(study.space, len(study.objectives))
@@ -129,6 +130,12 @@ class Search:
         exact = {} if record is None else self.exact(record.config)
         measured = None if record is None else self._measurements.get(record.signature)
         return merging.merge(exact, measured, metrics, points, self._formulas)
+
+    def costs(self, trial: TrialId) -> tuple[float, ...]:
+        """Latency in ms up to each exit of a trial's network; empty where it was not measured."""
+        record = self._records.get(trial)
+        measured = None if record is None else self._measurements.get(record.signature)
+        return () if measured is None else measured.cumulative_ms
 
     def exact(self, config: Config) -> Mapping[str, float]:
         """The metrics of a config that no training changes: by arithmetic, or by a describe job that has ended."""
@@ -264,7 +271,7 @@ class Search:
         if self._races:
             merged = [averaged(self._points.get(trial), merged[0])]
         self._points[trial] = (step, merged)
-        self._book.enter(trial, step, losses)
+        self._book.enter(trial, step, losses, pace_of(metrics, step))
         stops = self.scheduler.tell(told.Reported(trial, step, losses))
         for stop in stops:
             self._book.change(stop.trial, state="stopped", reason=stop.reason)

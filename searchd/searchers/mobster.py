@@ -24,6 +24,7 @@ from searchd.searchers.curves import Family, family
 from searchd.searchers.features import Features
 from searchd.searchers.joint_gp import Data, Fit, JointPosterior, climb, expected_improvement, start
 from searchd.searchers.observations import Observations, targets
+from searchd.searchers.pace import Pace
 from searchd.searchers.prior import weight
 from searchd.searchers.refits import FIRST_STEPS, STEPS, sizes
 from searchd.searchers.table import Table
@@ -43,15 +44,18 @@ PENDING = 200
 
 class MobsterSearcher:
     """`kernel`: a family of `curves`. `pending`: EI over `fantasies` of pending losses, or at their means
-    (`believer`). `startup`: so many trials have to report before the model suggests. `rows`: of the model, at most."""
+    (`believer`). `startup`: so many trials have to report before the model suggests. `rows`: of the model, at most.
+    `cost`: EI is divided by the predicted seconds of a step of training to this power; 1 is EI per second."""
 
     def __init__(
-        self, *, kernel: str = "exp-decay", pending: str = "fantasies", startup: int = 6, rows: int = 300
-    ) -> None:
+        self, *, kernel: str = "exp-decay", pending: str = "fantasies", startup: int = 6, rows: int = 300,
+        cost: float = 0.0,
+    ) -> None:  # fmt: skip
         self._kernel = kernel
         self._believer = pending == "believer"
         self._startup = startup
         self._rows = rows
+        self._cost = cost
         self._ground: Ground | None = None
         self._fitted: tuple[Table, tuple[int, ...], list[Fit]] | None = None
 
@@ -78,11 +82,13 @@ class MobsterSearcher:
         target = _target_rung(table)
         means, _ = posterior.at(np.vstack([x, pending]), target)
         incumbent = means.min(axis=0)
+        pace = Pace(features(table.units), table.pace) if self._cost else None
 
         def score(units: Floats) -> Floats:
             mean, sd = posterior.at(features(units), target)
             improvement: Floats = expected_improvement(mean, sd[:, None], incumbent).mean(axis=1)
-            return np.asarray(np.log(improvement + 1e-12 * sd) + weight(reported) * ground.belief(units))
+            found = np.log(improvement + 1e-12 * sd) + weight(reported) * ground.belief(units)
+            return np.asarray(found if pace is None else found - self._cost * pace.log(features(units)))
 
         best = table.units[tried[np.argsort(means[: len(x)].mean(axis=1), kind="stable")[:5]]]
         return take(history, hunt(ground, best, score, rng), rng)

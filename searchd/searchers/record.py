@@ -33,7 +33,8 @@ class Record:
     before. So what trial `t` could know of trial `o` at a step is there exactly if `o.heard[step] < t.born`,
     whatever came later: a model may be held over several suggestions and still be recomputed after a restart.
     `parent`: the trial whose weights, of step `step` then, this one began with. `morph`: it began at step 0 with the
-    parent's weights of this step, morphed to its own config; None: they are the parent's as they were.
+    parent's weights of this step, morphed to its own config; None: they are the parent's as they were. `pace`: seconds
+    that a step of its training took, in the mean up to its last report at a rung; None where nobody counts them.
     A record made by hand without tallies counts as known from the start.
     """
 
@@ -50,6 +51,7 @@ class Record:
     heard: Mapping[int, int] = field(default_factory=lambda: NO_TALLIES)
     parent: TrialId | None = None
     morph: int | None = None
+    pace: float | None = None
 
     @property
     def holds(self) -> bool:

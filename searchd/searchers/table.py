@@ -40,8 +40,8 @@ class Table:
     """`space` gives the columns of `units`; `loss` is filled for one objective only (see `best_points` for several)."""
 
     __slots__ = (
-        "__weakref__", "_born", "_cached", "_depth", "_heard", "_ladders", "_loss", "_n", "_points", "_row", "_state",
-        "_steps", "_tally", "_trials", "_units", "_until", "_violation", "objectives", "space", "version",
+        "__weakref__", "_born", "_cached", "_depth", "_heard", "_ladders", "_loss", "_n", "_pace", "_points", "_row",
+        "_state", "_steps", "_tally", "_trials", "_units", "_until", "_violation", "objectives", "space", "version",
     )  # fmt: skip
 
     def __init__(self, space: Space, objectives: int, ladders: Iterable[Sequence[int]] = ()) -> None:
@@ -62,6 +62,7 @@ class Table:
         self._depth = np.full(FIRST, -1, dtype=np.int64)
         self._until = np.zeros(FIRST, dtype=np.int64)
         self._born = np.zeros(FIRST, dtype=np.int64)
+        self._pace = np.full(FIRST, nan)
         self._loss = np.full((FIRST, k), nan)
         self._violation = np.full((FIRST, k), nan)
         self._heard = np.full((FIRST, k), -1, dtype=np.int64)
@@ -122,6 +123,11 @@ class Table:
         return _view(self._born, self._n)
 
     @property
+    def pace(self) -> Floats:
+        """Seconds that a step of the trial's training takes [n], NaN where nobody counted them (see `Record`)."""
+        return _view(self._pace, self._n)
+
+    @property
     def loss(self) -> Floats:
         """Value of the best point [n, K] (least violation, then least value): NaN not reached, +inf diverged or
         failed on the way there. Several objectives: NaN, but for +inf."""
@@ -176,6 +182,7 @@ class Table:
         self._state[row] = STATES[record.state]
         self._until[row] = record.until
         self._born[row] = record.born
+        self._pace[row] = nan if record.pace is None else record.pace
         for step, points in record.losses.items():
             self._enter(row, record, step, points)
         fell = record.fell
@@ -226,7 +233,9 @@ class Table:
         self._trials, self._state, self._until, self._born = (
             _longer(a, 0) for a in (self._trials, self._state, self._until, self._born)
         )
-        self._units, self._loss, self._violation = (_longer(a, nan) for a in (self._units, self._loss, self._violation))
+        self._units, self._loss, self._violation, self._pace = (
+            _longer(a, nan) for a in (self._units, self._loss, self._violation, self._pace)
+        )
         self._depth, self._heard = (_longer(a, -1) for a in (self._depth, self._heard))
 
     def _set_steps(self, wanted: Iterable[int]) -> None:

@@ -30,6 +30,7 @@ from searchd.search.events import (
     Reported,
     Vetoed,
 )
+from searchd.search.pace import counts_seconds
 from searchd.search.search import Search
 from searchd.searchers.base import Searcher, remark_of
 from searchd.simulator.faults import ATTEMPTS, NO_FAULTS, Faults
@@ -142,7 +143,7 @@ class _Simulation:
         self._seen: dict[TrialId, int] = {}
         self._coming = 0  # steps that jobs in flight were asked for and have not reported
         self._over: Ended = "complete"
-        self._clocked = any(TRAIN_S in o.reads for o in search.study.objectives)
+        self._clocked = counts_seconds(search.study)
         self._trained: dict[TrialId, float] = {}
         self._note = ""
 

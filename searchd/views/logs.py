@@ -109,7 +109,8 @@ def _told(kind: str, p: Mapping[str, Any], objectives: Sequence[Goal]) -> str:
         return f"new budget: {limits}"
     match p["event"]:
         case "deepened":
-            return f"R was raised to {p['R']}: training goes on from the checkpoints"
+            itself = f", for {p['why']}" if p.get("why") else ""
+            return f"R was raised to {p['R']}{itself}: training goes on from the checkpoints"
         case "reported":
             return f"trial {p['trial']} reported{_values(p, objectives)} at step {p['step']}"
         case "finished":

@@ -164,9 +164,11 @@ def _static(
 
 
 def remark(reader: Reader, study: str) -> str:
-    """What the searcher says of the study now; "" for nothing."""
+    """What the searcher says of the study now, and how far it raised R itself; "" for nothing."""
     said = [event.payload["text"] for event in reader.events(study, kinds=("remarked",))]
-    return said[-1] if said else ""
+    deepened = [event.payload for event in reader.events(study, kinds=("deepened",)) if event.payload.get("why")]
+    raised = [f"R was raised to {payload['R']}, for {payload['why']}" for payload in deepened[-1:]]
+    return "; ".join(filter(None, [*said[-1:], *raised]))
 
 
 def _busy(row: StudyRow, jobs: Sequence[JobRow], reader: Reader, ran: list[Span], now: float) -> float | None:

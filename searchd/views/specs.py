@@ -39,6 +39,7 @@ def _ladders(text: str) -> tuple[tuple[int, ...], ...]:
     from searchd.search.algorithms import make_scheduler
 
     try:
-        return make_scheduler(SearchSpec(**json.loads(text)), None).ladders()
+        spec = SearchSpec(**json.loads(text))
+        return make_scheduler(spec, None, [str(spec.options.get("objective"))]).ladders()
     except (SearchdError, ValueError):
         return ()

@@ -15,6 +15,7 @@ from spaces.builtin.base import BuiltIn, Description, Nested, Options
 from spaces.data import NAMED, DataShape, data_shape
 from spaces.domains import Choice, Const, Subset
 from spaces.errors import SpaceError
+from spaces.exits import exit_training
 from spaces.forms import Form
 from spaces.formulas import TRAIN_S
 from spaces.morphs import GROWS, unfit
@@ -33,7 +34,7 @@ METRICS: tuple[str, ...] = (
 SCHEDULES: tuple[str, ...] = ("batch_size", "optimizer")
 """The parameters that may change while it trains: that one, and all below the optimizer."""
 
-READ = ("width", "depth", "kernel", "bits", "exits")
+READ = ("width", "depth", "kernel", "bits", "exits", "exit_head")
 """The parameters that make the network."""
 
 
@@ -85,13 +86,16 @@ def read_data(form: Form, at: KeyPath, problems: Problems, base: Path | None) ->
 
 def describe(options: Options, nested: Nested) -> Description:
     """Parameters, MACs, BOPs, bytes and signatures of a nested config."""
-    width, depth, kernel, bits, exits = (_frozen(nested.get(name)) for name in READ)
-    return _describe(width, depth, kernel, bits, exits, shape_of(options))
+    exit_training(nested)
+    width, depth, kernel, bits, exits, head = (_frozen(nested.get(name)) for name in READ)
+    return _describe(width, depth, kernel, bits, exits, head, shape_of(options))
 
 
 @lru_cache(maxsize=8192, typed=True)
-def _describe(width: Any, depth: Any, kernel: Any, bits: Any, exits: Any, data: DataShape) -> Description:
-    said = zip(READ, (width, depth, kernel, bits, exits), strict=True)
+def _describe(
+    width: Any, depth: Any, kernel: Any, bits: Any, exits: Any, head: Any, data: DataShape
+) -> Description:
+    said = zip(READ, (width, depth, kernel, bits, exits, head), strict=True)
     net = network({n: v for n, v in said if v is not None}, data.shape, data.classes)
     prefixes = tuple(net.signature(k) for k in range(len(net.exits)))
     metrics = {"params": net.params, "macs": net.macs, "bops": net.bops, "bytes": net.bytes}

@@ -116,6 +116,9 @@ def test_the_built_in_task_is_measured_first_and_verified_last(world: World) -> 
     for job in measures:
         trains = [j for j in jobs if j.kind == "train" and j.trial == job.trial]
         assert all(t.created_at >= (job.ended_at or 0) for t in trains)
+    for sent in (j for j in world.fleet.dispatched if j.kind == "train"):
+        exits = 1 + int(sent.config["depth"] == 2 and 0 in sent.config["exits"])
+        assert sent.costs == (1.0, 2.0)[-exits:], "training knows what was measured up to each exit"
     exports = sorted((j for j in jobs if j.kind == "export"), key=lambda j: j.begun_at or 0)
     assert exports
     assert all(a.ended_at <= b.created_at for a, b in pairwise(exports))  # type: ignore[operator]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from searchd.schedulers.events import Losses
 from searchd.schedulers.order import ranking
-from searchd.schedulers.orders import ORDERS, Order
+from searchd.schedulers.orders import ORDERS, Order, Single
 from searchd.schedulers.standings import Standings
 
 
@@ -26,7 +26,7 @@ def drawn(rng: Random, m: int, grid: int) -> tuple[Losses, ...]:
     return tuple(Losses(point, violation) for point in points)
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", [*ORDERS, Single(1)], ids=str)
 @given(seed=st.integers(0, 10**9), m=st.integers(2, 3), grid=st.sampled_from([2, 5, 1000]), count=st.integers(1, 40))
 @settings(deadline=None, max_examples=25)
 def test_kept_is_computed(order: Order, seed: int, m: int, grid: int, count: int) -> None:

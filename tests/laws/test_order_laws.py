@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from searchd.schedulers.events import Losses
 from searchd.schedulers.front import hypervolume, layers, non_dominated
 from searchd.schedulers.order import best_points, finite, ranking, standing
-from searchd.schedulers.orders import ORDERS, Order
+from searchd.schedulers.orders import ORDERS, Order, Single
 from searchd.schedulers.standings import Standings
 
+ALL: tuple[Order, ...] = (*ORDERS, Single(0))
 calm = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 """A busy machine is no failure."""
 
@@ -78,7 +79,7 @@ def test_hypervolume_grows(points: list[tuple[float, ...]], extra: tuple[float, 
         assert after == pytest.approx(before)
 
 
-@pytest.mark.parametrize("by", ORDERS)
+@pytest.mark.parametrize("by", ALL, ids=str)
 @calm
 @given(any_rung)
 def test_the_order_of_a_rung(by: Order, rung: list[tuple[Losses, ...]]) -> None:
@@ -100,7 +101,7 @@ def test_the_order_of_a_rung(by: Order, rung: list[tuple[Losses, ...]]) -> None:
             assert not beaten or place[a] < place[b], "who is dominated in all its points comes later"
 
 
-@pytest.mark.parametrize("by", ORDERS)
+@pytest.mark.parametrize("by", ALL, ids=str)
 @calm
 @given(rungs(1))
 def test_one_objective_sorts(by: Order, rung: list[tuple[Losses, ...]]) -> None:
@@ -110,7 +111,7 @@ def test_one_objective_sorts(by: Order, rung: list[tuple[Losses, ...]]) -> None:
     assert list(ranking(entries, by)) == expected
 
 
-@pytest.mark.parametrize("by", ORDERS)
+@pytest.mark.parametrize("by", ALL, ids=str)
 @calm
 @given(any_rung, st.sampled_from([2.0**-20, 0.5, 2.0, 2.0**20]))
 def test_scales_do_not_matter(by: Order, rung: list[tuple[Losses, ...]], scale: float) -> None:
@@ -121,7 +122,7 @@ def test_scales_do_not_matter(by: Order, rung: list[tuple[Losses, ...]], scale: 
     assert list(ranking(a, by)) == list(ranking(b, by))
 
 
-@pytest.mark.parametrize("by", ORDERS)
+@pytest.mark.parametrize("by", ALL, ids=str)
 @calm
 @given(any_rung, st.randoms(use_true_random=False))
 def test_standings_agree_with_the_ranking(by: Order, rung: list[tuple[Losses, ...]], random: object) -> None:
@@ -153,6 +154,24 @@ def test_standings_agree_with_the_ranking(by: Order, rung: list[tuple[Losses, ..
         assert best == (min(((t, place[t]) for t in offered), key=lambda e: e[1]) if offered else None)
         asked = random.choice(sorted(place))
         assert standings.rank(asked) == place[asked]
+
+
+@calm
+@given(st.one_of(rungs(3), st.lists(clouds(3, 2).map(lambda c: tuple(map(Losses, c))), min_size=2)), st.integers(0, 2))
+def test_one_of_several_ranks_alone(rung: list[tuple[Losses, ...]], k: int) -> None:
+    """Among equals in class and violation the least value of the one objective, over a trial's points, comes first; by
+    the other objectives only the places of those are told apart that are equal in it."""
+    entries = {trial: standing(points) for trial, points in enumerate(rung)}
+    order = list(ranking(entries, Single(k)))
+    assert sorted(order) == list(range(len(rung)))
+    keys = [(*entries[t][:2], min((p[k] for p in entries[t][2]), default=0.0)) for t in order]
+    assert keys == sorted(keys)
+    for (a, x), (b, y) in pairwise(zip(order, keys, strict=True)):
+        if x == y:
+            best = [min(((p[k], p) for p in entries[t][2]), default=(0.0, ())) for t in (a, b)]
+            assert best[0] < best[1] or (best[0] == best[1] and a < b)
+    moved = {t: (c, v, tuple((p[k], *p[:k], *p[k + 1 :]) for p in points)) for t, (c, v, points) in entries.items()}
+    assert list(ranking(moved, Single(0))) == order, "which number the objective has does not matter"
 
 
 @calm

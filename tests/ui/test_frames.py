@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from tests.support.answers import CONFIG, CURVES, FRONT, LOG, RUNGS, SUMMARY, TRIALS
-from ui import frames
+from ui import frames, pieces
 
 
 def test_a_front_is_one_row_a_point_with_a_column_a_metric() -> None:
@@ -55,6 +55,20 @@ def test_rungs_are_numbered_within_their_bracket() -> None:
         [0, 0, 1], [0, 1, 3], [0, 2, 9], [1, 0, 3],
     ]  # fmt: skip
     assert frame.iloc[-1]["state"] == "waiting"
+
+
+def test_what_selects_a_point_is_shown() -> None:
+    """Rule, thresholds and temperatures are text, in the frame and in the panel; they are no metrics."""
+    told = {"rule": "margin", "thresholds": [0.25, 2.0], "temperatures": [0.5, 1, 1.25], "exit_rates": [0.5, 0.3, 0.2]}
+    front = [{**FRONT[0], "metrics": {**FRONT[0]["metrics"], **told}}, *FRONT[1:]]
+    frame = frames.front(front)
+    assert frame.loc[0, ["rule", "thresholds", "temperatures"]].tolist() == ["margin", "[0.25, 2]", "[0.5, 1, 1.25]"]
+    metrics = frames.metrics(SUMMARY, frame)
+    assert not {"rule", "thresholds", "temperatures"} & set(metrics)
+    panel = pieces.measured(front[0]["metrics"], metrics)
+    assert "margin" in panel
+    assert "[0.25, 2]" in panel
+    assert "exit" not in panel
 
 
 def test_the_log_is_newest_first_with_times() -> None:

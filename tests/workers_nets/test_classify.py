@@ -47,7 +47,7 @@ def test_points_trade_error_for_latency(straight: Rehearsal) -> None:
     """With measured costs, the cheapest point errs more than the best one, and something lies between."""
     costs = [e.p50_ms for e in latency(untrained(network(GOOD, (1, 8, 8), 10))).exits]
     points = straight.reports[-1].points
-    assert 4 <= len(points) <= 10
+    assert 4 <= len(points) <= 12
     found = sorted((expected_cost(p["exit_rates"], costs), p["val_error"]) for p in points)
     front = [p for i, p in enumerate(found) if all(p[1] < q[1] for q in found[:i])]
     assert len(front) >= 2

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.tasks.exits import ALWAYS_LAST, QUANTILES, expected_cost, judge, outcomes, softmax, sweep
+from workers.tasks.exits import (
+    ALWAYS_LAST,
+    QUANTILES,
+    expected_cost,
+    judge,
+    outcomes,
+    scores,
+    softmax,
+    sweep,
+    taken,
+)
 
 
 def cached(seed: int, n: int, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -61,7 +71,7 @@ def test_sweep_trades_error_for_cost() -> None:
 def test_one_exit_is_one_point() -> None:
     """A network without early exits has one way to be run."""
     points = sweep(np.full((5, 1), 0.4), np.ones((5, 1), bool))
-    assert [p.as_point() for p in points] == [{"threshold": 0.0, "val_error": 0.0, "exit_rates": [1.0]}]
+    assert [(p.thresholds, p.error, p.rates) for p in points] == [((), 0.0, (1.0,))]
 
 
 def test_always_last_is_above_any_probability() -> None:
@@ -76,3 +86,21 @@ def test_judging_logits() -> None:
     assert confidence[0, 0] == pytest.approx(np.exp(2) / (np.exp(2) + 2))
     assert right[:, 0].tolist() == [True, False, False]
     assert softmax(np.array([1000.0, 0.0])).tolist() == [1.0, 0.0]
+
+
+@given(seed=st.integers(0, 999), k=st.integers(1, 4), rule=st.sampled_from(["probability", "entropy", "margin"]))
+@settings(max_examples=40, deadline=None)
+def test_scores_lie_between_0_and_1_and_heat_lowers_them(seed: int, k: int, rule: str) -> None:
+    """Law: 0 where all classes are alike (1 / C for the probability), and a higher temperature is never surer."""
+    logits = list(np.random.default_rng(seed).normal(scale=3, size=(k, 20, 5)))
+    cold, warm = scores(rule, logits, [1.0] * k), scores(rule, logits, [2.0] * k)
+    assert cold.shape == (20, k)
+    assert ((warm >= 0) & (warm <= cold + 1e-12) & (cold <= 1)).all()
+    flat = scores(rule, [np.zeros((1, 5))])[0, 0]
+    assert flat == pytest.approx(0.2 if rule == "probability" else 0.0)
+
+
+def test_each_exit_has_its_own_threshold() -> None:
+    """Sample by sample: the first exit at or above its own threshold answers."""
+    score = np.array([[0.5, 0.9, 0.0], [0.4, 0.9, 0.0], [0.4, 0.89, 0.0]])
+    assert taken(score, [0.5, 0.9]).tolist() == [0, 1, 2]

@@ -13,12 +13,14 @@ import pytest
 from searchd.wire import JobSpec
 from spaces.nets import network
 from workers import data as datasets
-from workers.export import ExportError, export
-from workers.measure import kernel_bits, session
+from workers.export import ExportError, export, selected, verify
+from workers.measure import kernel_bits, latency, session
+from workers.nets.fold import fold
+from workers.nets.modules import Net
 from workers.nets.pack import unpack
 from workers.rehearse import Rehearsal, rehearse
-from workers.tasks.classify import train
-from workers.tasks.exits import judge, outcomes
+from workers.tasks.classify import evaluate, train
+from workers.tasks.exits import correct, expected_cost, judge, outcome, outcomes, scores
 from workers.trial import Trial
 
 CONFIG: dict[str, Any] = {
@@ -73,7 +75,8 @@ def test_errors_come_from_the_file(run: Rehearsal, exported: tuple[dict[str, Any
     for point in result["points"]:
         for part, name in ((data.val, "val_error"), (data.test, "test_error")):
             logits = runtime.run(None, {"x": part.x.numpy()})
-            found = outcomes(*judge(logits, part.y.numpy()), point["threshold"])
+            score = scores(point["rule"], logits, point["temperatures"])
+            found = outcome(score, correct(logits, part.y.numpy()), point["thresholds"])
             assert point["metrics"][name] == pytest.approx(found.error)
         assert point["metrics"]["test_accuracy"] == pytest.approx(100 - point["metrics"]["test_error"])
         assert point["metrics"]["val_error"] == pytest.approx(said[point["point"]], abs=200 / len(data.val))
@@ -92,7 +95,12 @@ def test_files(exported: tuple[dict[str, Any], Path]) -> None:
     assert len(blob) == spec.bytes == result["points"][0]["metrics"]["bytes"]
     assert json.loads((folder / "config.json").read_text()) == CONFIG
     card = json.loads((folder / "card.json").read_text())
-    assert card["points"] == result["points"]
+    assert [{k: v for k, v in p.items() if k != "batch"} for p in card["points"]] == result["points"]
+    for point in card["points"]:
+        batch = point["batch"]
+        assert batch["size"] == 32
+        assert 0 < batch["compacted_ms"] <= batch["whole_ms"] * (1 + 1e-9)
+    assert "largest probability is at least its threshold" in card["exits"]["rules"]["probability"]
     assert [layer["bytes"] for layer in card["layers"]] == [layer.bytes for layer in spec.layers]
     notes = {layer["name"]: layer.get("note", "") for layer in card["layers"]}
     assert "stored at 2 bits, runs at 8" in notes["blocks.0"]
@@ -136,5 +144,50 @@ def test_without_a_checkpoint(run: Rehearsal, tmp_path: Path) -> None:
 def test_points_without_a_threshold(run: Rehearsal) -> None:
     """A point that no threshold belongs to is refused, not guessed."""
     spec = spec_of(run, points=({"point": 0},))
-    with pytest.raises(ExportError, match="needs a number"):
+    with pytest.raises(ExportError, match="thresholds None, but needs 2 numbers"):
         export(Trial(spec, run, run.folder), spec)
+
+
+@pytest.mark.parametrize(
+    ("point", "said"),
+    [
+        ({"thresholds": [0.5]}, "needs 2 numbers"),
+        ({"thresholds": [0.5, True]}, "needs 2 numbers"),
+        ({"threshold": "0.5"}, "needs 2 numbers"),
+        ({"thresholds": [0.5, 0.5], "temperatures": [1.0]}, "temperatures .* needs 3 numbers"),
+        ({"thresholds": [0.5, 0.5], "rule": "entropi"}, "did you mean 'entropy'"),
+    ],
+)
+def test_points_of_another_network_are_refused(point: dict[str, Any], said: str) -> None:
+    """A point whose numbers are not one an exit, or whose rule is none, is told."""
+    with pytest.raises(ExportError, match=said):
+        selected({**point, "point": 0}, 3)
+
+
+def test_points_of_earlier_versions(run: Rehearsal, exported: tuple[dict[str, Any], Path]) -> None:
+    """One `threshold` for all exits, as recorded before there was one an exit, is exported by the same rule."""
+    spec = spec_of(run, points=({"point": 0, "threshold": 0.6, "val_error": 9.0},))
+    point = export(Trial(spec, run, run.folder), spec)["points"][0]
+    logits = session((exported[1] / "model.onnx").read_bytes()).run(None, {"x": datasets.load({}).val.x.numpy()})
+    found = outcomes(*judge(logits, datasets.load({}).val.y.numpy()), 0.6)
+    assert point["metrics"]["val_error"] == pytest.approx(found.error)
+    assert point["exit_rates"] == list(found.rates)
+    assert point["thresholds"] == [0.6, 0.6]
+    assert selected({"point": 0, "threshold": 0.0}, 1)["thresholds"] == []
+
+
+def test_each_rule_is_exported(run: Rehearsal, exported: tuple[dict[str, Any], Path]) -> None:
+    """The points that another rule made are measured by that rule, within a sample or two of what torch said."""
+    data = datasets.load({})
+    net = Net(network(CONFIG, (1, 8, 8), 10), 0)
+    Trial(spec_of(run), run, run.folder).load(model=net)
+    for rule in ("entropy", "margin", "patience"):
+        points = evaluate(net, data.val, rule)[1]
+        asked = tuple({**p, "point": i} for i, p in enumerate(points))
+        measured = latency(fold(net.eval()))
+        found = verify((exported[1] / "model.onnx").read_bytes(), data, asked, measured, 7)
+        for said, point in zip(points, found, strict=True):
+            assert point["rule"] == rule
+            assert point["metrics"]["val_error"] == pytest.approx(said["val_error"], abs=200 / len(data.val))
+            costs = [e.p50_ms for e in measured.exits]
+            assert point["metrics"]["latency_ms"] == pytest.approx(expected_cost(point["exit_rates"], costs))

@@ -40,19 +40,26 @@ def bounds(net: FoldedNet) -> list[float]:
             error, step = error + block.leave.scale, block.leave.scale
         if spec.index in net.heads:
             head = net.heads[spec.index]
-            there, level = (error, step) if head.enter is None else (error + head.enter.scale, head.enter.scale)
+            first = net.hidden.get(spec.index, head)
+            there, level = (error, step) if first.enter is None else (error + first.enter.scale, first.enter.scale)
+            if first is not head:
+                inner = float(np.abs(first.weight).sum(1).max())
+                rounding = 0.0 if first.scale is None else 0.5 * level * float(np.abs(first.scale).max())
+                there = inner * there + rounding + 1e-5 * inner
+                if first.leave is not None:
+                    there, level = there + first.leave.scale, first.leave.scale
             bias = 0.0 if head.scale is None else 0.5 * level * float(np.abs(head.scale).max())
             reach = float(np.abs(head.weight).sum(1).max())
             out.append(reach * there + bias + 1e-5 * reach)
     return out
 
 
-@pytest.mark.parametrize("exits", [[], [0, 1]])
+@pytest.mark.parametrize("exits", [{"exits": []}, {"exits": [0, 1]}, {"exits": [0, 1], "exit_head": 5}])
 @pytest.mark.parametrize("bits", [[32] * 3, [8] * 3, [2, 32, 4], [32, 1, 1.58], [3, 4, 32]])
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 6), (13,)])
-def test_runtime_agrees_with_torch(bits: list[float], shape: tuple[int, ...], exits: list[int]) -> None:
+def test_runtime_agrees_with_torch(bits: list[float], shape: tuple[int, ...], exits: dict[str, Any]) -> None:
     """Logits of the file are within the worst case of rounding, and on average within a tenth of it."""
-    net, x = trained({**CONFIG, "bits": bits, "exits": exits}, shape)
+    net, x = trained({**CONFIG, "bits": bits, **exits}, shape)
     folded = fold(net)
     with torch.no_grad():
         expected = [e.numpy() for e in net(x)]

@@ -45,6 +45,7 @@ CONFIGS = [
     {"width": 5, "depth": 3, "kernel": 3, "bits": [2, 1.58, 4], "exits": [0, 1]},
     {"width": 3, "depth": 2, "kernel": 5, "bits": [1, 32], "exits": [0]},
     {"width": 4, "depth": 2, "kernel": 1, "bits": [8, 3]},
+    {"width": 3, "depth": 3, "kernel": 3, "bits": [4, 32, 2], "exits": [0, 1], "exit_head": 5},
     {"width": 4, "depth": 1, "kernel": 3, "bits": 32},
 ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
@@ -48,14 +48,15 @@ class FoldedNet:
     spec: NetSpec
     blocks: tuple[Folded, ...]
     heads: dict[int, Folded]
+    hidden: dict[int, Folded] = field(default_factory=dict)
+    """The hidden layers of heads that have one, by the same block."""
 
     def layers(self) -> list[Folded]:
         """Every layer in the order of storage: each block, then its head if it has one."""
         out = []
         for i, block in enumerate(self.blocks):
             out.append(block)
-            if i in self.heads:
-                out.append(self.heads[i])
+            out += [heads[i] for heads in (self.hidden, self.heads) if i in heads]
         return out
 
 
@@ -69,12 +70,17 @@ def fold(net: Net) -> FoldedNet:
         gain = norm.weight / torch.sqrt(cast(Any, norm.running_var) + norm.eps)
         bias = norm.bias - gain * cast(Any, norm.running_mean)
         blocks.append(_layer(block.layer, stage.weight, gain, bias, stage.enter, stage.leave))
-    heads = {}
+    heads, hidden = {}, {}
     for exit_ in net.spec.exits:
         head = cast(Head, net.heads[str(exit_.block)])
         ones = torch.ones_like(head.bias)
-        heads[exit_.block] = _layer(exit_.head, head.weight, ones, head.bias, head.enter, None)
-    return FoldedNet(net.spec, tuple(blocks), heads)
+        if exit_.hidden is None or head.hidden is None:
+            heads[exit_.block] = _layer(exit_.head, head.weight, ones, head.bias, head.enter, None)
+            continue
+        deep, units = head.hidden, torch.ones_like(head.hidden.bias)
+        hidden[exit_.block] = _layer(exit_.hidden, deep.weight, units, deep.bias, head.enter, deep.leave)
+        heads[exit_.block] = _layer(exit_.head, head.weight, ones, head.bias, None, None)
+    return FoldedNet(net.spec, tuple(blocks), heads, hidden)
 
 
 def _layer(

@@ -8,6 +8,7 @@ Weights int8 a channel, activations uint8 (u8 × s8: what VNNI multiplies), bias
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,8 @@ def build(net: FoldedNet, last_exit: int | None = None) -> bytes:
         meets_quantized = i + 1 < len(blocks) and blocks[i + 1].enter is not None
         tensor = _block(g, block, net.spec.blocks[i].pool, tensor, meets_quantized)
         if i in heads:
-            _head(g, net.heads[i], exits[heads[i]], net.spec.blocks[i].shape, f"exit{heads[i]}", tensor)
+            said = (net.heads[i], net.hidden.get(i))
+            _head(g, said, exits[heads[i]], net.spec.blocks[i].shape, f"exit{heads[i]}", tensor)
     shape: list[str | int | None] = ["N", *net.spec.input_shape]
     outputs = [
         helper.make_tensor_value_info(f"exit{k}", TensorProto.FLOAT, ["N", net.spec.classes]) for k in range(len(exits))
@@ -147,8 +149,11 @@ def _block(g: _Graph, folded: Folded, pool: bool, x: _Tensor, meets_quantized: b
     return out
 
 
-def _head(g: _Graph, folded: Folded, exit_: Exit, shape: tuple[int, ...], name: str, x: _Tensor) -> None:
-    layer = folded.layer
+def _head(
+    g: _Graph, said: tuple[Folded, Folded | None], exit_: Exit, shape: tuple[int, ...], name: str, x: _Tensor
+) -> None:
+    head, hidden = said
+    folded, layer = hidden or head, head.layer
     if exit_.grid is not None:
         if exit_.grid != shape[1:]:
             # Adaptive pooling of a side n to 2: windows of n − floor(n / 2), floor(n / 2) apart; a side of 1 stays.
@@ -158,5 +163,7 @@ def _head(g: _Graph, folded: Folded, exit_: Exit, shape: tuple[int, ...], name: 
             x = _Tensor(mean, None) if folded.enter is None else g.quantized(mean, folded.enter, f"{name}.in")
         flat = g.op("Flatten", [x.name], f"{name}.flat")
         x = _Tensor(flat, None) if x.grid is None else g.quantized(flat, x.grid, f"{name}.flat")
-    weights = _weights(g, folded, layer.name, x.grid, (layer.outputs, layer.inputs))
+    if hidden is not None:
+        x = _block(g, replace(hidden, enter=None), False, x, False)
+    weights = _weights(g, head, layer.name, x.grid, (layer.outputs, layer.inputs))
     g.op("Gemm", [x.name, *weights], name, node=f"{layer.name}.gemm", transB=1)

@@ -1,4 +1,9 @@
-"""The multi-exit network as torch modules, built from its spec; fake-quantized where the spec says so."""
+"""The multi-exit network as torch modules, built from its spec; fake-quantized where the spec says so.
+
+How gradients of the early exits reach the blocks is said to `Net` as `backbone`: `joint`: as they are; `frozen`: not
+at all, so that early exits learn and change nothing; `equilibrium`: what flows back into the features of exit k is
+divided by the number of exits from k on (Li et al., 2019, ICCV, gradient equilibrium).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spaces.nets import Block, Exit, NetSpec
+from spaces.nets import Block, Exit, Layer, NetSpec
 from workers.quantizers.activations import Activation
 from workers.quantizers.weights import FLOAT_BITS, Weight
 
@@ -45,7 +50,7 @@ class Stage(nn.Module):
 
 
 class Head(nn.Module):
-    """An exit: average pool to the spec's grid (images), [quantize], linear to the classes."""
+    """An exit: average pool to the spec's grid (images), [quantize], [hidden layer,] linear to the classes."""
 
     def __init__(self, exit_: Exit, block: Block, generator: torch.Generator) -> None:
         super().__init__()
@@ -56,6 +61,7 @@ class Head(nn.Module):
         # A map that is as small as the grid comes as the block left it: on a grid of levels already.
         self.pools = exit_.grid is not None and exit_.grid != block.shape[1:]
         self.enter = Activation() if self.pools and head.bits < FLOAT_BITS else None
+        self.hidden = None if exit_.hidden is None else Hidden(exit_.hidden, generator)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.grid is not None and self.pools:
@@ -63,15 +69,31 @@ class Head(nn.Module):
         x = x.flatten(1)
         if self.enter is not None:
             x = self.enter(x)
+        if self.hidden is not None:
+            x = self.hidden(x)
         return functional.linear(x, self.weight(), self.bias)
+
+
+class Hidden(nn.Module):
+    """The hidden layer of a head: linear, ReLU, [quantize]."""
+
+    def __init__(self, layer: Layer, generator: torch.Generator) -> None:
+        super().__init__()
+        self.weight = Weight(layer.outputs, layer.inputs, layer.bits, generator)
+        self.bias = nn.Parameter(torch.zeros(layer.outputs))
+        self.leave = Activation() if layer.bits < FLOAT_BITS else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(functional.linear(x, self.weight(), self.bias))
+        return x if self.leave is None else self.leave(x)
 
 
 class Net(nn.Module):
     """Blocks in a row, an exit head after some. `forward` answers the logits of every exit, [B, classes] each."""
 
-    def __init__(self, spec: NetSpec, seed: int) -> None:
+    def __init__(self, spec: NetSpec, seed: int, backbone: str = "joint") -> None:
         super().__init__()
-        self.spec = spec
+        self.spec, self.backbone = spec, backbone
         generator = torch.Generator().manual_seed(seed)
         image = len(spec.input_shape) == 3
         stages = []
@@ -84,9 +106,21 @@ class Net(nn.Module):
         self.heads = nn.ModuleDict({str(e.block): Head(e, spec.blocks[e.block], generator) for e in spec.exits})
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        logits = []
+        logits: list[Tensor] = []
         for i, stage in enumerate(self.blocks):
             x = stage(x)
             if str(i) in self.heads:
-                logits.append(self.heads[str(i)](x))
+                last = len(logits) + 1 == len(self.heads)
+                if self.backbone == "equilibrium" and x.requires_grad:
+                    x = scaled(x, 1.0 / (len(self.heads) - len(logits)))
+                logits.append(self.heads[str(i)](x.detach() if self.backbone == "frozen" and not last else x))
+                if self.backbone == "equilibrium" and x.requires_grad:
+                    x = scaled(x, float(len(self.heads) - len(logits)))
         return logits
+
+
+def scaled(x: Tensor, factor: float) -> Tensor:
+    """`x`, whose gradient is `factor` times what comes back."""
+    out = x.view_as(x)
+    out.register_hook(lambda gradient: gradient * factor)  # type: ignore[no-untyped-call]
+    return out

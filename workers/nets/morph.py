@@ -17,6 +17,7 @@ from torch import Tensor
 
 from kernels.fake_quant import Levels, fake_quant
 from spaces.errors import SpaceError
+from spaces.morphs import units_of
 from spaces.nets import NetSpec, network
 from workers.nets.modules import Head, Net, Stage
 from workers.quantizers.activations import Activation
@@ -74,13 +75,14 @@ def net2wider(net: Net, width: int, *, seed: int = 0, noise: float = 0.0) -> Net
 
 
 def net2deeper(
-    net: Net, depth: int, *, exits: Sequence[int] | None = None, seed: int = 0, noise: float = 0.0,
-    sample: Tensor | None = None,
+    net: Net, depth: int, *, exits: Sequence[int] | None = None, exit_head: int | None = None, seed: int = 0,
+    noise: float = 0.0, sample: Tensor | None = None,
 ) -> Net:  # fmt: skip
     """The same function at the last exit with `depth` blocks; the new ones have the bits of the last old one.
 
     `exits`: blocks with a head beside the last (those of `net` that are left, if not given). Each head after a new
-    block is that of the last old one, and answers the same; a head that `net` lacks before that is a fresh one.
+    block is that of the last old one, and answers the same; a head that `net` lacks before that, or that has a hidden
+    layer (`exit_head` units; as in `net`, if not given) where the last old one has none, is a fresh one.
     `noise`: as for `net2wider`, where a new block is wider than what it reads. `sample` [n, *shape]: data whose
     statistics the new batch norms take, so that training mode starts nearly as evaluation does; without it they settle
     in the first epoch. SpaceError when the depth shrinks, when a new block would pool, or when its bits cannot say 1
@@ -91,14 +93,16 @@ def net2deeper(
     if depth <= last:
         raise SpaceError(f"{depth} blocks cannot compute what {last + 1} do: a network is only ever made deeper")
     config |= {"depth": depth, "bits": config["bits"] + [config["bits"][-1]] * (depth - last - 1)}
-    new = Net(network(config | ({} if exits is None else {"exits": list(exits)}), spec.input_shape, spec.classes), seed)
+    asked = {"exits": None if exits is None else list(exits), "exit_head": exit_head}
+    config |= {name: value for name, value in asked.items() if value is not None}
+    new = Net(network(config, spec.input_shape, spec.classes), seed)
     for added in new.spec.blocks[last + 1 :]:
         if added.pool:
             raise SpaceError(f"block {added.index} pools its map: a network over larger maps cannot be made deeper")
     with torch.no_grad():
         for i, (stage, same) in enumerate(_stages(net, new)):
             same.load_state_dict(stage.state_dict())
-            if str(i) in net.heads and str(i) in new.heads:
+            if str(i) in net.heads and str(i) in new.heads and _alike(_head(net, i), _head(new, i)):
                 _head(new, i).load_state_dict(_head(net, i).state_dict())
         source = torch.arange(spec.blocks[last].layer.outputs)
         generator = torch.Generator().manual_seed(seed)
@@ -111,15 +115,18 @@ def net2deeper(
             fresh.mul_(1 - noise * torch.rand(fresh.shape, generator=generator))  # 1 is the end of a grid
             source = source[into]
             _undo(stage.norm, mean[source], var[source])
-            if str(i) in new.heads:
+            if str(i) in new.heads and _alike(_head(net, last), _head(new, i)):
                 _copy_head(_head(net, last), _head(new, i), source)
     return new.train(net.training)
 
 
 def morph(net: Net, spec: NetSpec, *, seed: int = 0, noise: float = SYMMETRY, sample: Tensor | None = None) -> Net:
     """`net` as a network of `spec`: wider, then deeper. SpaceError when `spec` differs in anything else."""
+    if net.spec.exits[:-1] and spec.exits[:-1] and units_of(net.spec) != units_of(spec):
+        raise SpaceError("exit_head differs: only width, depth and exits can grow; keep it")
     new = net2wider(net, spec.blocks[0].layer.outputs, seed=seed, noise=noise)
-    new = net2deeper(new, len(spec.blocks), exits=config_of(spec)["exits"], seed=seed, noise=noise, sample=sample)
+    said = {name: config_of(spec)[name] for name in ("exits", "exit_head")}
+    new = net2deeper(new, len(spec.blocks), **said, seed=seed, noise=noise, sample=sample)
     if new.spec != spec:
         raise SpaceError("kernel, bits, data or classes differ: only width, depth and exits can grow; keep the others")
     return new
@@ -131,6 +138,7 @@ def config_of(spec: NetSpec) -> dict[str, Any]:
     return {
         "width": first.outputs, "depth": len(spec.blocks), "kernel": first.kernel,
         "bits": [b.layer.bits for b in spec.blocks], "exits": [e.block for e in spec.exits[:-1]],
+        "exit_head": units_of(spec),
     }  # fmt: skip
 
 
@@ -172,9 +180,18 @@ def _copy_maximum(old: Activation | None, new: Activation | None) -> None:
 
 
 def _copy_head(old: Head, new: Head, inputs: Tensor) -> None:
-    _copy_weight(old.weight, new.weight, torch.arange(old.bias.shape[0]), inputs)
-    new.bias.copy_(old.bias)
+    first, into = old.hidden or old, new.hidden or new
+    _copy_weight(first.weight, into.weight, torch.arange(first.bias.shape[0]), inputs)
+    into.bias.copy_(first.bias)
     _copy_maximum(old.enter, new.enter)
+    if old.hidden is not None and new.hidden is not None:
+        new.weight.load_state_dict(old.weight.state_dict())
+        new.bias.copy_(old.bias)
+        _copy_maximum(old.hidden.leave, new.hidden.leave)
+
+
+def _alike(old: Head, new: Head) -> bool:
+    return (old.hidden is None) == (new.hidden is None)
 
 
 def _identity(stage: Stage, into: Tensor, leave: Activation | None) -> None:

@@ -1,23 +1,24 @@
 """The built-in task: train a multi-exit network, quantized where its config says so. One step is one epoch.
 
-What a report says: `val_error` (percent, of the last exit), `val_loss`, `train_loss` (means over the exits), and
-`points`, one for each exit threshold of a sweep. A training that is resumed goes on bit for bit as if it had never
-been interrupted: the order of samples depends on (seed, epoch) alone, everything else is in the checkpoint.
+What a report says: `val_error` (percent, of the last exit), `val_loss` (mean over the exits), `train_loss` (what is
+minimised: the same mean, unless `exit_weights` or `exit_distill` say otherwise), and `points`, one for each vector of
+exit thresholds (`workers.tasks.thresholds`). A training that is resumed goes on bit for bit as if it had never been
+interrupted: the order of samples depends on (seed, epoch) alone, everything else is in the checkpoint.
 A trial with a parent begins with the parent's network, morphed; its optimizer begins anew.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from spaces.errors import SpaceError
+from spaces.exits import exit_training
 from spaces.nets import DEFAULTS, network
 from spaces.schedules import scheduled
 from workers import data as datasets
@@ -28,7 +29,9 @@ from workers.nets.modules import Net
 from workers.nets.morph import morph
 from workers.optimizers import Optimizers, Roles, build
 from workers.parent import Parent
-from workers.tasks.exits import judge, sweep
+from workers.tasks.exit_losses import Loss, backward, loss_of, mean_loss
+from workers.tasks.exits import correct
+from workers.tasks.thresholds import operating_points
 from workers.trial import Trial
 
 __all__ = ["export", "measure", "train"]
@@ -41,7 +44,8 @@ def train(trial: Trial) -> None:
     """Train the network of `trial.config` on the data of `trial.options`, epoch by epoch."""
     torch.set_num_threads(1)  # a slot has one core; small layers lose by sharing it
     data = datasets.load(trial.options)
-    net = Net(network(trial.config, data.shape, data.classes), trial.seed)
+    exits = exit_training(trial.config)
+    net = Net(network(trial.config, data.shape, data.classes), trial.seed, backward(exits))
     optimizer = optimizer_of(net, trial.at(1))
     batch = batch_size(trial.at(1))
     changes = scheduled(trial.config)
@@ -52,8 +56,8 @@ def train(trial: Trial) -> None:
         if changes:
             optimizer.follow(optimizer_of(net, trial.at()))
             batch = batch_size(trial.at())
-        train_loss = run_epoch(net, optimizer, data.train, batch, trial.seed, epoch)
-        metrics, points = evaluate(net, data.val)
+        train_loss = run_epoch(net, optimizer, data.train, batch, trial.seed, epoch, loss_of(exits))
+        metrics, points = evaluate(net, data.val, exits.rule, trial.costs)
         trial.report({**metrics, "train_loss": train_loss}, points=points)
         trial.save(model=net, epoch=epoch, **optimizer.parts)
 
@@ -92,12 +96,15 @@ def batches(count: int, size: int, seed: int, epoch: int) -> list[Tensor]:
     return list(torch.tensor_split(torch.from_numpy(order), math.ceil(count / size)))
 
 
-def run_epoch(net: Net, optimizer: Optimizers, part: Part, batch: int, seed: int, epoch: int) -> float:
-    """One pass over `part`; answers the mean loss. The loss of a batch is the mean over its exits."""
+def run_epoch(
+    net: Net, optimizer: Optimizers, part: Part, batch: int, seed: int, epoch: int, loss_: Loss | None = None
+) -> float:
+    """One pass over `part`; answers the mean loss. The loss of a batch is the mean over its exits if not given."""
+    loss_of_batch = loss_ or mean_loss
     net.train()
     total = 0.0
     for index in batches(len(part), batch, seed, epoch):
-        loss = mean_loss(net(part.x[index]), part.y[index])
+        loss = loss_of_batch(net(part.x[index]), part.y[index])
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
@@ -105,20 +112,22 @@ def run_epoch(net: Net, optimizer: Optimizers, part: Part, batch: int, seed: int
     return total / len(part)
 
 
-def mean_loss(logits: list[Tensor], y: Tensor) -> Tensor:
-    """Cross-entropy, the mean over the exits (ALGORITHMS.md 14.1, uniform weights)."""
-    return torch.stack([functional.cross_entropy(one, y) for one in logits]).mean()
-
-
 @torch.no_grad()
-def evaluate(net: Net, part: Part) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """(metrics of the last exit, operating points). NaN everywhere once the logits are not finite: it diverged."""
+def evaluate(
+    net: Net, part: Part, rule: str = "probability", costs: Sequence[float] = ()
+) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """(metrics of the last exit, operating points). NaN everywhere once the logits are not finite: it diverged.
+
+    `costs`: cumulative, of each exit; multiply-accumulates where they are not given.
+    """
     net.eval()
     logits = net(part.x)
     loss = float(mean_loss(logits, part.y))
-    confidence, right = judge([one.numpy() for one in logits], part.y.numpy())
-    points = [outcome.as_point() for outcome in sweep(confidence, right)]
-    error = 100.0 * float(1.0 - right[:, -1].mean())
+    answers, y = [one.numpy() for one in logits], part.y.numpy()
+    exits = range(len(logits))
+    known = costs if len(costs) == len(logits) else [sum(layer.macs for layer in net.spec.prefix(k)) for k in exits]
+    points = operating_points(rule, answers, y, known)
+    error = 100.0 * float(1.0 - correct(answers[-1:], y).mean())
     if not math.isfinite(loss):
         error = math.nan
         points = [{**point, "val_error": math.nan} for point in points]
