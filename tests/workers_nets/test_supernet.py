@@ -24,6 +24,7 @@ from workers.measure import session
 from workers.nets.elastic import Supernet
 from workers.nets.subnet import unpack
 from workers.rehearse import Rehearsal, rehearse
+from workers.supernet import table
 from workers.supernet.evolution import Infeasible
 from workers.supernet.export import export, whole
 from workers.supernet.finder import judged
@@ -87,12 +88,13 @@ def test_other_steps_measure_what_is_known(straight: Rehearsal) -> None:
     assert again
 
 
-def test_latency_is_timed_where_it_counts() -> None:
+def test_latency_is_timed_where_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """With latency among the objectives every point has one, larger sub-networks a larger one, and a later job of the
-    trial knows what was timed."""
+    trial, in another process, knows what was timed."""
     run = go(2, objectives=("val_error", "latency_ms"))
     points = run.reports[-1].points
     assert all(0 < p["latency_ms"] < 5 for p in points)
+    monkeypatch.setattr(table, "_TIMED", {})
     later = go(3, objectives=("val_error", "latency_ms"), resume=run)
     known = {key(p["subnet"]): p["latency_ms"] for p in points}
     assert [known[key(p["subnet"])] for p in later.reports[-1].points] == [
