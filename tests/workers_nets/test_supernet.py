@@ -29,7 +29,7 @@ from workers.supernet.evolution import Infeasible
 from workers.supernet.export import export, whole
 from workers.supernet.finder import judged
 from workers.supernet.training import Rule, restricted, rule_of, train_batch
-from workers.tasks.supernet import train
+from workers.tasks.supernet import begin_stage, optimizer_of, train
 from workers.trial import Trial
 
 SMALL: dict[str, Any] = {"width": 8, "expand": 2, "batch_size": 32, "optimizer": {"name": "adamw", "lr": 4e-3}}
@@ -86,6 +86,13 @@ def test_other_steps_measure_what_is_known(straight: Rehearsal) -> None:
     again = {key(p["subnet"]) for p in straight.reports[4].points}
     assert again <= found
     assert again
+
+
+def test_a_nested_network_reports_its_chain() -> None:
+    """Trained in nested order, every sub-network that a search finds is a link of the chain."""
+    run = go(2, {"training": "sorted", "depth": 3})
+    links = {key(genome) for genome in space_of(OPTIONS, {**SMALL, "depth": 3}).chain()}
+    assert {key(p["subnet"]) for p in run.reports[-1].points} <= links
 
 
 def test_latency_is_timed_where_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,6 +165,24 @@ def test_stages_open_one_gene_after_the_other() -> None:
             unit = genome["units"][0]
             seen.add(unit["depth"] if opened == "depth" else tuple(unit[opened]))
         assert len(seen) > 1, opened
+
+
+def test_what_a_stage_begins_with() -> None:
+    """The first stage takes the biggest as its teacher, the third puts channels in order, and moments begin anew."""
+    net, teacher = Supernet(VECTOR, 0), Supernet(VECTOR, 1)
+    shrinking = rule("progressive", VECTOR, stage=2)
+    optimizer = optimizer_of(net, {})
+    x = torch.randn(16, 7, generator=torch.Generator().manual_seed(0))
+    for epoch, stage in ((3, 1), (5, 2), (7, 3)):
+        train_batch(net, shrinking, x, torch.arange(16) % 3, 1, 0, 1.0, None)
+        optimizer.step()
+        assert all(part.state for part in optimizer.parts.values())
+        before = {name: value.clone() for name, value in net.state_dict().items()}
+        begin_stage(net, teacher, shrinking, optimizer, epoch)
+        assert not any(part.state for part in optimizer.parts.values())
+        moved = any(not torch.equal(before[n], v) for n, v in net.state_dict().items())
+        taught = all(torch.equal(before[n], v) for n, v in teacher.state_dict().items())
+        assert (moved, taught) == (stage == 3, stage == 1)
 
 
 def test_the_sandwich_distils_in_place() -> None:

@@ -24,7 +24,7 @@ class Ridge:
         self._mean, self._level = x.mean(0).astype(np.float64), float(y.mean())
         centred = x - self._mean
         gram = centred.T @ centred + self.alpha * np.eye(x.shape[1])
-        self._weights = np.linalg.solve(gram, centred.T @ (y - self._level))
+        self._weights = np.linalg.solve(gram, centred.T @ (y - self._level)).astype(np.float64)
         return self
 
     def predict(self, x: Array) -> Array:
