@@ -32,10 +32,25 @@ def config_rows(config: Answer) -> list[Row]:
 
 
 def scalars(values: Answer) -> dict[str, Any]:
-    """The numbers and words of `values`, and as text the lists that select an operating point; other lists (exit rates,
-    cumulative costs) do not fit a cell."""
+    """The numbers and words of `values`, and as text what selects an operating point: lists, a sub-network; other lists
+    (exit rates, cumulative costs) do not fit a cell."""
     said = {k: value_text(v) if k in SELECTS and isinstance(v, list | tuple) else v for k, v in values.items()}
+    if isinstance(values.get("subnet"), Mapping):
+        said["subnet"] = subnet_text(values["subnet"])
     return {k: v for k, v in said.items() if not isinstance(v, list | tuple | Mapping)}
+
+
+def subnet_text(subnet: Answer) -> str:
+    """A sub-network in a cell: its resolution, then unit by unit its blocks as kernel x width, and bits where any is
+    below 32: `8: 3x2 5x1 | 3x4 · bits 4 8 | 32`."""
+    units = subnet.get("units", ())
+    blocks = [
+        " ".join(f"{k:g}x{w:g}" for k, w in zip(u.get("kernels", ()), u.get("widths", ()), strict=False)) for u in units
+    ]
+    bits = [" ".join(f"{b:g}" for b in u.get("bits", ())) for u in units]
+    at = f"{subnet['resolution']:g}: " if "resolution" in subnet else ""
+    narrow = any(b < 32 for u in units for b in u.get("bits", ()))
+    return at + " | ".join(blocks) + (f" · bits {' | '.join(bits)}" if narrow else "")
 
 
 def config_line(config: Answer) -> str:

@@ -116,17 +116,19 @@ def latency(net: FoldedNet, batch: int = 1) -> Measured:
     return Measured(exits, {layer.layer.name: bits[layer.layer.name] for layer in net.layers()})
 
 
-def time_models(models: Sequence[bytes], x: NDArray[Any]) -> tuple[Latency, ...]:
-    """Latency of each model on the sample `x` [1, ...], in turns.
+def time_models(
+    models: Sequence[bytes], x: NDArray[Any], rounds: int = ROUNDS, round_s: float = ROUND_S
+) -> tuple[Latency, ...]:
+    """Latency of each model on the sample `x` [1, ...], in turns; `round_s` seconds a model and round.
 
     A prefix is part of the next one: where noise says that the longer costs less, it is given the shorter's figure.
     """
     runs = [_bound(session(model), x) for model in models]
     for run in runs:
         _times(run, WARM_S)
-    rounds = [[_times(run, ROUND_S) for run in runs] for _ in range(ROUNDS)]
-    p50 = [min(float(np.percentile(r[k], 50)) for r in rounds) for k in range(len(runs))]
-    p95 = [min(float(np.percentile(r[k], 95)) for r in rounds) for k in range(len(runs))]
+    found = [[_times(run, round_s) for run in runs] for _ in range(rounds)]
+    p50 = [min(float(np.percentile(r[k], 50)) for r in found) for k in range(len(runs))]
+    p95 = [min(float(np.percentile(r[k], 95)) for r in found) for k in range(len(runs))]
     rising = zip(np.maximum.accumulate(p50), np.maximum.accumulate(p95), strict=True)
     return tuple(Latency(float(a), float(b)) for a, b in rising)
 

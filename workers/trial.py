@@ -350,15 +350,15 @@ def plain_number(name: str, value: Any) -> float:
     raise TypeError(f"metric {name} is {value!r}, a {type(value).__name__}; report a single number")
 
 
-def _plain(name: str, value: Any) -> Any:
+def _plain(name: str, value: Any, whole: bool = False) -> Any:
     """A value of a point as JSON-able data: numbers become floats, sequences lists; in mappings whole
-    numbers stay."""
-    if value is None or isinstance(value, str | bool):
+    numbers stay (`whole`)."""
+    if value is None or isinstance(value, str | bool) or (whole and type(value) is int):
         return value
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, list | tuple):
-        return [_plain(name, v) for v in value]
+        return [_plain(name, v, whole) for v in value]
     if isinstance(value, Mapping):
-        return {str(k): v if type(v) is int else _plain(f"{name}.{k}", v) for k, v in value.items()}
+        return {str(k): _plain(f"{name}.{k}", v, True) for k, v in value.items()}
     return plain_number(name, value)

@@ -8,7 +8,8 @@ from spaces.builtin.base import BuiltIn, Description
 from spaces.builtin.classify import CLASSIFY
 from spaces.builtin.dnas import DNAS
 from spaces.builtin.lm import LM
+from spaces.builtin.supernet import SUPERNET
 
 __all__ = ["BUILT_IN", "BuiltIn", "Description"]
 
-BUILT_IN: Mapping[str, BuiltIn] = {task.name: task for task in (CLASSIFY, DNAS, LM)}
+BUILT_IN: Mapping[str, BuiltIn] = {task.name: task for task in (CLASSIFY, DNAS, LM, SUPERNET)}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.answers import CONFIG, SUMMARY
-from ui.wording import config_line, config_rows, notes, why_no_front
+from ui.wording import config_line, config_rows, notes, scalars, why_no_front
 
 
 def test_children_stand_under_their_option() -> None:
@@ -64,3 +64,12 @@ def test_what_the_searcher_says_is_shown() -> None:
     assert notes(said) == "paused · probably no config keeps the bounds"
     assert notes(_with(reason="")) == ""
     assert "probably no config keeps the bounds." in why_no_front(said)[1]
+
+
+def test_a_subnet_fits_a_cell() -> None:
+    """What a sub-network is stands in one text: resolution, blocks by unit, bits only where they are narrow."""
+    unit = {"depth": 2, "kernels": [3, 5], "widths": [2, 0.5], "bits": [4, 32]}
+    last = {"depth": 1, "kernels": [3], "widths": [4], "bits": [32]}
+    values = {"val_error": 2.5, "subnet": {"resolution": 8, "units": [unit, last]}, "exit_rates": [1.0]}
+    assert scalars(values) == {"val_error": 2.5, "subnet": "8: 3x2 5x0.5 | 3x4 · bits 4 32 | 32"}
+    assert scalars({"subnet": {"units": [last]}}) == {"subnet": "3x4"}

@@ -32,8 +32,6 @@ GAP = 1.0
 """How much better than at step 1 a config is at R, without `crossing`."""
 CROSSING = 2.5
 """By how much more the best config starts above the worst, at crossing = 1."""
-EXACT = (*LATENCIES, "params", "macs", "bops", "bytes")
-"""What the built-in task's figures or its device bring: this world leaves it to them."""
 _OURS = 1 << 62  # keeps these draws apart from those of searchers and faults
 
 
@@ -66,7 +64,7 @@ class Synthetic:
         self.spread = spread
         self.best = best
         self.objectives: tuple[Objective, ...] = tuple(
-            o for o in _made_of(study) if study.task.built_in is None or o.name not in EXACT
+            o for o in _made_of(study) if not _brought(study, o.name)
         )
         rng = self._rng(0)
         self._slots = [slot for slot in study.space.slots if not isinstance(slot.domain, Const)]
@@ -142,6 +140,12 @@ class Synthetic:
 
     def _rng(self, stream: int) -> Generator:
         return Generator(Philox(key=np.array([self.seed % 2**64, _OURS | stream], dtype=np.uint64)))
+
+
+def _brought(study: Study, name: str) -> bool:
+    """Whether the built-in task's figures or its device bring the metric: this world leaves it to them."""
+    task = study.task.built_in
+    return task is not None and (name in task.exact or (task.measured and name in LATENCIES))
 
 
 def _made_of(study: Study) -> list[Objective]:

@@ -1,0 +1,117 @@
+"""ONNX of a sub-network, and of single operators for latency tables.
+
+Weights are float32 constants: quantized ones are written as the values that they stand for, since this runtime gains
+nothing from narrow weights with float activations; `weights.bin` has them packed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from spaces.operators import WEIGHTED, Operator
+from workers.nets.elastic import resizers
+from workers.nets.graph import IR_VERSION, OPSET
+from workers.nets.subnet import Subnet
+
+Array = NDArray[np.float32]
+
+
+def build(net: Subnet) -> bytes:
+    """The model: input `x` [N, *shape] float32, output `exit0` [N, classes]."""
+    space = net.spec.space
+    g = _Graph()
+    x = entered = "x"
+    for step in net.spec.steps:
+        operator = step.operator
+        if operator.op in WEIGHTED:
+            entered = x if step.name.endswith(".widen") else entered
+            found = net.cuts[step.name]
+            if step.name == "head":
+                x = g.op("Flatten", [x], "flat") if space.image else x
+            out = "exit0" if step.name == "head" else step.name
+            x = g.layer(operator, x, step.name, _array(found.weight), _array(found.bias), step.relu, out)
+        else:
+            x = g.plain(operator, x, step.name, entered)
+    return g.model(list(space.input_shape), x, [space.classes])
+
+
+def alone(operator: Operator, relu: bool = True) -> tuple[bytes, list[int]]:
+    """(a model of one operator with weights of no meaning, the shape of its input without the batch)."""
+    shape = [operator.inputs] if operator.op == "linear" else [operator.inputs, operator.height, operator.width]
+    out = [operator.outputs] if operator.op == "linear" else [operator.outputs, operator.out_height, operator.out_width]
+    g = _Graph()
+    if operator.op in WEIGHTED:
+        rng = np.random.default_rng(0)
+        size = (operator.outputs, operator.inputs // operator.groups, operator.kernel, operator.kernel)
+        weight = rng.standard_normal(size, dtype=np.float32)
+        x = g.layer(operator, "x", "alone", weight, np.zeros(operator.outputs, np.float32), relu, "y")
+    else:
+        x = g.plain(operator, "x", "y", "x")
+    return g.model(shape, x, out), shape
+
+
+def empty(width: int = 1) -> bytes:
+    """A model that answers its input [N, width]: what calling the runtime costs by itself."""
+    g = _Graph()
+    return g.model([width], g.op("Identity", ["x"], "y"), [width])
+
+
+class _Graph:
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def constant(self, name: str, value: NDArray[Any]) -> str:
+        self.constants.append(numpy_helper.from_array(value, name))
+        return name
+
+    def op(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(kind, list(inputs), [output], name=f"{output}.{kind}", **attributes))
+        return output
+
+    def layer(self, o: Operator, x: str, name: str, weight: Array, bias: Array, relu: bool, out: str) -> str:
+        shaped = weight.reshape(o.outputs, -1) if o.op == "linear" else weight
+        inputs = [x, self.constant(f"{name}.weight", shaped), self.constant(f"{name}.bias", bias)]
+        linear = f"{out}.linear" if relu else out
+        if o.op == "linear":
+            self.op("Gemm", inputs, linear, transB=1)
+        else:
+            pads, strides = [o.kernel // 2] * 4, [o.stride] * 2
+            self.op("Conv", inputs, linear, kernel_shape=[o.kernel] * 2, pads=pads, strides=strides, group=o.groups)
+        return self.op("Relu", [linear], out) if relu else out
+
+    def plain(self, o: Operator, x: str, name: str, entered: str) -> str:
+        """An operator without weights; `entered`: what an add adds."""
+        match o.op:
+            case "add":
+                return self.op("Add", [x, entered], name)
+            case "pool":
+                # A side n to 2 cells: windows of n - floor(n / 2), floor(n / 2) apart; to 1 cell: the whole side.
+                sides = ((o.height, o.out_height), (o.width, o.out_width))
+                kernel = [n if cells == 1 else n - n // 2 for n, cells in sides]
+                strides = [max(1, n // 2) if cells == 2 else 1 for n, cells in sides]
+                return self.op("AveragePool", [x], name, kernel_shape=kernel, strides=strides)
+            case "resize":
+                rows, columns = resizers(o)
+                down = self.op("MatMul", [self.constant(f"{name}.rows", _array(rows)), x], f"{name}.down")
+                return self.op("MatMul", [down, self.constant(f"{name}.columns", _array(columns.T))], name)
+        raise RuntimeError(f"{o.op} is no operator without weights: this is a bug")
+
+    def model(self, shape: list[int], out: str, out_shape: list[int]) -> bytes:
+        x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", *shape])
+        y = helper.make_tensor_value_info(out, TensorProto.FLOAT, ["N", *out_shape])
+        graph = helper.make_graph(self.nodes, "searchd", [x], [y], self.constants)
+        opsets = [helper.make_opsetid("", OPSET)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="searchd")
+        onnx.checker.check_model(model)
+        return bytes(model.SerializeToString())
+
+
+def _array(tensor: Any) -> Array:
+    return np.ascontiguousarray(tensor.detach().numpy().astype(np.float32))

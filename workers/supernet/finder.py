@@ -1,0 +1,125 @@
+"""The sub-networks of one trial's super-network: measured, searched, and remembered from job to job."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from spaces.builtin.supernet import COSTS, SupernetForm
+from spaces.elastic import ElasticSpace, Genome, key
+from spaces.operators import Operator
+from spaces.subnets import subnet
+from workers.data import Data
+from workers.nets.elastic import Supernet
+from workers.nets.subnet import cut
+from workers.nets.subnet_graph import build
+from workers.supernet.evolution import Bounds
+from workers.supernet.search import Plan, front, search
+from workers.supernet.table import Table
+from workers.supernet.training import ladder
+
+WHOLES = 3
+"""Whole sub-networks that the sums of operators are put to scale by."""
+
+
+class Finder:
+    """`saved`: the `state` of an earlier job. `nested`: the super-network was trained in nested order, and its chain is
+    all that is looked at."""
+
+    def __init__(
+        self, net: Supernet, data: Data, options: Mapping[str, Any], objectives: Sequence[str],
+        saved: Mapping[str, Any], nested: bool = False,
+    ) -> None:  # fmt: skip
+        form = SupernetForm.model_validate(options)
+        said = form.search
+        asked = tuple(name for name in COSTS if name in objectives)
+        bounds = Bounds({k: float(v) for k, v in said.at_most.items()})
+        self.plan = Plan(said.method, said.evaluations, asked or ("macs",), bounds, form.points, said.population,
+                         said.generations)  # fmt: skip
+        self.net, self.data, self.every, self.nested = net, data, said.every, nested
+        self.timed = "latency_ms" in (*asked, *bounds.at_most)
+        self.table = Table(saved.get("table"))
+        self.known: list[Genome] = list(saved.get("known") or ())
+        self.sample = data.train.x[calibration(len(data.train), form.calibration)]
+        self._known_costs: dict[str, dict[str, float]] = {}
+
+    @property
+    def space(self) -> ElasticSpace:
+        return self.net.space
+
+    def state(self) -> dict[str, Any]:
+        """What a later job of the trial gets as `saved`."""
+        return {"known": list(self.known), "table": dict(self.table.ms)}
+
+    def check(self) -> None:
+        """Time a few whole sub-networks where latencies count; Infeasible when the bounds leave no sub-network."""
+        if self.timed:
+            self.table.scale(self._whole(genome) for genome in ladder(self.space, WHOLES))
+        self.plan.bounds.check(self.space, self.costs)
+
+    def _whole(self, genome: Genome) -> tuple[tuple[Operator, ...], Callable[[], bytes]]:
+        spec = subnet(self.space, genome)
+        return spec.operators, lambda: build(cut(self.net, spec, self.sample))
+
+    def costs(self, genome: Genome) -> dict[str, float]:
+        """What a sub-network costs; its latency only where somebody asks for it."""
+        name = key(genome)
+        found = self._known_costs.get(name)
+        if found is None:
+            spec = subnet(self.space, genome)
+            found = dict(spec.metrics)
+            if self.timed:
+                found["latency_ms"] = self.table.latency(spec.operators)
+            self._known_costs[name] = found
+        return found
+
+    def biggest(self) -> dict[str, float]:
+        """`val_error` and `val_loss` of the biggest sub-network; NaN once it has diverged."""
+        error, loss = self._measure(self.space.extreme(True))
+        return {"val_error": error, "val_loss": loss}
+
+    def points(self, epoch: int, seed: int) -> list[dict[str, Any]]:
+        """The operating points of this step."""
+        if epoch % self.every == 0:
+            rng = np.random.default_rng([seed % 2**63, epoch, 34])
+            self.known = search(
+                self.space, self.plan, lambda g: self._measure(g)[0], self.costs, rng, self.known, self.nested
+            )
+        genomes = self.known or [g for g in ladder(self.space, self.plan.points) if self._fits(g)]
+        genomes = genomes or [self.space.extreme(False)]
+        errors = [self._measure(genome)[0] for genome in genomes]
+        return [self._point(genomes[i], errors[i]) for i in front(genomes, errors, self.plan, self.costs)]
+
+    def lost(self) -> list[dict[str, Any]]:
+        """The one point of a super-network that has diverged."""
+        return [self._point(self.space.extreme(True), math.nan)]
+
+    def _fits(self, genome: Genome) -> bool:
+        return self.plan.bounds.hold(self.costs(genome))
+
+    def _point(self, genome: Genome, error: float) -> dict[str, Any]:
+        return {"subnet": genome, "val_error": error, **self.costs(genome)}
+
+    @torch.no_grad()
+    def _measure(self, genome: Genome) -> tuple[float, float]:
+        found = cut(self.net, subnet(self.space, genome), self.sample)
+        return judged(found(self.data.val.x), self.data.val.y)
+
+
+def judged(logits: Tensor, y: Tensor) -> tuple[float, float]:
+    """(error in percent, mean cross-entropy); NaN when the logits are not finite."""
+    if not bool(torch.isfinite(logits).all()):
+        return math.nan, math.nan
+    return 100.0 * float((logits.argmax(1) != y).float().mean()), float(functional.cross_entropy(logits, y))
+
+
+def calibration(count: int, wanted: int) -> Tensor:
+    """Indices of the training samples that batch norm statistics are taken on: the same for all of a study."""
+    order = np.random.default_rng([0, count]).permutation(count)
+    return torch.from_numpy(np.sort(order[: min(wanted, count)]))
