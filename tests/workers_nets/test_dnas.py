@@ -15,7 +15,7 @@ import torch
 from searchd.wire import JobSpec
 from spaces.blocks import Layout
 from spaces.builtin.dnas import plan_of
-from spaces.nets import OPTIMIZERS
+from spaces.optimizers import OPTIMIZERS
 from spaces.scalarizers import fbnet, proxyless_add, proxyless_mul
 from workers import data as datasets
 from workers import measure
