@@ -120,7 +120,7 @@ def time_models(models: Sequence[bytes], x: NDArray[Any]) -> tuple[Latency, ...]
 
     A prefix is part of the next one: where noise says that the longer costs less, it is given the shorter's figure.
     """
-    runs = [_bound(session(model), x) for model in models]
+    runs = [bound(session(model), x) for model in models]
     for run in runs:
         _times(run, WARM_S)
     rounds = [[_times(run, ROUND_S) for run in runs] for _ in range(ROUNDS)]
@@ -179,7 +179,8 @@ def device() -> str:
     return f"cpu · {name} · onnxruntime {ort.__version__} · 1 thread"
 
 
-def _bound(session_: Any, x: NDArray[Any]) -> Any:
+def bound(session_: Any, x: NDArray[Any]) -> Any:
+    """A session's run with its input `x` and its outputs bound: a call without arguments."""
     binding = session_.io_binding()
     binding.bind_cpu_input("x", x)
     for output in session_.get_outputs():

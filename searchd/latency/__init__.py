@@ -1,0 +1,7 @@
+"""Latency as arithmetic: a table of operators, an affine correction and a Gaussian process on its residual."""
+
+from searchd.latency.fit import Architecture, fit
+from searchd.latency.predictor import Predictor
+from searchd.latency.quality import Quality, judge
+
+__all__ = ["Architecture", "Predictor", "Quality", "fit", "judge"]
