@@ -8,6 +8,8 @@ change the time: 8, or 32.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from spaces.nets import Exit, Layer, NetSpec
 from spaces.operators import Operator
 
@@ -34,6 +36,12 @@ def chains(net: NetSpec) -> Segments:
             found.append((*chain, *_head(exits[block.index], block.shape)))
             chain = []
     return tuple(found)
+
+
+def occurrences(chains: Segments, exit_: int) -> dict[str, float]:
+    """How often each operator runs until an exit answers, by its key."""
+    counts = Counter(operator.key for chain in chains[: exit_ + 1] for operator in chain)
+    return {key: float(n) for key, n in counts.items()}
 
 
 def _layer(layer: Layer) -> Operator:

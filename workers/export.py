@@ -22,6 +22,7 @@ from spaces.nets import NetSpec, network
 from workers import data as datasets
 from workers import measure
 from workers.data import Data, Part
+from workers.measurers import measurer
 from workers.nets.fold import FoldedNet, fold
 from workers.nets.graph import build
 from workers.nets.modules import Net
@@ -51,7 +52,7 @@ def export(trial: Trial, spec: JobSpec) -> dict[str, Any]:
         )
     folded = fold(net.eval())
     model, weights = build(folded), pack(folded)
-    measured = measure.latency(folded)
+    measured = measure.latency(folded, measurer(spec.runtime or "onnxruntime"))
     points = verify(model, data, spec.points, measured, len(weights))
     card = _card(spec, data, folded, measured, points)
     texts = {"config.json": dict(trial.config), "card.json": card}

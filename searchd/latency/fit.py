@@ -16,7 +16,7 @@ Williams, 2006, eq. 5.12); no process at all is one of the choices, and wins unl
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from searchd.errors import Refused
 from searchd.latency.predictor import Counts, Predictor, radial
+from searchd.latency.rules import kind, rules
 
 LEAST = 4
 """Whole architectures below which nothing is corrected."""
@@ -57,30 +58,25 @@ def fit(table: Mapping[str, float], measured: Sequence[Architecture]) -> Predict
     bad = [a.ms for a in measured if not np.isfinite(a.ms) or a.ms <= 0]
     if bad:
         raise Refused(f"an architecture was measured at {bad[0]!r} ms, but latency is a positive number: measure again")
-    bare = Predictor(dict(table))
+    bare = Predictor(dict(table), rules=rules(table))
     if len(measured) < LEAST:
         return bare
-    keys = sorted(table)
+    keys = sorted({*table, *(key for a in measured for key in a.counts)})
     counts = np.array([[a.counts.get(key, 0.0) for key in keys] for a in measured], dtype=np.float64)
-    own = np.array([table[key] for key in keys], dtype=np.float64)
+    own = np.array([bare.alone(key) for key in keys], dtype=np.float64)
     y = np.array([a.ms for a in measured], dtype=np.float64)
     where = np.stack([[bare.table_sum(a.counts) for a in measured], counts.sum(axis=1)], axis=1)
     found: list[tuple[float, Predictor]] = []
     for power in POWERS:
         unit = y**power * float(np.median(y)) ** (1 - power)
         scale, each, once = _affine(where, y, unit)
-        corrected = Predictor(dict(table), scale, each, once)
+        corrected = replace(bare, scale=scale, each=each, once=once)
         left = y - (where @ (scale, each) + once)
         found.append((_mean_error(left, y), corrected))
         if len(measured) >= LEAST_FOR_PROCESS:
             off, process = _process(corrected, keys, counts, own, where, y, left, unit)
             found.append((off / MARGIN, process))
     return min(found, key=lambda f: f[0])[1]
-
-
-def kind(key: str) -> str:
-    """What operators have in common that are alike: `conv-16x32x3x1x1x4x4-8` → `conv-8`."""
-    return f"{key.partition('-')[0]}-{key.rpartition('-')[2]}"
 
 
 def _kinds(keys: Sequence[str]) -> Floats:
@@ -140,9 +136,9 @@ def _process(
     change = share**2 * own**2 * (counts.T @ weights)
     change += common**2 * own * (belongs @ (times.T @ weights)) + even**2 * mean * (belongs @ (numbers.T @ weights))
     high = float(np.median(y)) ** 2 * size**2
-    return best[0], Predictor(
-        corrected.table, corrected.scale, corrected.each, corrected.once,
-        {key: float(c) for key, c in zip(keys, change, strict=True) if c != 0.0},
-        tuple((float(a), float(b), float(high * w)) for (a, b), w in zip(at, weights, strict=True)) if size else (),
-        (float(middle[0]), float(middle[1])), (float(spread[0]), float(spread[1])),
+    bumps_at = tuple((float(a), float(b), float(high * w)) for (a, b), w in zip(at, weights, strict=True))
+    return best[0], replace(
+        corrected, change={key: float(c) for key, c in zip(keys, change, strict=True) if c != 0.0},
+        bumps=bumps_at if size else (), middle=(float(middle[0]), float(middle[1])),
+        spread=(float(spread[0]), float(spread[1])),
     )  # fmt: skip

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from searchd.errors import Refused
+from searchd.latency.rules import Rule, kind
 
 Counts = Mapping[str, float]
 """How often each operator is there, by its key (`spaces.operators.Operator.key`)."""
@@ -41,19 +42,30 @@ class Predictor:
     """(sum, count, weight) of each architecture that was measured, the first two in the units of `spread`."""
     middle: tuple[float, float] = (0.0, 0.0)
     spread: tuple[float, float] = (1.0, 1.0)
+    rules: Mapping[str, Rule] = field(default_factory=dict)
+    """By kind, for operators that were not timed; they are corrected as a whole only."""
 
     @cached_property
     def _at(self) -> NDArray[np.float64]:
         return np.array(self.bumps, dtype=np.float64).reshape(-1, 3)
 
-    def table_sum(self, counts: Counts) -> float:
-        """Σ count × milliseconds alone. Refused for an operator that the table does not have."""
-        if strange := [key for key in counts if key not in self.table]:
+    def alone(self, key: str) -> float:
+        """Milliseconds of one operator alone: as it was timed, or by the rule of its kind. Refused for one of a kind
+        or a size that was not timed."""
+        found = self.table.get(key)
+        if found is not None:
+            return found
+        rule = self.rules.get(kind(key))
+        if rule is None or not rule.covers(key):
             raise Refused(
-                f"the profile has no operator {strange[0]!r} (of {len(strange)} that it lacks): it is of another "
-                "study's operators; `searchd device profile NAME STUDY` for this one"
+                f"the profile has no operator {key!r} and none like it: it is of another study's operators; "
+                "`searchd device profile NAME STUDY` for this one"
             )
-        return sum(count * self.table[key] for key, count in counts.items())
+        return rule.ms(key)
+
+    def table_sum(self, counts: Counts) -> float:
+        """Σ count × milliseconds alone. Refused as `alone` is."""
+        return sum(count * self.alone(key) for key, count in counts.items())
 
     def ms(self, counts: Counts) -> float:
         """Milliseconds of one sample through these operators."""
@@ -71,7 +83,7 @@ class Predictor:
         return {
             "format": FORMAT, "table": dict(self.table), "scale": self.scale, "each": self.each, "once": self.once,
             "change": dict(self.change), "bumps": [list(b) for b in self.bumps], "middle": list(self.middle),
-            "spread": list(self.spread),
+            "spread": list(self.spread), "rules": {k: r.as_json() for k, r in self.rules.items()},
         }  # fmt: skip
 
     @classmethod
@@ -86,6 +98,7 @@ class Predictor:
                 float(said["once"]), {str(k): float(v) for k, v in said["change"].items()},
                 tuple(tuple(float(v) for v in b) for b in said["bumps"]), (float(low[0]), float(low[1])),
                 (float(high[0]), float(high[1])),
+                {str(k): Rule(*(float(v) for v in r)) for k, r in said["rules"].items()},
             )  # fmt: skip
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise Refused(f"this is no predictor of latency ({error!r}): profile the device again") from error

@@ -12,11 +12,12 @@ from numpy.random import Generator, Philox
 from pydantic import Field
 
 from spaces.builtin.base import BuiltIn, Description, Nested, Options
+from spaces.chains import Segments, chains
 from spaces.data import NAMED, DataShape, data_shape
 from spaces.domains import Choice, Const, Subset
 from spaces.errors import SpaceError
 from spaces.forms import Form
-from spaces.formulas import TRAIN_S
+from spaces.formulas import COSTS, TRAIN_S
 from spaces.morphs import GROWS, unfit
 from spaces.nets import BITS, DEFAULTS, OPTIMIZERS, NetSpec, network
 from spaces.problems import Path as KeyPath
@@ -26,9 +27,10 @@ from spaces.suggest import did_you_mean
 from spaces.tree import largest_count
 
 METRICS: tuple[str, ...] = (
-    "val_error", "val_loss", "train_loss", "latency_ms", "latency_p95_ms", "params", "macs", "bops", "bytes", TRAIN_S,
+    "val_error", "val_loss", "train_loss", "latency_ms", "latency_p95_ms", "params", "macs", "bops", "bytes", TRAIN_S, *COSTS,
 )  # fmt: skip
-"""What the task can be judged by: error in %, latency in ms a sample, `bytes` of the weight artifact."""
+"""What the task can be judged by: error in %, latency in ms a sample, `bytes` of the weight artifact, `COSTS` as
+the device's counters say."""
 
 SCHEDULES: tuple[str, ...] = ("batch_size", "optimizer")
 """The parameters that may change while it trains: that one, and all below the optimizer."""
@@ -97,6 +99,18 @@ def _describe(width: Any, depth: Any, kernel: Any, bits: Any, exits: Any, data: 
     metrics = {"params": net.params, "macs": net.macs, "bops": net.bops, "bytes": net.bytes}
     exact = MappingProxyType({name: float(value) for name, value in metrics.items()})
     return Description(exact, prefixes[-1], prefixes)
+
+
+def operators(options: Options, nested: Nested) -> Segments:
+    """The operators of a nested config by exit."""
+    width, depth, kernel, bits, exits = (_frozen(nested.get(name)) for name in READ)
+    return _operators(width, depth, kernel, bits, exits, shape_of(options))
+
+
+@lru_cache(maxsize=8192, typed=True)
+def _operators(width: Any, depth: Any, kernel: Any, bits: Any, exits: Any, data: DataShape) -> Segments:
+    said = zip(READ, (width, depth, kernel, bits, exits), strict=True)
+    return chains(network({n: v for n, v in said if v is not None}, data.shape, data.classes))
 
 
 def _frozen(value: Any, inside: bool = False) -> Any:
@@ -184,5 +198,5 @@ def _exits(space: Space, domain: Subset, at: str) -> Iterator[tuple[str, str]]:
 
 CLASSIFY = BuiltIn(
     name="classify", form=ClassifyForm, metrics=METRICS, reads=tuple(DEFAULTS), schedules=SCHEDULES, grows=GROWS,
-    options=read_data, describe=describe, unfit=unfit_weights, check=check, lint=lint,
+    options=read_data, describe=describe, operators=operators, unfit=unfit_weights, check=check, lint=lint,
 )  # fmt: skip
