@@ -20,7 +20,7 @@ _COMMANDS: dict[str, str] = {
     "serve": "serve", "worker": "serve", "ui": "serve",
     "submit": "studies", "list": "studies", "show": "studies", "watch": "studies", "front": "studies",
     "trials": "studies", "log": "studies", "workers": "studies",
-    "deepen": "deepen",
+    "deepen": "deepen", "device": "device",
     "pause": "change", "resume": "change", "stop": "change", "inject": "change",
     "rebase": "change",
     "export": "take", "replay": "take",
@@ -31,7 +31,7 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
     "Look": ("list", "show", "watch", "front", "trials", "log", "workers"),
     "Change": ("submit", "pause", "resume", "stop", "inject", "deepen", "rebase"),
     "Take away": ("export", "replay"),
-    "A service": ("serve", "worker", "ui"),
+    "A service": ("serve", "worker", "device", "ui"),
     "Help": ("doctor", "completion"),
 }
 

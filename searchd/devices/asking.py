@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from numpy.random import Generator, Philox
 
 from searchd.errors import Refused, SpaceError
+from searchd.latency.rules import kind, size
 from spaces.chains import occurrences
 from spaces.describe import operators
 from spaces.operators import Operator
@@ -49,8 +51,16 @@ def asked(study: Study, architectures: int = ARCHITECTURES, seed: int = 0) -> di
     if not found:
         raise Refused(f"none of {DRAWS} configs of study {study.name!r} can be built: nothing to profile; see "
                       "`searchd validate`")  # fmt: skip
-    ranked = sorted(often, key=lambda o: (-often[o], o.key))[:MOST_OPERATORS]
-    return {"operators": [asdict(o) for o in ranked], "architectures": found, "seed": seed}
+    return {"operators": [asdict(o) for o in chosen(often)], "architectures": found, "seed": seed}
+
+
+def chosen(often: Mapping[Operator, int]) -> list[Operator]:
+    """At most `MOST_OPERATORS`: the smallest and the largest of each kind, so that the rule for the others need not reach
+    beyond, and then those that are met most often."""
+    by_size = sorted(often, key=lambda o: (sum(size(o.key)), o.key))
+    ends = [{kind(o.key): o for o in order}.values() for order in (by_size, by_size[::-1])]
+    ranked = [*ends[0], *ends[1], *sorted(often, key=lambda o: (-often[o], o.key))]
+    return list(dict.fromkeys(ranked))[:MOST_OPERATORS]
 
 
 def check_known(study: Study) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 LEAST = 4
 """Operators of a kind that a rule needs."""
-BEYOND = 2.0
+BEYOND = 3.0
 """A rule covers operators up to so many times larger, or smaller, than those that it was made from."""
 
 

@@ -135,6 +135,10 @@ class Search:
         """The metrics of a config that no training changes: by arithmetic, or by a describe job that has ended."""
         return self._vetting.exact(config)
 
+    def predicted(self, config: Config) -> Measured | None:
+        """What a config is predicted to cost up to each exit; None where latency is measured."""
+        return self._vetting.predictions.get(config)
+
     def violation(self, metrics: Mapping[str, Any]) -> float:
         """How far merged metrics break the objectives' bounds: 0.0 when all hold, relative to the bounds otherwise."""
         return merging.violation(self.study.objectives, metrics)
