@@ -199,7 +199,7 @@ class Client:
     def profile_device(
         self, name: str, study: Study | Mapping[str, Any], architectures: int | None = None
     ) -> dict[str, Any]:
-        """Ask for the operators of a study to be timed on a device; answers at once, `device(name)` says how it goes."""
+        """Have the operators of a study timed on a device; answers at once: `device(name)` says how it goes."""
         from spaces.study import Study
 
         spec = study if isinstance(study, Study) else Study.parse(dict(study))

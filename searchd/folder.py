@@ -140,8 +140,8 @@ class Folder:
         row = next((r for r in rows if r.name == name), None)
         if row is None:
             there = ", ".join(r.name for r in rows) or "none yet"
-            raise NotFound(f"no device {name!r} in {self.root}/; there are: {there}; `searchd device add {name}` registers"
-                           " one")  # fmt: skip
+            raise NotFound(f"no device {name!r} in {self.root}/; there are: {there}; `searchd device add {name}` "
+                           "registers one")  # fmt: skip
         return table(row) if whole else shown(row)
 
     def add_device(self, name: str, runtime: str | None = None) -> dict[str, Any]:
@@ -334,3 +334,17 @@ def _is_process(pid: int) -> bool:
     except PermissionError:
         return True
     return pid > 0
+
+
+def teach_device(study: str, root: Path) -> int:
+    """Put what a study's front cost into the profile of its device, where that is registered below the root without a
+    service; how many figures."""
+    path = root / DEVICES / DEVICES_DB
+    if not path.is_file():
+        return 0
+    from searchd.devices.learning import learn
+    from searchd.store import open_store
+
+    with contextlib.closing(Folder(root)) as folder, contextlib.closing(open_store(f"sqlite:///{path}")) as store:
+        with folder.opened(study) as (reader, identity):
+            return learn(identity, reader, store)

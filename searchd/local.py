@@ -22,7 +22,7 @@ from typing import Any
 
 from searchd.broker import broker, short_folder, wait_until_it_answers
 from searchd.errors import NotFound, Refused, SearchdError, Unreachable
-from searchd.folder import STATE, STUDY_DB, Folder, daemon_state, live_daemon, with_device, with_past
+from searchd.folder import STATE, STUDY_DB, Folder, daemon_state, live_daemon, teach_device, with_device, with_past
 from searchd.processes import Family, Interrupted, Member, Signals, listening
 from searchd.progress import Progress
 from searchd.schedulers.rungs import deeper
@@ -83,6 +83,8 @@ def run_local(
         run = _Run(study, beside, folder, slots or study.budget.parallel or 2, progress, signals, reader,
                    rebase=rebase)  # fmt: skip
         interrupted = run.to_the_end()
+        if not interrupted and study.latency == "predicted":
+            teach_device(str(folder), folder.parent)
         report = "" if interrupted else _report(folder)
         return _outcome(reader, study, folder, interrupted=interrupted, report=report)
 

@@ -309,8 +309,8 @@ class Loop:
 
     def _fill(self) -> None:
         """Give the free slots away, one at a time to the study with the fewest jobs, until none is free or wanted."""
-        free = {e.device: not self._devices.holds(e.device) for e in self._engines.values()}
-        wanting = [s for s in self.active() if free[self._engines[s].device] and self._engines[s].wants()]
+        held = {e.device for e in self._engines.values() if self._devices.holds(e.device)}
+        wanting = [s for s in self.active() if self._engines[s].device not in held and self._engines[s].wants()]
         if not wanting:
             return
         counts = Counter(job.study for job in self._jobs())

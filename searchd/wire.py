@@ -116,8 +116,8 @@ class JobSpec(Frozen):
     runtime: str = ""
     """measure, export: what times the models (`onnxruntime`, `torch`, `torch-cuda`); empty: ONNX Runtime."""
     profile: dict[str, Any] | None = None
-    """measure: not this config but a device's profile, `operators` alone and whole `architectures` (an old worker, which
-    does not know it, measures the config and is found out by its result)."""
+    """measure: not this config but a device's profile, `operators` alone and whole `architectures` (an old worker,
+    which does not know it, measures the config and is found out by its result)."""
     points: tuple[dict[str, Any], ...] = ()
     """export: the operating points whose numbers are taken again, each with `point` and its `threshold`."""
 

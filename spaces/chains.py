@@ -14,7 +14,7 @@ from spaces.nets import Exit, Layer, NetSpec
 from spaces.operators import Operator
 
 Segments = tuple[tuple[Operator, ...], ...]
-"""One chain an exit: what runs after the exit before has answered. The cost up to an exit is the sum of those so far."""
+"""One chain an exit: what runs after the exit before has answered. The cost up to an exit is the sum so far."""
 
 
 def chains(net: NetSpec) -> Segments:

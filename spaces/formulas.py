@@ -21,7 +21,7 @@ TRAIN_S = "train_s"
 TRAIN_ENERGY_J = "train_energy_j"
 """Joules that the device spent while a trial was trained, up to this step; there where a counter can be read."""
 MEASURED = ("energy_mj", "peak_memory_bytes")
-"""What a measure job says beside latency: millijoules of a sample (where there is a counter), the most memory in use."""
+"""What a measure job says beside latency: mJ of a sample (where there is a counter), the most memory in use."""
 COSTS = (TRAIN_ENERGY_J, *MEASURED)
 
 

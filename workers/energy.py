@@ -1,8 +1,8 @@
 """Energy in joules, from counters that the hardware keeps: NVML's of an accelerator, RAPL's of a processor.
 
 A counter counts the whole device, whoever uses it. What a job reads is its own only while nothing else ran there; who
-knows that (the daemon) marks the figure. Where there is no counter that can be read, the meter is null and the metric is
-left out: a figure that is made up is worse than none.
+knows that (the daemon) marks the figure. Where there is no counter that can be read, the meter is null and the metric
+is left out: a figure that is made up is worse than none.
 """
 
 from __future__ import annotations

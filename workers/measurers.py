@@ -135,7 +135,7 @@ class TorchCuda:
             with torch.inference_mode():
                 return placed(at)
 
-        beside = torch.cuda.Stream()
+        beside: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         beside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(beside):  # warm: a capture must not allocate or choose algorithms
             for _ in range(3):
@@ -153,7 +153,7 @@ class TorchCuda:
         out: list[float] = []
         end = time.perf_counter() + seconds
         while len(out) < LEAST_RUNS or time.perf_counter() < end:
-            first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
             first.record()
             run()
             last.record()

@@ -1,4 +1,4 @@
-"""A profile: every operator of a study alone, and whole architectures, timed in turns on a device that does nothing else.
+"""A profile: every operator of a study alone, and whole architectures, timed in turns on a device of its own.
 
 It comes as a measure job with `profile` = {operators: [fields of `Operator`], architectures: [{nested, exit}], seed}.
 Its result: `rows` by operator key, [ms, variance]: an empty model's time taken off; `empty_ms`; `architectures`, a list

@@ -79,7 +79,8 @@ class Relay:
         """A report of the child goes up; the stop key comes back in the same round trip, and then the child goes on."""
         report = Report(
             **self._who, step=message["step"], metrics=message["metrics"], points=message["points"],
-            seconds=message["seconds"], checkpoint=message["checkpoint"], inherited=message["inherited"], energy_j=message.get("energy_j"),
+            seconds=message["seconds"], checkpoint=message["checkpoint"], inherited=message["inherited"],
+            energy_j=message.get("energy_j"),
         )  # fmt: skip
         self._step = report.step
         self._checkpoint = report.checkpoint or self._checkpoint

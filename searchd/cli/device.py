@@ -67,8 +67,8 @@ def listed(client: Client, as_json: bool) -> None:
         quality = {} if p is None else p["quality"]
         state = Text("stale", style="yellow") if p and p["stale"] else Text((d["profiling"] or {}).get("status") or "")
         live = "?" if d["workers"] is None else str(d["workers"])
-        table.add_row(d["name"], d["identity"], live, "none" if p is None else p["study"], _percent(quality.get("error")),
-                      _two(quality.get("tau")), state)  # fmt: skip
+        cells = [d["name"], d["identity"], live, "none" if p is None else p["study"]]
+        table.add_row(*cells, _percent(quality.get("error")), _two(quality.get("tau")), state)
     console().print(table)
 
 
@@ -154,7 +154,8 @@ def tell(d: dict[str, Any]) -> None:
     q = p["quality"]
     beside = "" if p["alone"] else ", while other jobs ran"
     fronts = f" and {p['front']} of fronts" if p["front"] else ""
-    out.print(f"profile for {p['study']}: {p['operators']} operators alone, {p['architectures']} networks{fronts}{beside}")
+    what = f"{p['operators']} operators alone, {p['architectures']} networks{fronts}{beside}"
+    out.print(f"profile for {p['study']}: {what}")
     out.print(f"held-out networks: median error {_percent(q['error'])}, Kendall's tau {_two(q['tau'])}; "
               f"repeated measurements differ by {_percent(p['spread'])}")  # fmt: skip
     if not q["good"]:

@@ -55,8 +55,8 @@ def asked(study: Study, architectures: int = ARCHITECTURES, seed: int = 0) -> di
 
 
 def chosen(often: Mapping[Operator, int]) -> list[Operator]:
-    """At most `MOST_OPERATORS`: the smallest and the largest of each kind, so that the rule for the others need not reach
-    beyond, and then those that are met most often."""
+    """At most `MOST_OPERATORS`: the smallest and the largest of each kind, so that the rule for the others need not
+    reach beyond, and then those that are met most often."""
     by_size = sorted(often, key=lambda o: (sum(size(o.key)), o.key))
     ends = [{kind(o.key): o for o in order}.values() for order in (by_size, by_size[::-1])]
     ranked = [*ends[0], *ends[1], *sorted(often, key=lambda o: (-often[o], o.key))]

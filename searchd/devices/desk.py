@@ -51,8 +51,8 @@ class Devices:
         """Register what the workers of this class measure on. Refused while none of them lives."""
         info = next((w for w in self._live(name) if w.facts), None)
         if info is None:
-            raise Refused(f"no live worker serves {name!r}: start one (`searchd worker --device {name} --broker URL`, or "
-                          f"`--device {name}=cuda:0`), then add the device")  # fmt: skip
+            raise Refused(f"no live worker serves {name!r}: start one (`searchd worker --device {name} --broker URL`, "
+                          f"or `--device {name}=cuda:0`), then add the device")  # fmt: skip
         row = registered(name, info.facts, info.device, runtime, self._rows.get(name), now)
         self._put(row)
         return shown(row, self._live(name))
@@ -107,9 +107,9 @@ class Devices:
     def look(self, workers: Sequence[WorkerInfo], jobs: Sequence[JobRow], tick: float, now: float) -> None:
         """Take the signs of life: what has changed on a device; and send, or send again, what waits."""
         self._workers = tuple(workers)
-        for row in list(self._rows.values()):
-            self._note(row)
-            row = self._rows[row.name]
+        for name in list(self._rows):
+            self._note(self._rows[name])
+            row = self._rows[name]
             if _state(row) not in WAITS:
                 continue
             if _state(row) == "waiting":
@@ -205,9 +205,9 @@ class Devices:
         """Only this loop's thread writes; an engine may have taught the profile since (`searchd.engine.refitting`)."""
         with self._store.transaction() as tx:
             known = tx.device(row.name)
-            if known is not None and row.profile is not None and known.profile is not None:
-                if known.profile["at"] == row.profile["at"]:
-                    row = dataclasses.replace(row, profile=known.profile)
+            theirs, ours = None if known is None else known.profile, row.profile
+            if theirs is not None and ours is not None and theirs["at"] == ours["at"]:
+                row = dataclasses.replace(row, profile=theirs)
             tx.put_device(row)
         self._rows[row.name] = row
 
@@ -215,8 +215,8 @@ class Devices:
 def registered(
     name: str, said: Mapping[str, str], identity: str, runtime: str | None, known: DeviceRow | None, now: float
 ) -> DeviceRow:
-    """The row of a device by what a worker (or this machine, asked by `workers.facts`) says of it. Refused for a runtime
-    that there is not. A device that is known keeps its profile, unless the runtime is another."""
+    """The row of a device by what a worker (or this machine, asked by `workers.facts`) says of it. Refused for a
+    runtime that there is not. A device that is known keeps its profile, unless the runtime is another."""
     chosen = runtime or (known.runtime if known is not None else said["runtime"].partition(" ")[0])
     if chosen not in RUNTIMES:
         raise Refused(f"no runtime {chosen!r}: a device is measured by {', '.join(RUNTIMES)}")

@@ -23,8 +23,8 @@ TRIED = 64
 
 
 def with_predictor(study: Study, readers: Sequence[Reader]) -> Study:
-    """The study with the predictor of its device, if it wants one and has none; the first of the `readers` that knows the
-    device says it.
+    """The study with the predictor of its device, if it wants one and has none; the first of the `readers` that knows
+    the device says it.
 
     NotFound for a device that nobody registered; Refused when it was not profiled, its table is stale, or is one of
     another study's operators.

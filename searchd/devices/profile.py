@@ -1,7 +1,7 @@
 """A profile as it is stored: what was asked, what was found, what it held for, the predictor and how good that is.
 
-keys of a profile: `study`, `task`, `at`; `facts` (those of the device then); `rows` {operator: [ms, variance]}, an empty
-model's time (`empty_ms`) taken off; `architectures` [{counts, ms}]; `spread` and `row_spread`, median relative
+keys of a profile: `study`, `task`, `at`; `facts` (those of the device then); `rows` {operator: [ms, variance]}, an
+empty model's time (`empty_ms`) taken off; `architectures` [{counts, ms}]; `spread` and `row_spread`, median relative
 differences between two measurements of the same; `alone`; `front` [{counts, ms}], what was measured at the end of
 studies since; `predictor`; `quality`; perhaps `energy_j`.
 """
@@ -23,8 +23,8 @@ def profile_of(
     study: str, task: str, request: Mapping[str, Any], result: Mapping[str, Any], facts: Mapping[str, str], *,
     alone: bool, at: float,
 ) -> dict[str, Any]:  # fmt: skip
-    """The profile that a job's `result` makes. Refused when it is none: a worker of an older release measures one config
-    instead."""
+    """The profile that a job's `result` makes. Refused when it is none: a worker of an older release measures one
+    config instead."""
     rows, times = result.get("rows"), result.get("architectures")
     whole = request["architectures"]
     if not isinstance(rows, Mapping) or not isinstance(times, Sequence) or len(times) != len(whole):
@@ -63,3 +63,12 @@ def stale(row: DeviceRow) -> str | None:
     changed = [f"{key} was {then.get(key) or 'unknown'!r}, is {row.facts.get(key) or 'unknown'!r}" for key in KEYS
                if (then.get(key) or "unknown") != (row.facts.get(key) or "unknown")]  # fmt: skip
     return "; ".join(changed) or None
+
+
+def taught(row: DeviceRow, predictor: Mapping[str, Any], front: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The profile of a device with figures of a study's front beside its random architectures, fitted anew; None when
+    that profile is not the one which the study's `predictor` came from, or no longer holds."""
+    profile = row.profile
+    if profile is None or stale(row) is not None or profile["at"] != predictor["at"]:
+        return None
+    return fitted({**profile, "front": [*profile.get("front", ()), *front]})

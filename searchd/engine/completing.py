@@ -1,8 +1,8 @@
-"""What searchd adds to a report before it is recorded: the seconds of training so far and the study's formulas, where an
-objective asks for them, and the joules that the device spent, where it has a counter.
+"""What searchd adds to a report before it is recorded: the seconds of training so far and the study's formulas, where
+an objective asks for them, and the joules that the device spent, where it has a counter.
 
-They are in the log and in the report's row like any other metric, so that a
-replay, the views and later studies need not know where they came from.
+They are in the log and in the report's row like any other metric, so that a replay, the views and later studies need
+not know where they came from.
 """
 
 from __future__ import annotations

@@ -8,12 +8,10 @@ learns the same figures for the next study.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from searchd.devices.profile import architectures, fitted, stale
+from searchd.devices.profile import architectures, taught
 from searchd.engine.turn import Turn
 from searchd.latency import Architecture, fit
 from searchd.latency.quality import NOISY, WANTED_ERROR
@@ -42,9 +40,12 @@ def refit(turn: Turn) -> None:
         return
     table = {str(k): float(v) for k, v in said["predictor"]["table"].items()}
     predictor = fit(table, [*architectures(said["measured"]), *front]).as_json()
-    turn.tell(Repredicted(predictor), kind="refitted", off=float(np.median(off)), bound=bound,
-              measured=len(front) - used)  # fmt: skip
-    _teach(turn, front[used:], str(said["device"]))
+    figures = [{"counts": dict(a.counts), "ms": a.ms} for a in front[used:]]
+    turn.tell(Repredicted(predictor), kind="refitted", off=float(np.median(off)), bound=bound, measured=len(figures),
+              figures=figures)  # fmt: skip
+    row = turn.tx.device(str(said["device"]))
+    if row is not None and (profile := taught(row, said, figures)) is not None:
+        turn.tx.put_device(dataclasses.replace(row, profile=profile))
 
 
 def _front(turn: Turn) -> tuple[list[Architecture], list[float]]:
@@ -61,17 +62,3 @@ def _front(turn: Turn) -> tuple[list[Architecture], list[float]]:
         found += [Architecture(occurrences(chains, k), ms) for k, ms in enumerate(measured)]
         off += gap(predicted, measured)
     return found, off
-
-
-def _teach(turn: Turn, front: Sequence[Architecture], name: str) -> None:
-    """Put the figures into the device's profile, if it is here and still holds."""
-    row = turn.tx.device(name)
-    if row is None or row.profile is None or stale(row) is not None:
-        return
-    profile = taught(row.profile, [{"counts": dict(a.counts), "ms": a.ms} for a in front])
-    turn.tx.put_device(dataclasses.replace(row, profile=profile))
-
-
-def taught(profile: Mapping[str, Any], front: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A profile with figures of a front beside its random architectures, fitted anew."""
-    return fitted({**profile, "front": [*profile.get("front", ()), *front]})

@@ -115,6 +115,9 @@ class Summary(Answer):
         default={}, description="trials with a parent: `total`, and `fresh`: its weights could not be taken"
     )
     best: dict[str, float | None] = {}
+    predicted: dict[str, Any] | None = Field(
+        default=None, description="latency as predicted and as measured at the end: points, error, bias"
+    )
     static: dict[str, Any] | None = Field(
         default=None, description="with schedules: the best trial with one and the best constant one, at one step"
     )

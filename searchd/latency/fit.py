@@ -93,8 +93,8 @@ def _affine(where: Floats, y: Floats, unit: Floats) -> tuple[float, float, float
     """(scale, each, once) of least errors in `unit`s; a column that does not vary is left out."""
     columns = [where[:, 0]] + ([where[:, 1]] if np.ptp(where[:, 1]) > 0 else []) + [np.ones_like(y)]
     x, aim = np.stack(columns, axis=1) / unit[:, None], y / unit
-    weights = np.ones(len(y))
-    best = np.zeros(x.shape[1])
+    weights: Floats = np.ones(len(y))
+    best: Floats = np.zeros(x.shape[1])
     for _ in range(ROUNDS):
         weighted = x * weights[:, None]
         best = np.linalg.lstsq(weighted.T @ x, weighted.T @ aim, rcond=1e-12)[0]

@@ -1,7 +1,7 @@
 """Latency by the device's profile instead of measure jobs: arithmetic before any training, for every config.
 
-The predictor is a fact of the study: it comes with its spec (`latency: predicted`, filled in when it was submitted), and
-is replaced by an event (`Repredicted`) when the front turned out to cost something else.
+The predictor is a fact of the study: it comes with its spec (`latency: predicted`, filled in when it was submitted),
+and is replaced by an event (`Repredicted`) when the front turned out to cost something else.
 """
 
 from __future__ import annotations

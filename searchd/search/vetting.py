@@ -44,7 +44,7 @@ class Vetting:
         return replace(found, metrics={**found.metrics, LATENCY: costs.cumulative_ms[-1]})
 
     def costs(self, signature: str | None, config: Config) -> Measured | None:
-        """What the config's network costs up to each exit: predicted, or as measured by its signature; None: unknown."""
+        """What the config's network costs up to each exit: predicted, or measured by its signature; None: unknown."""
         return self.predictions.get(config) if self.predictions.wanted else self.measurements.get(signature)
 
     def signature(self, config: Config) -> str | None:

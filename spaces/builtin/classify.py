@@ -27,7 +27,8 @@ from spaces.suggest import did_you_mean
 from spaces.tree import largest_count
 
 METRICS: tuple[str, ...] = (
-    "val_error", "val_loss", "train_loss", "latency_ms", "latency_p95_ms", "params", "macs", "bops", "bytes", TRAIN_S, *COSTS,
+    "val_error", "val_loss", "train_loss", "latency_ms", "latency_p95_ms", "params", "macs", "bops", "bytes", TRAIN_S,
+    *COSTS,
 )  # fmt: skip
 """What the task can be judged by: error in %, latency in ms a sample, `bytes` of the weight artifact, `COSTS` as
 the device's counters say."""
