@@ -345,6 +345,8 @@ def teach_device(study: str, root: Path) -> int:
     from searchd.devices.learning import learn
     from searchd.store import open_store
 
-    with contextlib.closing(Folder(root)) as folder, contextlib.closing(open_store(f"sqlite:///{path}")) as store:
-        with folder.opened(study) as (reader, identity):
-            return learn(identity, reader, store)
+    with contextlib.ExitStack() as open_:
+        store = open_.enter_context(contextlib.closing(open_store(f"sqlite:///{path.resolve()}")))
+        folder = open_.enter_context(contextlib.closing(Folder(root)))
+        reader, identity = open_.enter_context(folder.opened(study))
+        return learn(identity, reader, store)

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from searchd.folder import DEVICES, DEVICES_DB, STATE
 from searchd.local import daemon, daemon_of, lock, made, wait_for_daemon, workers
 from searchd.processes import Family, listening
 from searchd.store import open_store
+from searchd.store.base import Transaction
 from spaces.study import Study
 
 POLL_S = 0.3
@@ -37,10 +38,9 @@ def add_local(root: Path, name: str, runtime: str | None) -> dict[str, Any]:
     facts: Mapping[str, str] = json.loads(done.stdout)
     plain = name.partition("=")[0].partition(":")[0]
     folder = made(root / DEVICES)
-    with lock(folder), contextlib.closing(open_store(f"sqlite:///{(folder / DEVICES_DB).resolve()}")) as store:
-        with store.transaction() as tx:
-            row = registered(plain, facts, facts["device"], runtime, tx.device(plain), time.time())
-            tx.put_device(row)
+    with _writing(folder) as tx:
+        row = registered(plain, facts, facts["device"], runtime, tx.device(plain), time.time())
+        tx.put_device(row)
     return shown(row)
 
 
@@ -49,15 +49,23 @@ def remove_local(root: Path, name: str) -> None:
     folder = root / DEVICES
     if not (folder / DEVICES_DB).is_file():
         raise NotFound(f"no device {name!r} in {root}/: none is registered there")
-    with lock(folder), contextlib.closing(open_store(f"sqlite:///{(folder / DEVICES_DB).resolve()}")) as store:
-        with store.transaction() as tx:
-            if tx.device(name) is None:
-                raise NotFound(f"no device {name!r} in {root}/; `searchd device list` shows those that are")
-            tx.drop_device(name)
+    with _writing(folder) as tx:
+        if tx.device(name) is None:
+            raise NotFound(f"no device {name!r} in {root}/; `searchd device list` shows those that are")
+        tx.drop_device(name)
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[Transaction]:
+    """The database of devices to oneself. Refused while a profile runs over it."""
+    url = f"sqlite:///{(folder / DEVICES_DB).resolve()}"
+    with lock(folder), contextlib.closing(open_store(url)) as store, store.transaction() as tx:
+        yield tx
 
 
 def profile_local(
-    root: Path, name: str, study: Study, architectures: int | None, say: Callable[[str], None], served: str | None = None
+    root: Path, name: str, study: Study, architectures: int | None, say: Callable[[str], None],
+    served: str | None = None,
 ) -> dict[str, Any]:
     """Profile a device of this machine for a study; answers what `searchd device show` does. `served`: as `searchd
     worker --device` takes it (`rig=cuda:1`), where the name alone does not say it.

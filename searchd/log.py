@@ -17,7 +17,8 @@ told         event (`reported`, `finished`, `failed`, `stopped`, `measured`, `de
 lost         event `lost`, trial, stops; job, attempt (the one that was lost), reason, retried
 injected     event `injected`, trial, config, stops
 refitted     event `repredicted` with predictor, the one that holds from here on; off (median relative error of the old
-             one over the front), bound, measured: how many figures of the front it was fitted to, figures [{counts of operators, ms}], stops
+             one over the front), bound, measured: how many figures of the front it was fitted to, figures [{counts of
+             operators, ms}], stops
 deepened     event `deepened` with R, the new maximum resource, stops
 extended     event `extended` with max_trials when the number of trials changed, stops; budget: the whole new budget
 exporting    trial, step, job, points: an export job of the front was asked for (not by the search)

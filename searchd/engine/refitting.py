@@ -57,7 +57,7 @@ def _front(turn: Turn) -> tuple[list[Architecture], list[float]]:
         trial = event.payload["trial"]
         chains = operators(turn.study.task, turn.study.space, turn.search.trials[trial].config)
         predicted = predicted_of(turn, trial)
-        if chains is None or not event.payload["ok"] or len(measured) != len(chains) != 0:
+        if chains is None or not event.payload["ok"] or len(measured) != len(chains):
             continue
         found += [Architecture(occurrences(chains, k), ms) for k, ms in enumerate(measured)]
         off += gap(predicted, measured)

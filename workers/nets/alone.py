@@ -34,13 +34,13 @@ def onnx_of(operator: Operator) -> bytes:
 
 def sample(operator: Operator) -> Any:
     """What it reads: zeros and ones do not take another time, but denormals do."""
-    dtype = np.float32 if operator.bits > 8 or operator.op == "resize" else np.uint8
+    dtype = np.float32 if operator.bits > 8 or _onto_levels(operator) else np.uint8
     return np.random.default_rng(0).integers(1, 100, shape_in(operator)).astype(dtype)
 
 
 def shape_in(operator: Operator) -> list[int]:
     """The shape of one sample with its batch axis."""
-    if operator.op == "linear" or operator.height == 0:
+    if operator.op == "linear":
         return [1, operator.inputs]
     return [1, operator.inputs, operator.height, operator.width]
 
@@ -79,6 +79,11 @@ class _Alone:
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
         onnx.checker.check_model(model)
         return bytes(model.SerializeToString())
+
+
+def _onto_levels(operator: Operator) -> bool:
+    """A resize to the side that a map has, at 8 bits: what putting it on levels costs."""
+    return operator.op == "resize" and operator.bits <= 8 and shape_in(operator) == shape_out(operator)
 
 
 def _attributes(operator: Operator) -> dict[str, Any]:
@@ -128,7 +133,7 @@ def _plain(operator: Operator) -> bytes:
 
 def _quantized(operator: Operator) -> bytes:
     entering, leaving = shape_in(operator), shape_out(operator)
-    levels = operator.op == "resize" and entering == leaving
+    levels = _onto_levels(operator)
     g = _Alone(TensorProto.FLOAT if levels else TensorProto.UINT8, TensorProto.UINT8)
     scale = g.constant("scale", np.array(SCALE, np.float32))
     zero = g.constant("zero", np.zeros((), np.uint8))
