@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from searchd.errors import Refused
-from searchd.latency import Architecture, fit, judge
+from searchd.latency import Architecture, fit_again, judge
 from searchd.store.base import DeviceRow
 
 KEYS = ("runtime", "driver", "clocks", "threads")
@@ -45,7 +45,7 @@ def fitted(profile: Mapping[str, Any]) -> dict[str, Any]:
     table = {key: float(row[0]) for key, row in profile["rows"].items()}
     random, front = architectures(profile["architectures"]), architectures(profile.get("front", ()))
     return {
-        **profile, "predictor": fit(table, [*random, *front]).as_json(),
+        **profile, "predictor": fit_again(table, random, front).as_json(),
         "quality": judge(table, random, float(profile["spread"])).as_json(),
     }  # fmt: skip
 

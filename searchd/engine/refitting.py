@@ -13,7 +13,7 @@ import numpy as np
 
 from searchd.devices.profile import architectures, taught
 from searchd.engine.turn import Turn
-from searchd.latency import Architecture, fit
+from searchd.latency import Architecture, fit_again
 from searchd.latency.quality import NOISY, WANTED_ERROR
 from searchd.search.events import Repredicted
 from searchd.search.predictions import gap
@@ -39,7 +39,7 @@ def refit(turn: Turn) -> None:
     if not front or len(front) <= used or float(np.median(off)) <= bound:
         return
     table = {str(k): float(v) for k, v in said["predictor"]["table"].items()}
-    predictor = fit(table, [*architectures(said["measured"]), *front]).as_json()
+    predictor = fit_again(table, architectures(said["measured"]), front).as_json()
     figures = [{"counts": dict(a.counts), "ms": a.ms} for a in front[used:]]
     turn.tell(Repredicted(predictor), kind="refitted", off=float(np.median(off)), bound=bound, measured=len(figures),
               figures=figures)  # fmt: skip

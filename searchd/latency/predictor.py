@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -77,6 +77,14 @@ class Predictor:
             at = self._at
             found += float(radial(here[None, :], at[:, :2])[0] @ at[:, 2])
         return max(found, LEAST_SHARE * total, 1e-9)
+
+    def times(self, share: float) -> Predictor:
+        """One whose every prediction is this share of the present one."""
+        return replace(
+            self, scale=share * self.scale, each=share * self.each, once=share * self.once,
+            change={key: share * ms for key, ms in self.change.items()},
+            bumps=tuple((a, b, share * w) for a, b, w in self.bumps),
+        )  # fmt: skip
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON; `of_json` is its inverse, to the last bit."""

@@ -68,7 +68,8 @@ def _text(kind: str, p: Mapping[str, Any], objectives: Sequence[Goal]) -> str:
             if not p["ok"]:
                 return f"trial {p['trial']}: its front points keep the unverified numbers" + _because(p)
             beside = "" if p.get("alone", True) else ", beside other jobs"
-            return f"trial {p['trial']}: {len(p['points'])} front points verified from the exported file{beside}" + _off(p)
+            how = f"verified from the exported file{beside}{_off(p)}"
+            return f"trial {p['trial']}: {len(p['points'])} front points {how}"
         case "refitted":
             return (f"latency is predicted anew: off by {100 * p['off']:.1f} % on the front, more than "
                     f"{100 * p['bound']:.1f} %; fitted to {p['measured']} figures more")  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from searchd.errors import Refused
-from searchd.latency import Architecture, Predictor, fit, judge
+from searchd.latency import Architecture, Predictor, fit, fit_again, judge
 from searchd.latency.quality import Quality, kendall
 from searchd.latency.rules import kind, rules, size
 
@@ -154,3 +154,13 @@ def test_recorded_devices(device: str, error: float, tau: float) -> None:
     actual = np.array([cell.ms for cell in cells[100:]])
     assert np.median(np.abs(predicted - actual) / actual) <= error
     assert kendall(predicted, actual) >= tau
+
+
+def test_a_front_that_costs_more_is_believed() -> None:
+    """Six networks of a front that all cost three times as much move every prediction; six that fit move none."""
+    random, front = drawn(30), drawn(6, seed=3)
+    slow = fit_again(TABLE, [Architecture(c, cost(c)) for c in random], [Architecture(c, 3 * cost(c)) for c in front])
+    same = fit_again(TABLE, [Architecture(c, cost(c)) for c in random], [Architecture(c, cost(c)) for c in front])
+    assert np.median([slow.ms(c) / (3 * cost(c)) for c in front]) == pytest.approx(1.0)
+    assert [same.ms(c) for c in front] == pytest.approx([cost(c) for c in front], rel=1e-4)
+    assert slow.times(0.5).ms(front[0]) == pytest.approx(slow.ms(front[0]) / 2)

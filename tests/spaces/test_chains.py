@@ -11,7 +11,8 @@ from spaces.nets import network
 from spaces.study import Study
 
 STUDY = {
-    "study": "net", "space": {"width": {"int": [8, 16]}}, "objectives": {"val_error": "minimize", "latency_ms": "minimize"},
+    "study": "net", "space": {"width": {"int": [8, 16]}},
+    "objectives": {"val_error": "minimize", "latency_ms": "minimize"},
 }  # fmt: skip
 
 
@@ -32,7 +33,7 @@ def test_a_chain_does_the_work_of_its_network(config: dict, shape: tuple[int, ..
 
 
 def test_bits_are_the_kernels_and_levels_are_paid_for() -> None:
-    """4-bit weights run as 8; a map goes onto levels where a float layer, or the input, comes before a quantized one."""
+    """4-bit weights run as 8; a map goes onto levels where the input, or a float layer, precedes a quantized one."""
     net = network({"width": 8, "depth": 3, "bits": [4, 32, 2]}, (1, 8, 8), 10)
     keys = [o.key for chain in chains(net) for o in chain]
     assert [k for k in keys if k.startswith("resize")] == ["resize-1x1x8x1x1x8x8-8", "resize-16x16x2x1x1x2x2-8"]

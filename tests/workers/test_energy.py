@@ -15,7 +15,7 @@ from workers.measure import sample_energy_mj
 class Counted:
     """A measurer whose runs are counted: 50 a call."""
 
-    def times(self, run: object, seconds: float) -> np.ndarray:
+    def times(self, run: object, seconds: float) -> np.ndarray:  # noqa: ARG002
         return np.ones(50)
 
 
@@ -60,7 +60,7 @@ def test_no_zones_no_meter(tmp_path: Path) -> None:
 
 
 def test_a_meter_is_always_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever this runs a meter answers: a number that does not fall, or nothing. An accelerator that nobody has: nothing."""
+    """Wherever this runs a meter answers a number that does not fall, or nothing; nothing of a GPU that nobody has."""
     found = meter()
     first, second = found.joules(), found.joules()
     assert (first is None and second is None) or (first is not None and second is not None and second >= first)

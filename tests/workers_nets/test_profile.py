@@ -21,7 +21,8 @@ from workers.nets.graph import build
 from workers.tasks import resolve
 
 STUDY = Study.parse({
-    "study": "small", "space": {"width": {"choice": [4, 8]}, "bits": {"choice": [8, 32]}, "exits": {"subset": [0], "min": 0}},
+    "study": "small",
+    "space": {"width": {"choice": [4, 8]}, "bits": {"choice": [8, 32]}, "exits": {"subset": [0], "min": 0}},
     "objectives": {"val_error": "minimize", "latency_ms": "minimize"},
 })  # fmt: skip
 TASK = {"kind": "classify", "name": "classify", "options": {}}
@@ -56,7 +57,7 @@ def test_a_task_without_operators_is_refused() -> None:
     from workers.tasks import Runner
 
     with pytest.raises(Refused, match="no operators"):
-        Runner("mine", lambda trial: None).profiled(job(profile={}))
+        Runner("mine", print).profiled(job(profile={}))
 
 
 def test_torch_computes_what_was_folded() -> None:
