@@ -18,7 +18,8 @@ from workers.measurers import Measurer, Run, measurer
 from workers.rounds import figures
 
 OPERATOR_S = 0.001
-"""A round of one operator: hundreds of runs, and there are hundreds of operators."""
+OPERATOR_ROUNDS = 4
+"""Of one operator: hundreds of runs a round, and there are hundreds of operators."""
 MOST_OPERATORS = 2000
 MOST_ARCHITECTURES = 100
 
@@ -37,7 +38,8 @@ def profile(spec: JobSpec, prepare: Prepare) -> dict[str, Any]:
     with_ = measurer(spec.runtime or "onnxruntime")
     seed = int(asked.get("seed", 0))
     spent = Spent(meter())
-    alone = figures(with_, [with_.empty(), *(with_.operator(o) for o in operators)], seed, round_s=OPERATOR_S)
+    alone = figures(with_, [with_.empty(), *(with_.operator(o) for o in operators)], seed, round_s=OPERATOR_S,
+                    rounds=OPERATOR_ROUNDS)  # fmt: skip
     options = spec.task.get("options") or {}
     whole = figures(with_, [prepare(options, a["nested"], int(a["exit"]), with_) for a in wanted], seed + 1)
     empty = float(alone.ms[0])

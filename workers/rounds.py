@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from workers.measurers import Measurer, Run
 
-ROUND_S = 0.003
+ROUND_S = 0.002
 WARM_S = 0.004
-ROUNDS = 10
+ROUNDS = 20
 REPEATS = 2
 """Every figure is taken so often, from rounds of its own: how much they differ is the spread of the figures."""
 
@@ -36,14 +36,16 @@ class Figures:
         return float(np.median((high - low) / low)) if low.size else 0.0
 
 
-def figures(measurer: Measurer, runs: Sequence[Run], seed: int = 0, *, round_s: float = ROUND_S) -> Figures:
+def figures(
+    measurer: Measurer, runs: Sequence[Run], seed: int = 0, *, round_s: float = ROUND_S, rounds: int = ROUNDS
+) -> Figures:
     """Time `runs`, all of them in every round, each round in another random order."""
     rng = np.random.default_rng(seed)
     for run in runs:
         measurer.times(run, WARM_S)
-    medians = np.empty((REPEATS, ROUNDS, len(runs)))
+    medians = np.empty((REPEATS, rounds, len(runs)))
     for repeat in range(REPEATS):
-        for turn in range(ROUNDS):
+        for turn in range(rounds):
             for i in rng.permutation(len(runs)):
                 medians[repeat, turn, i] = np.median(measurer.times(runs[i], round_s))
     each = medians.min(axis=1)

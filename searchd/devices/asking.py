@@ -17,7 +17,7 @@ from spaces.operators import Operator
 from spaces.study import Study
 
 DRAWS = 3000
-MOST_OPERATORS = 400
+MOST_OPERATORS = 800
 """Those that are met most often. Others of the same kinds are predicted by what they do (`searchd.latency.rules`)."""
 ARCHITECTURES = 80
 MOST_ARCHITECTURES = 100

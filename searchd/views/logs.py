@@ -87,8 +87,8 @@ def _text(kind: str, p: Mapping[str, Any], objectives: Sequence[Goal]) -> str:
 
 def _off(p: Mapping[str, Any]) -> str:
     """`; latency_ms 0.0070 predicted, 0.0060 measured`, of the first point that was predicted."""
-    for point in p["points"]:
-        predicted, measured = p.get("predicted", {}).get(str(point["point"])), point["metrics"].get("latency_ms")
+    for point in p["points"] if "predicted" in p else ():
+        predicted, measured = p["predicted"].get(str(point["point"])), point["metrics"].get("latency_ms")
         if predicted is not None and measured is not None:
             return f"; latency_ms {_shown(predicted)} predicted, {_shown(measured)} measured"
     return ""

@@ -65,7 +65,7 @@ def test_the_operators_that_are_timed() -> None:
     few = asked(PREDICTED, 5)
     assert len(few["architectures"]) == 5
     assert {a["exit"] for a in asked(PREDICTED, 18)["architectures"]} == {0, 1}
-    many = {Operator("conv", n, m, 3, 1, 1, 8, 8, 8): 1 + n % 7 for n in range(1, 30) for m in range(1, 30)}
+    many = {Operator("conv", n, m, 3, 1, 1, 8, 8, 8): 1 + n % 7 for n in range(1, 40) for m in range(1, 40)}
     found = chosen(many)
     assert len(found) == MOST_OPERATORS
     sizes = [sum(size(o.key)) for o in many]
