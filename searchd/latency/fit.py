@@ -97,10 +97,10 @@ def _affine(where: Floats, y: Floats, unit: Floats) -> tuple[float, float, float
     best: Floats = np.zeros(x.shape[1])
     for _ in range(ROUNDS):
         weighted = x * weights[:, None]
-        best = np.linalg.lstsq(weighted.T @ x, weighted.T @ aim, rcond=1e-12)[0]
+        best = np.asarray(np.linalg.lstsq(weighted.T @ x, weighted.T @ aim, rcond=1e-12)[0], dtype=np.float64)
         off = np.abs(aim - x @ best)
         size = HUBER * 1.4826 * float(np.median(off)) + 1e-12
-        weights = np.minimum(1.0, size / np.maximum(off, 1e-15))
+        weights = np.asarray(np.minimum(1.0, size / np.maximum(off, 1e-15)), dtype=np.float64)
     if best[0] < 0:  # a table that means nothing here: the middle is the better guess
         return 0.0, 0.0, float(np.median(y))
     return float(best[0]), float(best[1]) if len(columns) == 3 else 0.0, float(best[-1])

@@ -54,6 +54,23 @@ def test_a_device_over_http(service: Service) -> None:
         client.submit(PREDICTED.model_copy(update={"name": "again"}))
 
 
+def test_nothing_else_is_sent_to_a_device_that_is_profiled(service: Service) -> None:
+    """A study submitted meanwhile waits with all its jobs, and goes on once the profile has ended, however it did."""
+    client = service.client
+    until(lambda: client.add_device("cpu"))
+    client.profile_device("cpu", PREDICTED, 10)
+    job = until(lambda: service.dispatched)[0].jobs[0]
+    study = client.submit(NET)
+    until(lambda: any(e["kind"] == "capacity" for e in client.log(study)))
+    for _ in range(5):
+        client.add_device("cpu")  # each comes between two rounds of the loop
+    assert [d.jobs[0].id for d in service.dispatched] == [job.id]
+    service.broker.push(Ended(study=job.study, job=job.id, trial=0, attempt=job.attempt, worker="w-0",
+                              outcome="failed", reason="exception", error="no"))  # fmt: skip
+    until(lambda: len(service.dispatched) > 1)
+    assert client.device("cpu")["profiling"]["error"] == "exception: no"
+
+
 def test_refusals_over_http(service: Service) -> None:
     """What the daemon refuses arrives as what it is."""
     with pytest.raises(Refused, match="no live worker serves 'rig'"):

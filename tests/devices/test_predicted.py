@@ -10,14 +10,14 @@ import pytest
 
 from searchd.devices import asked, with_predictor
 from searchd.devices.asking import MOST_OPERATORS, chosen
-from searchd.devices.profile import fitted, taught
+from searchd.devices.profile import fitted, profile_of, taught
 from searchd.errors import NotFound, Refused
 from searchd.latency.rules import kind, size
 from searchd.store import open_store
 from searchd.store.base import Store
 from spaces.operators import Operator
 from spaces.study import Study
-from tests.support.devices import NET, device_row
+from tests.support.devices import NET, device_row, result_of
 
 PREDICTED = Study.parse({**NET, "latency": "predicted"})
 
@@ -72,6 +72,15 @@ def test_the_operators_that_are_timed() -> None:
     assert {min(sizes), max(sizes)} <= {sum(size(o.key)) for o in found}
     assert {kind(o.key) for o in found} == {"conv-8"}
     assert min(many[o] for o in found[2:]) >= 4
+
+
+def test_a_figure_is_the_least_of_its_repeats() -> None:
+    """What else ran can only add time: of two measurements of a network the smaller one counts."""
+    request = asked(PREDICTED, 2)
+    result = result_of(request)
+    result["architectures"] = [[0.5, 0.25], [0.125, 4.0]]
+    profile = profile_of("net", "classify", request, result, {}, alone=True, at=1.0)
+    assert [a["ms"] for a in profile["architectures"]] == [0.25, 0.125]
 
 
 def test_a_front_teaches_a_profile_once() -> None:

@@ -10,7 +10,9 @@ from searchd.devices.predicted import taken
 from searchd.latency import Predictor
 from searchd.log import event_of, event_payload
 from searchd.search.events import Exhausted, Finished, Job, Reported, Repredicted
+from searchd.search.facts import Facts
 from searchd.search.predictions import Predictions, broken
+from searchd.search.recalling import recall
 from searchd.search.search import Search
 from spaces.chains import occurrences
 from spaces.config import Config
@@ -81,6 +83,7 @@ def test_a_bound_keeps_configs_from_training() -> None:
     while isinstance(job := search.ask(), Job) and len(widths) < 12:
         widths.append(job.config["width"])
     assert set(widths) <= {8, 9, 10, 11}
+    assert 11 in widths  # its whole network is too slow, its first exit is not
     none = {"latency_ms": {"goal": "minimize", "at_most": at[0] / 2}}
     search = Search(predicted(objectives={"val_error": "minimize", **none}))
     assert isinstance(search.ask(), Exhausted)
@@ -117,6 +120,20 @@ def test_a_new_predictor_holds_from_then_on() -> None:
     search.tell(Repredicted(falling))
     low, high = search.predicted(config).cumulative_ms  # type: ignore[union-attr]
     assert low <= high
+
+
+def test_a_rebase_keeps_the_newest_predictor() -> None:
+    """What another version fitted again is a fact: the new rule begins with it."""
+    study = predicted()
+    assert study.predictor is not None
+    said = {**study.predictor["predictor"], "once": 3.0}
+    facts = Facts()
+    facts.happened(Repredicted(said))
+    search = Search(study)
+    recall(search, facts)
+    found = search.predicted(Config({"width": 8, "depth": 2, "exits": [0]}))
+    assert found is not None
+    assert found.cumulative_ms[0] > 3.0
 
 
 def test_measured_studies_predict_nothing() -> None:
