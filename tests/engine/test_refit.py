@@ -123,3 +123,15 @@ def test_energy_adds_up_over_reports(world: World, monkeypatch: pytest.MonkeyPat
     assert rows
     assert all(r.metrics["train_energy_j"] == 2.0 * r.step for r in rows)
     assert any(r.metrics.get("train_energy_shared") == 1.0 for r in rows)
+
+
+def test_the_same_figures_are_fitted_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study that goes on and ends without a new network on its front is not fitted again, however far off it is."""
+    monkeypatch.setattr("searchd.engine.refitting.WANTED_ERROR", -1.0)
+    ready(world)
+    study = world.submit(SPEC)
+    world.run(study)
+    world.loop.extend(study, {"trials": 5, "parallel": 2})
+    assert world.run(study) == "done"
+    assert len(world.events(study, "refitted")) == 1
+    world.check(study)
