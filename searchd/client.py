@@ -43,6 +43,11 @@ class Backend(Protocol):
     def submit(self, spec: dict[str, Any], artifacts: str | None = None) -> str: ...
     def workers(self) -> list[dict[str, Any]]: ...
     def fetch(self, study: str, path: str, to: Path) -> None: ...
+    def devices(self) -> list[dict[str, Any]]: ...
+    def device(self, name: str, *, whole: bool = False) -> dict[str, Any]: ...
+    def add_device(self, name: str, runtime: str | None = None) -> dict[str, Any]: ...
+    def remove_device(self, name: str) -> None: ...
+    def profile_device(self, name: str, spec: dict[str, Any], architectures: int | None) -> dict[str, Any]: ...
     def alive(self, study: str) -> bool: ...
     def home(self, study: str) -> Path | None: ...
     def close(self) -> None: ...
@@ -183,6 +188,43 @@ class Client:
     def workers(self) -> list[dict[str, Any]]:
         """Every live worker slot: name, device, state, job."""
         return self.backend.workers()
+
+    def devices(self) -> list[dict[str, Any]]:
+        """Every registered device with its profile at a glance."""
+        return self.backend.devices()
+
+    def device(self, name: str, *, whole: bool = False) -> dict[str, Any]:
+        """One registered device: identity, facts, profile and how good it is; `whole`: the profile's table itself."""
+        return self.backend.device(name, whole=whole)
+
+    def add_device(self, name: str, runtime: str | None = None) -> dict[str, Any]:
+        """Register the device that live workers of this class serve (`searchd device add` does it without a daemon)."""
+        return self.backend.add_device(name, runtime)
+
+    def remove_device(self, name: str) -> None:
+        """Forget a device and its profile."""
+        self.backend.remove_device(name)
+
+    def profile_device(
+        self, name: str, study: Study | Mapping[str, Any], architectures: int | None = None
+    ) -> dict[str, Any]:
+        """Have the operators of a study timed on a device; answers at once: `device(name)` says how it goes."""
+        from spaces.study import Study
+
+        spec = study if isinstance(study, Study) else Study.parse(dict(study))
+        return self.backend.profile_device(name, spec.dump(), architectures)
+
+    def local_root(self) -> Path | None:
+        """The folder that is read, where no daemon serves it; None: a daemon answers."""
+        from searchd.folder import live_daemon
+
+        if not isinstance(self.backend, Folder):
+            return None
+        daemon = live_daemon(self.backend.root)
+        if daemon is None:
+            return self.backend.root
+        daemon.close()
+        return None
 
     def folder(self, study: str) -> Path | None:
         """The folder of a study that `searchd run` left there; None of one that a service keeps."""

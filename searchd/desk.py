@@ -27,6 +27,11 @@ class Handler(Protocol):
     def extend(self, study: str, budget: Mapping[str, Any]) -> None: ...
     def deepen(self, study: str, max_resource: int, trials: int | None = None) -> None: ...
     def rebase(self, study: str, *, apply: bool) -> dict[str, Any]: ...
+    def add_device(self, name: str, runtime: str | None = None) -> dict[str, Any]: ...
+    def remove_device(self, name: str) -> None: ...
+    def profile_device(
+        self, name: str, spec: Mapping[str, Any], architectures: int | None = None
+    ) -> dict[str, Any]: ...
 
 
 class Desk:
@@ -90,6 +95,15 @@ class Desk:
 
     def rebase(self, study: str, *, apply: bool) -> dict[str, Any]:
         return self._do(lambda: self._handler.rebase(study, apply=apply))
+
+    def add_device(self, name: str, runtime: str | None = None) -> dict[str, Any]:
+        return self._do(lambda: self._handler.add_device(name, runtime))
+
+    def remove_device(self, name: str) -> None:
+        self._do(lambda: self._handler.remove_device(name))
+
+    def profile_device(self, name: str, spec: Mapping[str, Any], architectures: int | None = None) -> dict[str, Any]:
+        return self._do(lambda: self._handler.profile_device(name, spec, architectures))
 
     def _do(self, call: Callable[[], T]) -> T:
         answer: Future[T] = Future()

@@ -19,6 +19,7 @@ from searchd.schedulers.events import Losses
 from searchd.schedulers.order import best_points
 from searchd.search.events import Measured
 from searchd.search.points import losses, merge, missing
+from searchd.search.predictions import Predictions
 from searchd.searchers.earlier import mapped
 from searchd.store.base import Reader, ReportRow, StudyRow, TrialRow
 from spaces.config import Config
@@ -37,6 +38,7 @@ class _Source:
     trials: Mapping[int, TrialRow]
     described: Mapping[int, Mapping[str, float]]
     measured: Mapping[str, Measured]
+    predictions: Predictions
 
 
 def with_earlier(study: Study, reader: Reader, only: Sequence[str] | None = None) -> Study:
@@ -102,7 +104,7 @@ def _source(reader: Reader, row: StudyRow) -> _Source:
                 told = event_of(event.payload)
                 if isinstance(told, Measured):
                     measured[told.signature] = told
-    return _Source(study, {t.trial: t for t in reader.trials(row.id)}, described, measured)
+    return _Source(study, {t.trial: t for t in reader.trials(row.id)}, described, measured, Predictions(study))
 
 
 def _points(source: _Source, report: ReportRow) -> list[dict[str, Any]]:
@@ -114,7 +116,13 @@ def _points(source: _Source, report: ReportRow) -> list[dict[str, Any]]:
         except SpaceError:
             description = None
         told = {} if description is None else description.metrics
-    return merge(told, source.measured.get(trial.signature or ""), report.metrics, report.points)
+    costs = source.measured.get(trial.signature or "")
+    if source.predictions.wanted:
+        try:
+            costs = source.predictions.get(Config(trial.config))
+        except SpaceError:
+            costs = None
+    return merge(told, costs, report.metrics, report.points)
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 STUDY_DB = "study.db"
 SERVICE_DB = "searchd.db"
+DEVICES = ".devices"
+DEVICES_DB = "devices.db"
 STATE = "daemon.json"
 
 
@@ -128,6 +130,35 @@ class Folder:
                     found += daemon.workers()
         return found
 
+    def devices(self) -> list[dict[str, Any]]:
+        """The devices of the service below the root, or those that were registered without one."""
+        from searchd.devices.shown import shown
+
+        return [shown(row) for row in self._device_rows()]
+
+    def device(self, name: str, *, whole: bool = False) -> dict[str, Any]:
+        from searchd.devices.shown import shown, table
+
+        rows = self._device_rows()
+        row = next((r for r in rows if r.name == name), None)
+        if row is None:
+            there = ", ".join(r.name for r in rows) or "none yet"
+            raise NotFound(f"no device {name!r} in {self.root}/; there are: {there}; `searchd device add {name}` "
+                           "registers one")  # fmt: skip
+        return table(row) if whole else shown(row)
+
+    def add_device(self, name: str, runtime: str | None = None) -> dict[str, Any]:
+        with contextlib.closing(self._daemon(f"`searchd device add {name}` does it without one")) as daemon:
+            return daemon.add_device(name, runtime)
+
+    def remove_device(self, name: str) -> None:
+        with contextlib.closing(self._daemon(f"`searchd device remove {name}` does it without one")) as daemon:
+            daemon.remove_device(name)
+
+    def profile_device(self, name: str, spec: dict[str, Any], architectures: int | None) -> dict[str, Any]:
+        with contextlib.closing(self._daemon(f"`searchd device profile {name} STUDY` starts its own")) as daemon:
+            return daemon.profile_device(name, spec, architectures)
+
     def alive(self, study: str) -> bool:
         """Whether a daemon stands behind the study."""
         path, _ = self._locate(study)
@@ -161,6 +192,20 @@ class Folder:
         if apply:
             raise Refused(found.text)
         return {"id": identity, "status": row.status if row else "", **plain(found.as_json())}
+
+    def _daemon(self, else_: str) -> Remote:
+        daemon = live_daemon(self.root)
+        if daemon is None:
+            raise Unreachable(f"no daemon runs over {self.root}/: {else_}; or give the URL of one (--url, SEARCHD_URL)")
+        return daemon
+
+    def _device_rows(self) -> list[Any]:
+        found: dict[str, Any] = {}
+        for path in device_stores(self.root):
+            with self._store(path).reading() as reader:
+                for row in reader.devices():
+                    found.setdefault(row.name, row)
+        return [found[name] for name in sorted(found)]
 
     def _databases(self) -> list[Path]:
         own = [p for p in (self.root / STUDY_DB, self.root / SERVICE_DB) if p.is_file()]
@@ -223,6 +268,21 @@ def with_past(study: Study, root: Path | None = None) -> Study:
     return study.model_copy(update={"earlier": tuple(found)})
 
 
+def device_stores(root: Path) -> list[Path]:
+    """The databases below a root that may know devices: a service's, and that of devices without one."""
+    return [p for p in (root / SERVICE_DB, root / DEVICES / DEVICES_DB) if p.is_file()]
+
+
+def with_device(study: Study, root: Path) -> Study:
+    """The study with the predictor of its device, if it wants one, from what is registered below the root. Errors as of
+    `searchd.devices.with_predictor`."""
+    from searchd.devices import with_predictor
+
+    with contextlib.closing(Folder(root)) as folder, contextlib.ExitStack() as open_:
+        readers = [open_.enter_context(folder._store(p).reading()) for p in device_stores(root)]
+        return with_predictor(study, readers)
+
+
 def past_problem(study: Study, name: str, backend: Folder | Any) -> str:
     """Why nothing can be learned from the study `name` of a `warm_start` by whoever has this backend; empty: nothing is
     known to be wrong."""
@@ -277,3 +337,19 @@ def _is_process(pid: int) -> bool:
     except PermissionError:
         return True
     return pid > 0
+
+
+def teach_device(study: str, root: Path) -> int:
+    """Put what a study's front cost into the profile of its device, where that is registered below the root without a
+    service; how many figures."""
+    path = root / DEVICES / DEVICES_DB
+    if not path.is_file():
+        return 0
+    from searchd.devices.learning import learn
+    from searchd.store import open_store
+
+    with contextlib.ExitStack() as open_:
+        store = open_.enter_context(contextlib.closing(open_store(f"sqlite:///{path.resolve()}")))
+        folder = open_.enter_context(contextlib.closing(Folder(root)))
+        reader, identity = open_.enter_context(folder.opened(study))
+        return learn(identity, reader, store)

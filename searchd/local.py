@@ -22,7 +22,7 @@ from typing import Any
 
 from searchd.broker import broker, short_folder, wait_until_it_answers
 from searchd.errors import NotFound, Refused, SearchdError, Unreachable
-from searchd.folder import STATE, STUDY_DB, Folder, daemon_state, live_daemon, with_past
+from searchd.folder import STATE, STUDY_DB, Folder, daemon_state, live_daemon, teach_device, with_device, with_past
 from searchd.processes import Family, Interrupted, Member, Signals, listening
 from searchd.progress import Progress
 from searchd.schedulers.rungs import deeper
@@ -78,11 +78,13 @@ def run_local(
             progress.say("this study has ended; --fresh runs it anew, a larger budget in the file goes on with it")
             return _outcome(reader, study, folder, interrupted=False, report=_report(folder))
         if not (folder / STUDY_DB).is_file():
-            study = with_past(study, folder.parent)  # what is not there is told before anything starts
+            study = with_device(with_past(study, folder.parent), folder.parent)  # told before anything starts
         (folder / BESIDE).write_text(str(beside))
         run = _Run(study, beside, folder, slots or study.budget.parallel or 2, progress, signals, reader,
                    rebase=rebase)  # fmt: skip
         interrupted = run.to_the_end()
+        if not interrupted and study.latency == "predicted":
+            teach_device(str(folder), folder.parent)
         report = "" if interrupted else _report(folder)
         return _outcome(reader, study, folder, interrupted=interrupted, report=report)
 
@@ -158,9 +160,10 @@ class _Run:
         """Give the daemon the study, or bring the one it has up to the file."""
         wait_for_daemon(self.folder, self._tend)
         known = self.reader.studies()
+        root = self.folder.parent
         if not known:
             with daemon_of(self.folder) as remote:
-                remote.submit(with_past(self.study, self.folder.parent).dump(), ".")
+                remote.submit(with_device(with_past(self.study, root), root).dump(), ".")
             self.progress.say(f"{self.study.name}: {self.slots} workers, files in {self.folder}/")
             for finding in lint_study(self.study):
                 self.progress.say(f"look: {finding}")
@@ -326,7 +329,7 @@ def _is_over(reader: Folder, study: Study, folder: Path) -> bool:
     if spec is None:
         return False
     wanted = study.dump()
-    changed = [k for k in differences(spec, wanted) if k.split(".")[0] not in ("budget", "earlier")]
+    changed = [k for k in differences(spec, wanted) if k.split(".")[0] not in ("budget", "earlier", "predictor")]
     if changed == ["search.R"] and _deepened(spec["search"], study):
         changed = []  # the file says how it began
     if changed == ["search.R"] and study.search.R in deeper(spec["search"]["R"], study.search.R, study.search.eta):

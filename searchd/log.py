@@ -16,6 +16,9 @@ told         event (`reported`, `finished`, `failed`, `stopped`, `measured`, `de
              [{trial, reason}]
 lost         event `lost`, trial, stops; job, attempt (the one that was lost), reason, retried
 injected     event `injected`, trial, config, stops
+refitted     event `repredicted` with predictor, the one that holds from here on; off (median relative error of the old
+             one over the front), bound, measured: how many figures of the front it was fitted to, figures [{counts of
+             operators, ms}], stops
 deepened     event `deepened` with R, the new maximum resource, stops; why: in words, where the study raised it itself
 extended     event `extended` with max_trials when the number of trials changed, stops; budget: the whole new budget
 exporting    trial, step, job, points: an export job of the front was asked for (not by the search)
@@ -25,7 +28,8 @@ inherited    trial, job, attempt, parent, step, ok, reason: a trial with a morph
 status       status, reason; with `verifying`: then (`done` or `stopped`, what follows)
 capacity     slots: the live worker slots that may serve the study; `woken`: a daemon came (back) and none is known yet
 budget       spent (`steps`, `hours` or null), seconds: how long the study ran while a daemon lived
-verified     trial, job, step, ok, alone, points [{point, metrics}], files, reason
+verified     trial, job, step, ok, alone, points [{point, metrics}], files, reason;
+             predicted: what the search took for each point's latency_ms, where it predicted
 remarked     trial, text: what the searcher says of the study since it suggested this trial; "": it says so no longer
 rebased      version, difference {seq, kind, recorded, computed}, reports: those that the log before does not hold and a
              rung of the new rule asks for, jobs: ended with it. What was decided before is taken as recorded
@@ -50,6 +54,7 @@ from searchd.search.events import (
     Lost,
     Measured,
     Reported,
+    Repredicted,
     SearchAnswer,
     Stop,
     Stopped,
@@ -60,7 +65,7 @@ from spaces.config import Config
 
 Kind = Literal[
     "submitted", "asked", "told", "lost", "injected", "extended", "deepened", "begun", "status", "capacity", "budget",
-    "verified", "exporting", "quarantined", "rebased", "inherited", "remarked",
+    "verified", "exporting", "quarantined", "rebased", "inherited", "remarked", "refitted",
 ]  # fmt: skip
 
 Payload = dict[str, Any]
@@ -96,6 +101,8 @@ def event_payload(event: Event) -> Payload:
             return {"event": "vetoed", "trial": event.trial, "reason": event.reason}
         case Deepened():
             return {"event": "deepened", "R": event.R}
+        case Repredicted():
+            return {"event": "repredicted", "predictor": dict(event.predictor)}
         case Extended():
             return {"event": "extended", "max_trials": event.max_trials}
         case _:
@@ -127,6 +134,8 @@ def event_of(payload: Mapping[str, Any]) -> Event:
             return Vetoed(p["trial"], p["reason"])
         case "deepened":
             return Deepened(p["R"])
+        case "repredicted":
+            return Repredicted(p["predictor"])
         case "extended":
             return Extended(p["max_trials"])
         case other:

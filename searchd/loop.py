@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from searchd.devices.desk import PREFIX, Devices
 from searchd.dispatch import Dispatcher
 from searchd.engine import Engine, Stops, publish, republish, submit
 from searchd.engine.turn import IN_FLIGHT
@@ -52,6 +53,7 @@ class Loop:
         self._leases = Leases(transport, lease_s=lease_s)
         self._places = Places(transport)
         self._watch = Stopwatch()
+        self._devices = Devices(store, transport, dispatcher, root, lease_s)
         self._engines: dict[str, Engine] = {}
         self._strikes: Counter[str] = Counter()
         self._stops: dict[str, str | None] = {}
@@ -162,6 +164,16 @@ class Loop:
             self._strikes.pop(study, None)
         return found
 
+    def add_device(self, name: str, runtime: str | None = None) -> dict[str, Any]:
+        return self._devices.add(name, runtime, self._clock())
+
+    def remove_device(self, name: str) -> None:
+        self._devices.remove(name)
+
+    def profile_device(self, name: str, spec: Mapping[str, Any], architectures: int | None = None) -> dict[str, Any]:
+        self._looked = None
+        return self._devices.profile(name, spec, architectures, self._clock())
+
     def _command(self, study: str, do: Callable[[Engine, float], Stops]) -> None:
         engine = self._engine(study)
         if engine is None:
@@ -175,7 +187,10 @@ class Loop:
         for _, message in entries:
             batches[message.study].append(message)
         for study, batch in batches.items():
-            self._take(study, batch)
+            if study.startswith(PREFIX):
+                self._devices.heard(batch, self._jobs(), self._ticks(), self._clock())
+            else:
+                self._take(study, batch)
         self._recorded += [entry for entry, _ in entries]
 
     def _acknowledge(self) -> None:
@@ -263,6 +278,7 @@ class Loop:
         self._watch.running(running, tick)
         jobs = self._jobs()
         self._leases.watch(jobs, tick)
+        self._devices.look(self.fleet.workers, jobs, tick, self._clock())
         if caught_up:
             self._overdue(jobs, tick)
 
@@ -293,7 +309,8 @@ class Loop:
 
     def _fill(self) -> None:
         """Give the free slots away, one at a time to the study with the fewest jobs, until none is free or wanted."""
-        wanting = [s for s in self.active() if self._engines[s].wants()]
+        held = {e.device for e in self._engines.values() if self._devices.holds(e.device)}
+        wanting = [s for s in self.active() if self._engines[s].device not in held and self._engines[s].wants()]
         if not wanting:
             return
         counts = Counter(job.study for job in self._jobs())

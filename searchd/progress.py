@@ -84,6 +84,9 @@ def panel(
         grid.add_row("schedule", said)
     hv = summary.get("hypervolume")
     grid.add_row("front", f"{summary['front']} points" + (f", hypervolume {words.number(hv)}" if hv else ""))
+    if found := summary.get("predicted"):
+        said = f"latency of {found['points']} points: off by {found['error']:.1%}, in the middle {found['bias']:+.1%}"
+        grid.add_row("predicted", said)
     busy = summary.get("busy_fraction")
     steps = f"{summary['steps_done']} {summary.get('unit', 'step')}s"
     resumed = summary.get("resumed") or {}
@@ -175,7 +178,7 @@ def _of(s: Share) -> str:
 def front_table(points: list[dict[str, Any]], objectives: list[str], limit: int | None = None) -> Table:
     """The front for a terminal: objectives, test accuracy where it was verified, parents if there are any, config, and
     the architecture of points that have one of their own."""
-    extra = [m for m in ("test_accuracy",) if any(m in p["metrics"] for p in points)]
+    extra = [m for m in ("predicted_latency_ms", "test_accuracy") if any(m in p["metrics"] for p in points)]
     table = Table(box=None, pad_edge=False, header_style="bold", row_styles=("", "dim") if len(points) > 20 else None)
     table.add_column("trial", justify="right")
     table.add_column("step", justify="right")

@@ -61,6 +61,26 @@ class Remote:
         answer: list[dict[str, Any]] = self._json("GET", "/v1/workers")
         return answer
 
+    def devices(self) -> list[dict[str, Any]]:
+        answer: list[dict[str, Any]] = self._json("GET", "/v1/devices")
+        return answer
+
+    def device(self, name: str, *, whole: bool = False) -> dict[str, Any]:
+        answer: dict[str, Any] = self._json("GET", f"{_of_device(name)}{'/profile' if whole else ''}")
+        return answer
+
+    def add_device(self, name: str, runtime: str | None = None) -> dict[str, Any]:
+        answer: dict[str, Any] = self._json("POST", "/v1/devices", json={"name": name, "runtime": runtime})
+        return answer
+
+    def remove_device(self, name: str) -> None:
+        self._json("DELETE", _of_device(name))
+
+    def profile_device(self, name: str, spec: dict[str, Any], architectures: int | None) -> dict[str, Any]:
+        body = {"spec": spec, "architectures": architectures}
+        answer: dict[str, Any] = self._json("POST", f"{_of_device(name)}/profile", json=body)
+        return answer
+
     def fetch(self, study: str, path: str, to: Path) -> None:
         """Write one file of the study to `to`."""
         with self._asking(), self._http.stream("GET", self._path(study, f"files/{quote(path)}")) as response:
@@ -100,6 +120,12 @@ class Remote:
 
     def _asking(self) -> _Asking:
         return _Asking(self.url)
+
+
+def _of_device(name: str) -> str:
+    if not name:
+        raise NotFound("no device '': give its name")
+    return f"/v1/devices/{quote(name, safe='')}"
 
 
 class _Asking:

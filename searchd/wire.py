@@ -113,6 +113,11 @@ class JobSpec(Frozen):
     cap_s: float | None = None
     """train, on an instance: seconds after which the run has lost its race."""
     study_seed: int = 0
+    runtime: str = ""
+    """measure, export: what times the models (`onnxruntime`, `torch`, `torch-cuda`); empty: ONNX Runtime."""
+    profile: dict[str, Any] | None = None
+    """measure: not this config but a device's profile, `operators` alone and whole `architectures` (an old worker,
+    which does not know it, measures the config and is found out by its result)."""
     points: tuple[dict[str, Any], ...] = ()
     """export: the operating points whose numbers are taken again, each with `point` and what selects it."""
     costs: tuple[float, ...] = ()
@@ -170,6 +175,8 @@ class Report(_Up):
     metrics: dict[str, float] = Field(default_factory=dict)
     points: tuple[dict[str, Any], ...] = ()
     seconds: float = 0.0
+    energy_j: float | None = None
+    """Joules that the device spent since the last report, whoever used it; None: no counter there can be read."""
     checkpoint: CheckpointRef | None = None
     """A checkpoint that is durable at this step, if one was written."""
     inherited: Inherited | None = None
@@ -223,3 +230,5 @@ class WorkerInfo(Frozen):
     functions: tuple[str, ...] = ()
     holds: tuple[str, ...] = ()
     """The checkpoints that its process has in memory (`held`)."""
+    facts: dict[str, str] = Field(default_factory=dict)
+    """What figures taken there hold for: `runtime`, `driver`, `clocks`, `threads` (`workers.facts`)."""

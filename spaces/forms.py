@@ -187,4 +187,10 @@ class StudyForm(Form):
         default="classify", description="classify, package.module:function, or a mapping with one of these keys."
     )
     device: str = "cpu"
+    latency: Literal["measured", "predicted"] = Field(
+        default="measured", description="What the search goes by: a measure job a shape, or the device's profile."
+    )
+    predictor: dict[str, Any] | None = Field(
+        default=None, description="What latency: predicted found; written by searchd when the study is submitted."
+    )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

@@ -20,6 +20,11 @@ from spaces.scalarizers import SCALARIZERS, misuses
 
 TRAIN_S = "train_s"
 """The metric that is always there to be asked for: seconds that a trial was trained, up to this step."""
+TRAIN_ENERGY_J = "train_energy_j"
+"""Joules that the device spent while a trial was trained, up to this step; there where a counter can be read."""
+MEASURED = ("energy_mj", "peak_memory_bytes")
+"""What a measure job says beside latency: mJ of a sample (where there is a counter), the most memory in use."""
+COSTS = (TRAIN_ENERGY_J, *MEASURED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer
 
@@ -14,6 +14,7 @@ from spaces.domains import Choice, Domain, Int
 from spaces.errors import SpaceError, StudyError
 from spaces.forms import Goal, StudyForm
 from spaces.formulas import TRAIN_S, formula
+from spaces.latency import check_latency
 from spaces.library import sub_space
 from spaces.morphs import GROWS
 from spaces.parse import read_space
@@ -113,6 +114,8 @@ class Study(BaseModel):
     budget: Budget = Budget()
     task: Task
     device: str = "cpu"
+    latency: Literal["measured", "predicted"] = "measured"
+    predictor: dict[str, Any] | None = None
     seed: int = 0
     warm_start: tuple[str, ...] = ()
     earlier: tuple[Earlier, ...] = ()
@@ -138,6 +141,10 @@ class Study(BaseModel):
         """JSON-able, and `Study.parse(study.dump()) == study`: defaults written out, `use:` resolved."""
         objectives = {o.name: o.model_dump(exclude={"name"}, exclude_none=True) for o in self.objectives}
         warm: dict[str, Any] = {"warm_start": list(self.warm_start)} if self.warm_start else {}
+        if self.latency != "measured":
+            warm["latency"] = self.latency
+        if self.predictor is not None:
+            warm["predictor"] = dict(self.predictor)
         if self.earlier:
             warm["earlier"] = [e.model_dump(mode="json") for e in self.earlier]
         return {
@@ -185,6 +192,8 @@ def _read(said: Any, problems: Problems, base: Path | None, *, typed: bool = Fal
         budget=Budget(**form.budget.model_dump()),
         task=task,
         device=form.device,
+        latency=form.latency,
+        predictor=form.predictor,
         seed=form.seed,
         warm_start=tuple(form.warm_start),
         earlier=tuple(Earlier.model_validate(e.model_dump()) for e in form.earlier),
@@ -192,6 +201,7 @@ def _read(said: Any, problems: Problems, base: Path | None, *, typed: bool = Fal
     if (known := task.built_in) is not None and known.check is not None:
         known.check(study.space, task.options, problems, typed)
     _check_instances(study, problems)
+    check_latency(study.latency, task, study.objectives, problems)
     problems.raise_any()
     return study
 

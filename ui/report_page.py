@@ -191,7 +191,8 @@ def _front_section(
 
 def _table(points: pd.DataFrame, metrics: Mapping[str, Metric], objectives: Sequence[Metric]) -> str:
     names = [o.name for o in objectives if o.name in points.columns]
-    names += [n for n in ("test_error", "test_accuracy", "latency_p95_ms") if n in points.columns and n not in names]
+    more = ("test_error", "test_accuracy", "predicted_latency_ms", "latency_p95_ms")
+    names += [n for n in more if n in points.columns and n not in names]
     titles = ["trial", "point", "step", *(metrics[n].label for n in names), "config"]
     head = "".join(f"<th>{escape(t)}</th>" for t in titles)
     rows = "".join(

@@ -22,6 +22,7 @@ import kernels
 import spaces
 from searchd.wire import CheckpointRef, Inherited, JobSpec
 from workers import job
+from workers.energy import Spent, meter
 from workers.kept import KEEP_MB, Kept
 from workers.pipes import Gone, Pipes
 from workers.tether import die_with
@@ -56,6 +57,7 @@ class SlotLink:
         self._asked: Request | None = None
         self._job: tuple[str, int] | None = None
         self._waiting: list[dict[str, Any]] = []
+        self._spent = Spent(meter())
 
     def next_job(self) -> JobSpec:
         """The next job; waits for it. Raises Gone when the slot is."""
@@ -66,6 +68,7 @@ class SlotLink:
                     self._waiting = []
                     spec = JobSpec.model_validate(message["job"])
                     self._job = (spec.id, spec.attempt)
+                    self._spent.joules()  # what was spent before is nobody's
                     return spec
             self._waiting = []
 
@@ -77,7 +80,7 @@ class SlotLink:
         self._pipes.send({
             "up": "report", "step": step, "metrics": dict(metrics), "points": [dict(p) for p in points],
             "seconds": seconds, "checkpoint": None if checkpoint is None else checkpoint.model_dump(),
-            "inherited": None if inherited is None else inherited.model_dump(),
+            "inherited": None if inherited is None else inherited.model_dump(), "energy_j": self._spent.joules(),
         })  # fmt: skip
         while not self._heard(self._pipes.receive(None)):
             pass

@@ -27,6 +27,7 @@ from spaces.widths import said
 from workers import data as datasets
 from workers import measure
 from workers.data import Data, Part
+from workers.measurers import measurer
 from workers.nets.fold import FoldedNet, fold
 from workers.nets.graph import build
 from workers.nets.modules import Net
@@ -79,9 +80,9 @@ def _write_network(
 ) -> tuple[list[dict[str, Any]], list[str], dict[str, Any]]:  # fmt: skip
     """The files of one network: (its points, the names, what a measure job would say). `bits`: of an allocation."""
     model, weights = build(folded), pack(folded)
-    measured = measure.latency(folded)
+    measured = measure.latency(folded, measurer(spec.runtime or "onnxruntime"))
     points = verify(model, data, asked, measured, len(weights))
-    card = _card(spec, data, folded, measured, _batched(points, measure.latency(folded, BATCH)))
+    card = _card(spec, data, folded, measured, _batched(points, measure.latency(folded, batch=BATCH)))
     contents = (model, weights, as_json(config), as_json(card))
     suffix = "".join(f"-{b:g}" if isinstance(b, int | float) else f"-{b}" for b in bits)
     names = [f"{Path(name).stem}{suffix}{Path(name).suffix}" for name in FILES]

@@ -14,6 +14,7 @@ from searchd.errors import Missing, NotFound, Refused, SearchdError
 from searchd.wire import CheckpointRef, JobSpec, Outcome
 from workers.describe import describe
 from workers.device import IDENTITY
+from workers.facts import named
 from workers.kept import Kept
 from workers.state import seed_everything
 from workers.tasks import Runner, resolve
@@ -85,9 +86,9 @@ def _by_kind(runner: Runner, trial: Trial, spec: JobSpec, link: Link) -> End:
         case "measure":
             if runner.measure is None:
                 raise Refused(f"task {runner.name} cannot be measured; only the built-in task can")
-            result = dict(runner.measure(spec))
+            result = dict(runner.measure(spec) if spec.profile is None else runner.profiled(spec))
             if IDENTITY in os.environ:  # the name under which the daemon knows this slot's device, and looks it up
-                result["device"] = os.environ[IDENTITY]
+                result["device"] = named(os.environ[IDENTITY], spec.runtime)
             return End("finished", result=result)
         case "describe":
             if runner.describe is None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import platform
 import re
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -26,6 +25,8 @@ from numpy.typing import NDArray
 from searchd.wire import JobSpec
 from spaces.data import NAMED, DataShape, data_shape
 from spaces.nets import NetSpec, network
+from workers.energy import Meter, Spent, meter
+from workers.measurers import Measurer, OnnxCpu, Run, measurer
 from workers.nets.fold import Folded, FoldedNet, fold
 from workers.nets.graph import build
 from workers.nets.modules import Net
@@ -33,8 +34,8 @@ from workers.nets.modules import Net
 ROUNDS = 5
 ROUND_S = 0.012
 WARM_S = 0.01
-LEAST_RUNS = 15
-"""Runs in a round: as many as fit `ROUND_S`, but at least these, or percentiles mean nothing."""
+ENERGY_S = 0.5
+"""Counters of accelerators are read out every 0.1 s or so."""
 INTEGER_KERNELS = frozenset({"QLinearConv", "QGemm"})
 LAYER = re.compile(r"(blocks|heads)\.\d+(\.hidden)?")
 FLOAT_KERNELS = frozenset({"Conv", "FusedConv", "Gemm", "FusedGemm"})
@@ -72,13 +73,36 @@ def measure(spec: JobSpec) -> dict[str, Any]:
     `float32_ms`, for networks with integer kernels: what the same shapes cost in float32, so that one sees where 8
     bits do not pay (small layers: quantizing and im2col cost more than they save).
     """
-    shape = shape_of(spec.task.get("options") or {})
-    net = untrained(network(spec.nested, shape.shape, shape.classes))
-    found = latency(net)
+    by = measurer(spec.runtime or OnnxCpu.name)
+    net = network_of(spec.task.get("options") or {}, spec.nested)
+    found = latency(net, by)
     result = {**found.as_result(), "signature": spec.signature}
-    if any(layer.integer for layer in net.layers()):
-        result["float32_ms"] = latency(as_float(net)).as_result()["cumulative_ms"]
-    return result
+    if by.name == OnnxCpu.name and any(layer.integer for layer in net.layers()):
+        result["float32_ms"] = latency(as_float(net), by).as_result()["cumulative_ms"]
+    energy = sample_energy_mj(by, by.network(net), meter())
+    return result | {"peak_memory_bytes": by.peak_memory_bytes()} | ({} if energy is None else {"energy_mj": energy})
+
+
+def prepare(options: Mapping[str, Any], nested: Mapping[str, Any], exit_: int, by: Measurer) -> Run:
+    """One sample through the untrained network of a config up to an exit, ready to be timed."""
+    return by.network(network_of(options, nested), exit_)
+
+
+def network_of(options: Mapping[str, Any], nested: Mapping[str, Any]) -> FoldedNet:
+    """The untrained network of a nested config on the task's data."""
+    shape = shape_of(options)
+    return untrained(network(nested, shape.shape, shape.classes))
+
+
+def sample_energy_mj(by: Measurer, run: Run, from_: Meter) -> float | None:
+    """Millijoules of one sample: what the device's counter counts while one follows the other. None without a counter;
+    one that others share counts them too."""
+    spent = Spent(from_)
+    if from_.joules() is None:
+        return None
+    runs = len(by.times(run, ENERGY_S))
+    joules = spent.joules()
+    return None if joules is None or not runs else 1000.0 * joules / runs
 
 
 def shape_of(options: Mapping[str, Any]) -> DataShape:
@@ -107,8 +131,11 @@ def as_float(net: FoldedNet) -> FoldedNet:
     return FoldedNet(net.spec, tuple(plain(b) for b in net.blocks), heads, hidden)
 
 
-def latency(net: FoldedNet, batch: int = 1) -> Measured:
-    """Latency of every prefix of `net` on so many samples at once, and the kernels of the whole."""
+def latency(net: FoldedNet, by: Measurer | None = None, batch: int = 1) -> Measured:
+    """Latency of every prefix of `net` by a measurer (ONNX Runtime; `batch` samples at once there), and its kernels."""
+    if by is not None and by.name != OnnxCpu.name:
+        exits = time_runs(by, [by.network(net, k) for k in range(len(net.spec.exits))])
+        return Measured(exits, {layer.layer.name: 32 for layer in net.layers()})
     models = [build(net, k) for k in range(len(net.spec.exits))]
     x = np.random.default_rng(0).random((batch, *net.spec.input_shape), dtype=np.float32)
     exits = time_models(models, x)
@@ -123,10 +150,17 @@ def time_models(
 
     A prefix is part of the next one: where noise says that the longer costs less, it is given the shorter's figure.
     """
-    runs = [_bound(session(model), x) for model in models]
+    by = OnnxCpu()
+    return time_runs(by, [by.model(model, x) for model in models], rounds, round_s)
+
+
+def time_runs(
+    by: Measurer, runs: Sequence[Run], rounds: int = ROUNDS, round_s: float = ROUND_S
+) -> tuple[Latency, ...]:
+    """Latency of runs, in turns, each a part of the next one."""
     for run in runs:
-        _times(run, WARM_S)
-    found = [[_times(run, round_s) for run in runs] for _ in range(rounds)]
+        by.times(run, WARM_S)
+    found = [[by.times(run, round_s) for run in runs] for _ in range(rounds)]
     p50 = [min(float(np.percentile(r[k], 50)) for r in found) for k in range(len(runs))]
     p95 = [min(float(np.percentile(r[k], 95)) for r in found) for k in range(len(runs))]
     rising = zip(np.maximum.accumulate(p50), np.maximum.accumulate(p95), strict=True)
@@ -182,23 +216,10 @@ def device() -> str:
     return f"cpu · {name} · onnxruntime {ort.__version__} · 1 thread"
 
 
-def _bound(session_: Any, x: NDArray[Any]) -> Any:
+def bound(session_: Any, x: NDArray[Any]) -> Any:
+    """A session's run with its input `x` and its outputs bound: a call without arguments."""
     binding = session_.io_binding()
     binding.bind_cpu_input("x", x)
     for output in session_.get_outputs():
         binding.bind_output(output.name)
     return lambda: session_.run_with_iobinding(binding)
-
-
-def _times(run: Any, seconds: float) -> NDArray[np.float64]:
-    """Milliseconds of single runs, for about `seconds`."""
-    out: list[int] = []
-    clock = time.perf_counter_ns
-    began = clock()
-    while True:
-        start = clock()
-        run()
-        end = clock()
-        out.append(end - start)
-        if end - began > seconds * 1e9 and len(out) >= LEAST_RUNS:
-            return np.array(out) / 1e6

@@ -80,6 +80,7 @@ class Relay:
         report = Report(
             **self._who, step=message["step"], metrics=message["metrics"], points=message["points"],
             seconds=message["seconds"], checkpoint=message["checkpoint"], inherited=message["inherited"],
+            energy_j=message.get("energy_j"),
         )  # fmt: skip
         self._step = report.step
         self._checkpoint = report.checkpoint or self._checkpoint

@@ -21,6 +21,7 @@ from searchd.errors import Unreachable
 from searchd.wire import BEAT_S, Begun, Dispatch, Ended, JobSpec, WorkerInfo, held
 from workers.child import ChildOptions
 from workers.device import Device
+from workers.facts import facts
 from workers.job import OOM
 from workers.relay import LOOK_S, SHUT_DOWN, Relay, who
 from workers.tether import adopt_orphans
@@ -56,6 +57,7 @@ class Slot:
         self._uplink = uplink
         self._shutting = shutting
         self._warm = Warm(options.child, options.device.environment(options.threads))
+        self._facts = facts(options.device, options.threads)
         self._doing: JobSpec | None = None
         self._since = time.time()
         self._over = threading.Event()
@@ -108,7 +110,7 @@ class Slot:
             name=options.name, device_class=options.device.device_class, device=options.device.identity,
             host=socket.gethostname(), pid=os.getpid(), child_pid=self._warm.pid, state=state,
             job=None if spec is None else spec.id, since=self._since, functions=options.child.allow,
-            holds=self._holds(),
+            holds=self._holds(), facts=self._facts,
         )  # fmt: skip
         last_words = None
         if spec is not None:

@@ -15,8 +15,10 @@ from searchd.log import answer_payload
 from searchd.search.events import Exhausted, Job, Wait
 from searchd.searchers.base import remark_of
 from searchd.store.base import JobRow
-from spaces.formulas import TRAIN_S
+from spaces.formulas import TRAIN_ENERGY_J, TRAIN_S
 
+OURS = frozenset({TRAIN_S, TRAIN_ENERGY_J})
+"""Metrics that a task need not report."""
 HOPELESS: Mapping[Hopeless, int] = {"failed": 20, "vetoed": 200}
 """So many trials that failed or were vetoed, and no report ever: the task is broken or allows nothing of the space, and
 every further trial would be wasted."""
@@ -68,7 +70,8 @@ def ask(turn: Turn, slots: int, devices: Sequence[str]) -> None:
 
 def _take(turn: Turn, job: Job, payload: dict[str, object], devices: Sequence[str]) -> None:
     if job.kind == "measure" and job.signature is not None and len(set(devices)) == 1:
-        known = turn.tx.measurement(devices[0], job.signature)
+        registered = turn.tx.device(str(turn.study.device))
+        known = turn.tx.measurement(devices[0] if registered is None else registered.identity, job.signature)
         if known is not None:
             turn.log("asked", {**payload, "job": None, "cached": True})
             turn.tell(measured_of(job.signature, known), cached=True)
@@ -104,13 +107,15 @@ def put_job(
         "id": job, "study": turn.id, "trial": trial, "kind": kind, "since": since, "until": until,
         "config": config.flat(), "nested": turn.study.space.nested(config), "task": task.model_dump(mode="json"),
         "seed": trial_seed(turn.study.seed, trial),
-        "objectives": [name for name in needed(turn.study.objectives) if name not in exact and name != TRAIN_S],
+        "objectives": [name for name in needed(turn.study.objectives) if name not in exact and name not in OURS],
         "artifacts": turn.row.artifacts, "signature": signature, "points": list(points),
         "time_limit_s": task.options.get("time_limit_s") if kind == "train" else None,
         "cap_s": limit_s(turn, until) if kind == "train" else None, "study_seed": turn.study.seed,
         "parent": None if parent is None else [parent, since], "morphed": _morphed(turn, trial, kind),
         "costs": list(turn.search.costs(trial)) if kind == "train" else [],
     }  # fmt: skip
+    if kind in ("measure", "export") and (registered := turn.tx.device(turn.study.device)) is not None:
+        spec["runtime"] = registered.runtime
     row = JobRow(job, turn.id, trial, kind, since, until, 1, "outbox", "", "", "", None, spec, turn.now, None, None)
     turn.tx.put_job(row)
     return row

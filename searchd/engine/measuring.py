@@ -19,6 +19,8 @@ def measured(turn: Turn, job: JobRow, result: Mapping[str, Any]) -> Measured:
     if not result.get("cumulative_ms"):
         return Measured(signature, error="the measure job brought no `cumulative_ms`")
     found = {**result, "alone": alone(turn, job), "device": result.get("device") or job.device}
+    if not found["alone"] and "energy_mj" in found:
+        found["energy_mj_shared"] = found.pop("energy_mj")  # the counter counted its neighbours too
     if found["device"]:
         turn.tx.put_measurement(found["device"], signature, found, turn.now)
     return measured_of(signature, found)

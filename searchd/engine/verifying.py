@@ -12,9 +12,14 @@ from typing import Any
 
 from searchd.engine.asking import put_job
 from searchd.engine.measuring import alone
+from searchd.engine.refitting import refit
 from searchd.engine.turn import Turn
 from searchd.search.points import compute
+from searchd.search.predictions import LATENCY
 from searchd.store.base import JobRow
+
+PREDICTED = "predicted_latency_ms"
+"""Of a verified point: what the search took its latency for."""
 
 
 def verify(turn: Turn) -> None:
@@ -39,6 +44,7 @@ def verify(turn: Turn) -> None:
                 continue
             _export(turn, trial, steps[trial], sorted(front[trial]))
             return
+    refit(turn)
     turn.set_status(turn.mind.then, turn.mind.reason)
 
 
@@ -56,12 +62,17 @@ def exported(turn: Turn, job: JobRow, result: Mapping[str, Any] | None, *, reaso
         _unverified(turn, job.trial, job.until, job.id, reason or "the export brought no points", error)
         return
     rows = []
+    predicts = turn.study.latency == "predicted" and turn.study.predictor is not None
+    predicted: dict[int, float] = {}
     for row in turn.tx.points(turn.id):
         if row.trial != job.trial:
             continue
         if row.point in found and row.step == job.until:
             computed = {o.name for o in turn.study.objectives if o.formula is not None}
-            metrics = {name: v for name, v in {**row.metrics, **found[row.point]}.items() if name not in computed}
+            if predicts and LATENCY in row.metrics and not row.verified:
+                predicted[row.point] = row.metrics[LATENCY]
+            old = {**row.metrics, **({PREDICTED: predicted[row.point]} if row.point in predicted else {})}
+            metrics = {name: v for name, v in {**old, **found[row.point]}.items() if name not in computed}
             compute(turn.study.objectives, metrics)
             rows.append(
                 dataclasses.replace(row, metrics=metrics, violation=turn.search.violation(metrics), verified=True)
@@ -74,6 +85,7 @@ def exported(turn: Turn, job: JobRow, result: Mapping[str, Any] | None, *, reaso
         "trial": job.trial, "job": job.id, "step": job.until, "ok": True, "alone": alone(turn, job), "reason": "",
         "points": [{"point": point, "metrics": metrics} for point, metrics in sorted(found.items())],
         "files": list(result.get("files", ())), "cumulative_ms": list(result.get("cumulative_ms", ())),
+        **({"predicted": {str(point): ms for point, ms in sorted(predicted.items())}} if predicted else {}),
     })  # fmt: skip
 
 

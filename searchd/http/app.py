@@ -13,7 +13,9 @@ from starlette.exceptions import HTTPException
 
 from searchd.errors import Missing, NotFound, Refused, SearchdError, SpaceError, StudyError, Unreachable
 from searchd.http.commands import Commands
-from searchd.http.routes import Parts, health, v1
+from searchd.http.devices import devices
+from searchd.http.parts import Parts
+from searchd.http.routes import health, v1
 from searchd.settings import is_loopback
 from searchd.store.base import Store
 from searchd.wire import WorkerInfo
@@ -61,6 +63,7 @@ def create_app(
     app.add_exception_handler(Exception, _on_bug)
     app.include_router(health)
     app.include_router(v1)
+    app.include_router(devices)
     return app
 
 

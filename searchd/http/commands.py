@@ -55,3 +55,17 @@ class Commands(Protocol):
         that means: `difference` (None where the log replays), `text`, `trials`, `steps`, `jobs`. With `apply`
         `Refused` when the log replays."""
         ...
+
+    def add_device(self, name: str, runtime: str | None = None) -> dict[str, Any]:
+        """Register the device that live workers of this class serve; again: what it is now. `runtime`: what measures
+        there, None: ONNX Runtime on a CPU, torch on an accelerator."""
+        ...
+
+    def remove_device(self, name: str) -> None:
+        """Forget a device and its profile."""
+        ...
+
+    def profile_device(self, name: str, spec: Mapping[str, Any], architectures: int | None = None) -> dict[str, Any]:
+        """Time the operators of a study (as a dict) alone on a device, and whole architectures, once nothing else runs
+        there. Answers at once; the device says how it goes."""
+        ...

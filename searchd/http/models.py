@@ -115,6 +115,9 @@ class Summary(Answer):
         default={}, description="trials with a parent: `total`, and `fresh`: its weights could not be taken"
     )
     best: dict[str, float | None] = {}
+    predicted: dict[str, Any] | None = Field(
+        default=None, description="latency as predicted and as measured at the end: points, error, bias"
+    )
     static: dict[str, Any] | None = Field(
         default=None, description="with schedules: the best trial with one and the best constant one, at one step"
     )
@@ -246,3 +249,26 @@ class Worker(Answer):
     pid: int
     state: str
     job: str | None = None
+
+
+class AddDeviceBody(BaseModel):
+    name: str = Field(pattern=r"^[A-Za-z][\w.-]{0,63}$", description="the class that its workers serve")
+    runtime: str | None = None
+
+
+class ProfileBody(BaseModel):
+    spec: dict[str, Any] = Field(description="the study whose operators are timed")
+    architectures: int | None = None
+
+
+class Device(Answer):
+    """A registered device, and what is known of its latencies."""
+
+    name: str
+    identity: str
+    runtime: str
+    facts: dict[str, str]
+    workers: int | None = None
+    added: float
+    profile: dict[str, Any] | None = None
+    profiling: dict[str, Any] | None = None

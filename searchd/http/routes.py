@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import ValidationError
@@ -19,12 +18,11 @@ from searchd import views
 from searchd.deepen import deepening as price
 from searchd.errors import NotFound, Refused
 from searchd.http import models as m
-from searchd.http.commands import Commands
+from searchd.http.parts import ERRORS, Here, Parts
 from searchd.http.stream import server_sent_events
 from searchd.lookup import find
-from searchd.store.base import Reader, Store, StudyRow
+from searchd.store.base import Reader, StudyRow
 from searchd.views.plain import plain
-from searchd.wire import WorkerInfo
 from spaces.study import Study
 
 MAX_BODY = 1 << 20
@@ -32,34 +30,6 @@ SERVED = ("trials/", "report.html", "front.csv", "front.png")
 """What `/files` hands out of a study's folder: never its database, its broker or the daemon's token."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the routes work with; `now` answers Unix seconds."""
-
-    store: Store
-    commands: Commands
-    workers: Callable[[], Sequence[WorkerInfo]]
-    now: Callable[[], float]
-
-
-def _parts(request: Request) -> Parts:
-    parts = request.app.state.parts
-    if not isinstance(parts, Parts):
-        raise TypeError("the application was not made by create_app: a bug")
-    return parts
-
-
-Here = Annotated[Parts, Depends(_parts)]
-ERRORS: dict[int | str, dict[str, Any]] = {
-    code: {"model": m.ErrorModel, "description": text}
-    for code, text in {
-        401: "wrong or no token",
-        404: "no such study, trial or file",
-        409: "the state of the study or trial does not allow it",
-        422: "bad input; every problem at once",
-        503: "store or broker does not answer",
-    }.items()
-}
 health = APIRouter(tags=["health"])
 v1 = APIRouter(prefix="/v1", tags=["studies"], responses=ERRORS)
 

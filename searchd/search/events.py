@@ -15,7 +15,7 @@ from spaces.config import Config
 
 __all__ = [
     "Deepened", "Described", "Event", "Exhausted", "Extended", "Failed", "Finished", "Injected", "Job", "JobKind",
-    "Lost", "Measured", "Reported", "SearchAnswer", "Stop", "Stopped", "TrialId", "Vetoed", "Wait",
+    "Lost", "Measured", "Reported", "Repredicted", "SearchAnswer", "Stop", "Stopped", "TrialId", "Vetoed", "Wait",
 ]
 
 JobKind = Literal["train", "measure", "describe"]
@@ -115,7 +115,15 @@ class Vetoed:
     reason: str = ""
 
 
+@value
+class Repredicted:
+    """Latency is predicted otherwise from now on: the front was measured, and cost something else."""
+
+    predictor: Mapping[str, Any]
+
+
 Event = (
     Reported | Finished | Lost | Failed | Stopped | Injected | Measured | Described | Vetoed | Deepened | Extended
+    | Repredicted
 )
 SearchAnswer = Job | Wait | Exhausted

@@ -19,6 +19,7 @@ from searchd.search.events import (
     Finished,
     Measured,
     Reported,
+    Repredicted,
     Stop,
     Stopped,
     Vetoed,
@@ -53,6 +54,7 @@ class Facts:
     described: dict[TrialId, Mapping[str, float]] = field(default_factory=dict)
     limit: Extended | None = None
     deepened: Deepened | None = None
+    repredicted: Repredicted | None = None
     _measuring: dict[str, TrialId] = field(default_factory=dict)
 
     def came(self, trial: TrialId, config: Config, morphed: tuple[TrialId, int] | None = None) -> None:
@@ -88,6 +90,8 @@ class Facts:
                 self.limit = event
             case Deepened():
                 self.deepened = event
+            case Repredicted():
+                self.repredicted = event
             case _:  # nothing that stays: the trial of an injected config came into being with it
                 pass
         for stop in stops:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from searchd.schedulers.events import TrialId
 from searchd.search.events import Measured
 from searchd.search.points import LATENCIES
+from spaces.formulas import MEASURED
 from spaces.study import Study
+
+JOBS = (*LATENCIES, *MEASURED)
+"""The metrics that measure jobs bring."""
 
 
 class Measurements:
@@ -13,11 +17,11 @@ class Measurements:
 
     __slots__ = ("_known", "_owners", "wanted")
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, *, predicted: bool = False) -> None:
         task = study.task.built_in
-        timed = task is not None and task.measured
-        self.wanted = timed and any(not o.reads.isdisjoint(LATENCIES) for o in study.objectives)
-        """Whether the study asks for a latency at all."""
+        timed = task is not None and task.measured and not predicted
+        self.wanted = timed and any(not o.reads.isdisjoint(JOBS) for o in study.objectives)
+        """Whether the study asks for what is measured at all, and it is not predicted."""
         self._known: dict[str, Measured] = {}
         self._owners: dict[str, TrialId] = {}
 

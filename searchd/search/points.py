@@ -13,7 +13,7 @@ from typing import Any
 
 from searchd.schedulers.events import Losses
 from searchd.search.events import Measured
-from spaces.formulas import formula
+from spaces.formulas import MEASURED, formula
 from spaces.study import Objective
 
 LATENCIES = ("latency_ms", "latency_p95_ms")
@@ -34,6 +34,9 @@ def merge(
                 cost = expected(point.get("exit_rates"), costs)
                 if cost is not None:
                     point.setdefault(name, cost)
+            for name in MEASURED:
+                if name in measured.extra:
+                    point.setdefault(name, measured.extra[name])
     for point in merged:
         compute(objectives, point)
     return merged

@@ -23,7 +23,7 @@ ENDED_BY_REBASE = "its job ended with the rebase"
 
 def recall(search: Search, facts: Facts) -> None:
     """Give a fresh search what is known. Trials that never trained are due first, with their configs."""
-    for event in (facts.limit, facts.deepened):
+    for event in (facts.limit, facts.deepened, facts.repredicted):
         if event is not None:
             search.tell(event)
     for measured in facts.measured.values():

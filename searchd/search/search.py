@@ -53,6 +53,7 @@ from searchd.search.events import (
     Lost,
     Measured,
     Reported,
+    Repredicted,
     SearchAnswer,
     Stop,
     Stopped,
@@ -128,7 +129,7 @@ class Search:
         del step  # exact and measured metrics are the same at every step
         record = self._records.get(trial)
         exact = {} if record is None else self.exact(record.config)
-        measured = None if record is None else self._measurements.get(record.signature)
+        measured = None if record is None else self._vetting.costs(record.signature, record.config)
         return merging.merge(exact, measured, metrics, points, self._formulas)
 
     def costs(self, trial: TrialId) -> tuple[float, ...]:
@@ -140,6 +141,10 @@ class Search:
     def exact(self, config: Config) -> Mapping[str, float]:
         """The metrics of a config that no training changes: by arithmetic, or by a describe job that has ended."""
         return self._vetting.exact(config)
+
+    def predicted(self, config: Config) -> Measured | None:
+        """What a config is predicted to cost up to each exit; None where latency is measured."""
+        return self._vetting.predictions.get(config)
 
     def violation(self, metrics: Mapping[str, Any]) -> float:
         """How far merged metrics break the objectives' bounds: 0.0 when all hold, relative to the bounds otherwise."""
@@ -250,6 +255,9 @@ class Search:
                 return self.scheduler.tell(event)
             case Deepened():
                 self._deepen(event)
+            case Repredicted(predictor):
+                self._vetting.predictions.renew(predictor)
+                self._book.version += 1
             case _:
                 assert_never(event)
         return ()
@@ -262,7 +270,7 @@ class Search:
             return ()
         if step in record.losses or not self.scheduler.is_rung(trial, step):
             return ()
-        measured = self._measurements.get(record.signature)
+        measured = self._vetting.costs(record.signature, record.config)
         merged = merging.merge(self._vetting.exact(record.config), measured, metrics, points, self._formulas)
         if (losses := self._read(merged)) is None:
             reason = f"the report at step {step} has no number for {merging.lacking(self.study.objectives, merged)}"
@@ -381,6 +389,6 @@ class Search:
     def _history(self, rejected: tuple[Config, ...], parent: TrialId | None = None) -> History:
         version, ladders = self._book.version, self.scheduler.ladders()
         return History(
-            self.study.space, self._book.rows, len(self.study.objectives), ladders, rejected, self._vetting.describe,
+            self.study.space, self._book.rows, len(self.study.objectives), ladders, rejected, self._vetting.foretell,
             lambda: self._book.table(version, ladders), self._earlier, parent, self._vetting.unfit, self._bounds,
         )  # fmt: skip

@@ -6,11 +6,14 @@ The built-in task by arithmetic (`spaces.describe`) and by measure jobs, a user'
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from searchd.errors import SpaceError
 from searchd.search.descriptions import Descriptions
+from searchd.search.events import Measured
 from searchd.search.measurements import Measurements
 from searchd.search.points import broken_bound
+from searchd.search.predictions import LATENCY, Predictions
 from spaces.config import Config
 from spaces.describe import Description, describe, unfit_weights
 from spaces.study import Study
@@ -19,11 +22,12 @@ from spaces.study import Study
 class Vetting:
     """`measurements` and `descriptions`: what jobs have found so far. `looks`: a job may come before any training."""
 
-    __slots__ = ("_built_in", "_study", "descriptions", "looks", "measurements")
+    __slots__ = ("_built_in", "_study", "descriptions", "looks", "measurements", "predictions")
 
     def __init__(self, study: Study) -> None:
         self._study = study
-        self.measurements = Measurements(study)
+        self.predictions = Predictions(study)
+        self.measurements = Measurements(study, predicted=self.predictions.wanted)
         self.descriptions = Descriptions(study)
         self.looks = self.measurements.wanted or self.descriptions.wanted
         self._built_in = study.task.built_in is not None
@@ -31,6 +35,17 @@ class Vetting:
     def describe(self, config: Config) -> Description | None:
         """The figures of a config of the built-in task; None for another. SpaceError when it cannot be built."""
         return describe(self._study.task, self._study.space, config) if self._built_in else None
+
+    def foretell(self, config: Config) -> Description | None:
+        """`describe` with `latency_ms` of the whole network where it is predicted: what a searcher may know."""
+        found = self.describe(config)
+        if found is None or (costs := self.predictions.get(config)) is None or not costs.cumulative_ms:
+            return found
+        return replace(found, metrics={**found.metrics, LATENCY: costs.cumulative_ms[-1]})
+
+    def costs(self, signature: str | None, config: Config) -> Measured | None:
+        """What the config's network costs up to each exit: predicted, or measured by its signature; None: unknown."""
+        return self.predictions.get(config) if self.predictions.wanted else self.measurements.get(signature)
 
     def signature(self, config: Config) -> str | None:
         """What the latency of a config is measured by; None where nothing is measured."""
@@ -52,7 +67,13 @@ class Vetting:
         except SpaceError as error:
             return str(error)
         unmeasured = self.measurements.refusal(description.signature if self.measurements.wanted else None)
-        return unmeasured or broken_bound(self._study.objectives, description.bounded)
+        broken = unmeasured or broken_bound(self._study.objectives, description.bounded)
+        if broken is not None or not self.predictions.wanted:
+            return broken
+        try:
+            return self.predictions.refusal(config)
+        except SpaceError as error:
+            return str(error)
 
     def unfit(self, before: Config, after: Config) -> str | None:
         """Why weights of `before` cannot be morphed to `after`; None when they can, or only the task knows."""

@@ -121,6 +121,24 @@ class PointRow:
     verified: bool
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceRow:
+    """A device that somebody registered, by the name (class) under which its workers serve it.
+
+    `runtime`: what measures there. `facts`: what its figures hold for (`runtime`, `driver`, `clocks`, `threads`), as a
+    worker said last. `profile`: `searchd.devices.profile`, None before the first. `profiling`: how the last profile
+    goes or went.
+    """
+
+    name: str
+    identity: str
+    runtime: str
+    facts: Mapping[str, str]
+    profile: Mapping[str, Any] | None
+    profiling: Mapping[str, Any] | None
+    added_at: float
+
+
 class Reader(Protocol):
     """Read-only questions; each sees one consistent state."""
 
@@ -144,6 +162,10 @@ class Reader(Protocol):
         """The points of every trial at the last step that it reported at a rung."""
         ...
     def measurement(self, device: str, signature: str) -> Mapping[str, Any] | None: ...
+    def devices(self) -> list[DeviceRow]:
+        """Every registered device, by name."""
+        ...
+    def device(self, name: str) -> DeviceRow | None: ...
     def counts(self, study: str) -> Mapping[str, int]:
         """`reports`, `steps` (sum over trials of the last step), `duplicates`, `events`, `trials`."""
         ...
@@ -169,6 +191,12 @@ class Transaction(Reader, Protocol):
         """Replace all points of the trial."""
         ...
     def put_measurement(self, device: str, signature: str, result: Mapping[str, Any], at: float) -> None: ...
+    def put_device(self, row: DeviceRow) -> None:
+        """Register a device, or replace all that is known of it."""
+        ...
+    def drop_device(self, name: str) -> None:
+        """Forget a device and its profile; one that is not there changes nothing."""
+        ...
     def count_duplicate(self, study: str, n: int = 1) -> None: ...
 
 

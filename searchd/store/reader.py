@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from searchd.store.base import (
     CheckpointRow,
+    DeviceRow,
     EventRow,
     JobRow,
     JobStatus,
@@ -19,7 +20,18 @@ from searchd.store.base import (
     StudyRow,
     TrialRow,
 )
-from searchd.store.schema import checkpoints, events, jobs, measurements, metrics, points, reports, studies, trials
+from searchd.store.schema import (
+    checkpoints,
+    devices,
+    events,
+    jobs,
+    measurements,
+    metrics,
+    points,
+    reports,
+    studies,
+    trials,
+)
 
 type_of = {
     StudyRow: studies,
@@ -28,6 +40,7 @@ type_of = {
     JobRow: jobs,
     CheckpointRow: checkpoints,
     PointRow: points,
+    DeviceRow: devices,
 }
 _study: sa.BindParameter[Any] = sa.bindparam("study")
 _trial: sa.BindParameter[Any] = sa.bindparam("trial")
@@ -154,6 +167,14 @@ class SqlReader:
     def measurement(self, device: str, signature: str) -> Mapping[str, Any] | None:
         found = self._all(_MEASUREMENT, device=device, signature=signature)
         return found[0][0] if found else None
+
+    def devices(self) -> list[DeviceRow]:
+        if not sa.inspect(self._connection).has_table(devices.name):  # an older schema that nobody has migrated
+            return []
+        return self._rows(DeviceRow, _select(DeviceRow, order=("name",)))
+
+    def device(self, name: str) -> DeviceRow | None:
+        return next((row for row in self.devices() if row.name == name), None)
 
     def counts(self, study: str) -> Mapping[str, int]:
         """`reports`, `steps` (sum over trials of the last step), `duplicates`, `events`, `trials`; zeros if unknown."""

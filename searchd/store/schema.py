@@ -29,8 +29,10 @@ import sqlalchemy as sa
 from searchd.store.base import JobStatus, StudyStatus, TrialStatus
 from searchd.store.codec import Json, Real, Words
 
-HEAD = "0001"
+HEAD = "0002"
 """The schema that this code reads and writes: the id of the newest migration."""
+READABLE = frozenset({"0001"})
+"""Older schemas that are read as they are: they lack tables only (devices), which are then empty."""
 
 metadata = sa.MetaData(
     naming_convention={"pk": "pk_%(table_name)s", "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -183,4 +185,16 @@ measurements = sa.Table(  # across studies: once per device and signature
     sa.Column("signature", sa.Text, primary_key=True),
     sa.Column("result", Json, nullable=False),
     sa.Column("at", sa.Double, nullable=False),
+)
+
+devices = sa.Table(  # registered by a person; across studies
+    "devices",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("identity", sa.Text, nullable=False),
+    sa.Column("runtime", sa.Text, nullable=False),
+    sa.Column("facts", Json, nullable=False),  # what its figures hold for: a profile with others is stale
+    sa.Column("profile", Json),  # a table of operators, measured architectures, the predictor that was fitted to them
+    sa.Column("profiling", Json),  # how the last profile goes, or went
+    sa.Column("added_at", sa.Double, nullable=False),
 )

@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from searchd.errors import Missing, NotFound, Refused, Unreachable
 from searchd.store.migrate import migrate, version_of
 from searchd.store.reader import SqlReader
-from searchd.store.schema import HEAD
+from searchd.store.schema import HEAD, READABLE
 from searchd.store.writer import SqlTransaction
 from searchd.urls import shown
 
@@ -66,7 +66,7 @@ class SqlStore:
         """The tables are there and of our version, or are made so."""
         with self._reading.begin() as connection:
             version = version_of(connection)
-        if version == HEAD:
+        if version == HEAD or (self.readonly and version in READABLE):
             return
         where = _shown(self.url)
         if version is None and (self.readonly or not create):

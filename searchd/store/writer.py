@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from searchd.errors import NotFound, Refused
-from searchd.store.base import CheckpointRow, EventRow, JobRow, PointRow, ReportRow, StudyRow, TrialRow
+from searchd.store.base import CheckpointRow, DeviceRow, EventRow, JobRow, PointRow, ReportRow, StudyRow, TrialRow
 from searchd.store.codec import Encoded, encode
 from searchd.store.reader import SqlReader
-from searchd.store.schema import checkpoints, events, jobs, measurements, metrics, reports, studies, trials
+from searchd.store.schema import checkpoints, devices, events, jobs, measurements, metrics, reports, studies, trials
 from searchd.store.schema import points as points_table
 
 _INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
@@ -162,6 +162,12 @@ class SqlTransaction(SqlReader):
     def put_measurement(self, device: str, signature: str, result: Mapping[str, Any], at: float) -> None:
         values = {"device": device, "signature": signature, "result": result, "at": at}
         self._connection.execute(_upsert(measurements, self._dialect), values)
+
+    def put_device(self, row: DeviceRow) -> None:
+        self._put(devices, row)
+
+    def drop_device(self, name: str) -> None:
+        self._connection.execute(sa.delete(devices).where(devices.c.name == name))
 
     def count_duplicate(self, study: str, n: int = 1) -> None:
         self._connection.execute(_DUPLICATES, {"key": study, "n": n})

@@ -14,6 +14,7 @@ from searchd.views.clock import seconds as total
 from searchd.views.fronts import best, members
 from searchd.views.parents import parents
 from searchd.views.plain import Goal, goals, losses, plain, the
+from searchd.views.predicted import accuracy, predicted
 from searchd.views.specs import ladders, study_of
 from searchd.views.static import static_best
 
@@ -81,6 +82,7 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
         },
         "time_left_s": _left(row, budget, trials, counts["steps"], seconds),
         "artifacts": row.artifacts,
+        "predicted": accuracy(reader.points(study)),
         "static": _static(reader, row, rows, objectives),
     }
     if reference is not None:
@@ -99,6 +101,8 @@ def _reference(
 
     Those points are merged as the search merged them: with what was measured before, and what a config describes.
     """
+    from searchd.log import event_of
+
     if not objectives:
         return None
     known = {t.trial: t for t in rows}
@@ -112,7 +116,7 @@ def _reference(
         for event in events:
             payload = event.payload
             if payload.get("event") == "measured":
-                measured[payload["signature"]] = payload
+                measured[payload["signature"]] = event_of(payload)
             if payload.get("event") == "described" and payload["trial"] in known:
                 by_jobs.setdefault(_digest(known[payload["trial"]]), payload["metrics"])
             if payload.get("event") != "reported" or reports >= FIRST:
@@ -120,7 +124,7 @@ def _reference(
             reports += 1
             trial = known.get(payload["trial"])
             described = {} if trial is None else by_jobs.get(_digest(trial)) or _described(study, trial.config)
-            seen = measured.get(trial.signature or "") if trial is not None else None
+            seen = None if trial is None else predicted(study, trial.config) or measured.get(trial.signature or "")
             points = [losses(objectives, point) for point in _merged(described, seen, payload)]
             found.extend(values for values in points if values is not None)
     return reference_point(found) if found else None
@@ -147,11 +151,7 @@ def _described(study: Any, config: Mapping[str, Any]) -> Mapping[str, float]:
 
 
 def _merged(described: Mapping[str, float], seen: Any, payload: Mapping[str, Any]) -> list[dict[str, Any]]:
-    from searchd.log import event_of
-    from searchd.search.events import Measured
-
-    event = None if seen is None else event_of(seen)
-    return merge(described, event if isinstance(event, Measured) else None, payload["metrics"], payload["points"])
+    return merge(described, seen, payload["metrics"], payload["points"])
 
 
 def _static(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spaces.forms import Form
+from spaces.operators import Operator
 from spaces.problems import Path as KeyPath
 from spaces.problems import Problems
 from spaces.space import Space
@@ -64,6 +65,8 @@ class BuiltIn:
     options: Callable[[Form, KeyPath, Problems, Path | None], dict[str, Any] | None] | None = None
     """Reads the form further: (form, its path, problems, the folder of the study file) → options of a job. None: they
     are the form's."""
+    operators: Callable[[Options, Nested], tuple[tuple[Operator, ...], ...]] | None = None
+    """The operators of a nested config by exit: those that run after the exit before. None: none can be timed alone."""
     unfit: Callable[[Options, Nested, Nested], str | None] | None = None
     """Why trained weights of the first config cannot be morphed to the second; None when they can. None: only the task
     itself knows."""

@@ -12,15 +12,17 @@ from typing import Annotated, Any
 from numpy.random import Generator, Philox
 from pydantic import Field
 
-from spaces.allocating import COSTS, AllocateForm, ground
+from spaces.allocating import COSTS as ALLOCATED
+from spaces.allocating import AllocateForm, ground
 from spaces.allocation import Unmet
 from spaces.builtin.base import BuiltIn, Description, Nested, Options
+from spaces.chains import Segments, chains
 from spaces.data import NAMED, DataShape, data_shape
 from spaces.domains import Choice, Const, Subset
 from spaces.errors import SpaceError
 from spaces.exits import exit_training
 from spaces.forms import Form
-from spaces.formulas import TRAIN_S
+from spaces.formulas import COSTS, TRAIN_S
 from spaces.morphs import GROWS, unfit
 from spaces.nets import DEFAULTS, NetSpec, network
 from spaces.problems import Path as KeyPath
@@ -32,8 +34,10 @@ from spaces.widths import ACTIVATION_BITS, BITS, FORMS
 
 METRICS: tuple[str, ...] = (
     "val_error", "val_loss", "train_loss", "latency_ms", "latency_p95_ms", "params", "macs", "bops", "bytes", TRAIN_S,
+    *COSTS,
 )  # fmt: skip
-"""What the task can be judged by: error in %, latency in ms a sample, `bytes` of the weight artifact."""
+"""What the task can be judged by: error in %, latency in ms a sample, `bytes` of the weight artifact, `COSTS` as
+the device's counters say."""
 
 SCHEDULES: tuple[str, ...] = ("batch_size", "optimizer")
 """The parameters that may change while it trains: that one, and all below the optimizer."""
@@ -96,25 +100,43 @@ def read_data(form: Form, at: KeyPath, problems: Problems, base: Path | None) ->
 def describe(options: Options, nested: Nested) -> Description:
     """Parameters, MACs, BOPs, bytes and signatures of a nested config."""
     exit_training(nested)
+    allocates = options.get("allocate")
+    return _describe(_said(nested), shape_of(options), json.dumps(allocates, sort_keys=True) if allocates else "")
+
+
+def operators(options: Options, nested: Nested) -> Segments:
+    """The operators of a nested config by exit."""
+    return _operators(_said(nested), shape_of(options))
+
+
+def _said(nested: Nested) -> tuple[Any, ...]:
+    """The values of READ, hashable."""
     if isinstance(shares := nested.get("granularity"), dict):  # a conditional choice, with its own `group`
         nested = {**nested, "group": shares.get("group", nested.get("group")), "granularity": shares.get("name")}
-    allocates = options.get("allocate")
-    text = json.dumps(allocates, sort_keys=True) if allocates else ""
-    return _describe(tuple(_frozen(nested.get(name)) for name in READ), shape_of(options), text)
+    return tuple(_frozen(nested.get(name)) for name in READ)
+
+
+def _network(said: tuple[Any, ...], data: DataShape) -> NetSpec:
+    return network({n: v for n, v in zip(READ, said, strict=True) if v is not None}, data.shape, data.classes)
 
 
 @lru_cache(maxsize=8192, typed=True)
 def _describe(said: tuple[Any, ...], data: DataShape, allocates: str) -> Description:
-    config = {n: v for n, v in zip(READ, said, strict=True) if v is not None}
-    net = network(config, data.shape, data.classes)
+    net = _network(said, data)
     prefixes = tuple(net.signature(k) for k in range(len(net.exits)))
     metrics = {"params": net.params, "macs": net.macs, "bops": net.bops, "bytes": net.bytes}
     exact = MappingProxyType({name: float(value) for name, value in metrics.items()})
     if not allocates:
         return Description(exact, prefixes[-1], prefixes)
+    config = {n: v for n, v in zip(READ, said, strict=True) if v is not None}
     on = ground(config, data.shape, data.classes, AllocateForm.model_validate_json(allocates))
-    least = {**exact, **{name: min(exact[name], on.least(name)) for name in COSTS}}
+    least = {**exact, **{name: min(exact[name], on.least(name)) for name in ALLOCATED}}
     return Description(exact, prefixes[-1], prefixes, MappingProxyType(least))
+
+
+@lru_cache(maxsize=8192, typed=True)
+def _operators(said: tuple[Any, ...], data: DataShape) -> Segments:
+    return chains(_network(said, data))
 
 
 def _frozen(value: Any, inside: bool = False) -> Any:
@@ -194,5 +216,6 @@ def _exits(space: Space, domain: Subset, at: str) -> Iterator[tuple[str, str]]:
 
 CLASSIFY = BuiltIn(
     name="classify", form=ClassifyForm, metrics=METRICS, reads=tuple(DEFAULTS), schedules=SCHEDULES, grows=GROWS,
-    architecture=READ, options=read_data, describe=describe, unfit=unfit_weights, check=check, lint=lint,
+    architecture=READ, options=read_data, describe=describe, operators=operators, unfit=unfit_weights, check=check,
+    lint=lint,
 )  # fmt: skip

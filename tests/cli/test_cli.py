@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -254,7 +255,10 @@ def test_help_names_every_command() -> None:
     assert len(commands) == len(set(commands)) >= 23
     for command in commands:
         assert command in text
-        assert "--json" in run(command, "--help").stdout, command
+        found = main.get_command(None, command)  # type: ignore[attr-defined, arg-type]
+        below = [[name] for name in found.commands] if isinstance(found, click.Group) else [[]]
+        for words in below:
+            assert "--json" in run(command, *words, "--help").stdout, (command, words)
 
 
 def test_doctor_looks_at_every_part() -> None:

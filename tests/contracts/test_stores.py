@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
 
 from searchd.errors import NotFound, Refused
-from searchd.store.base import Store
+from searchd.store.base import DeviceRow, Store
 from tests.support.stores import (
     S,
     begin,
@@ -44,6 +45,25 @@ def test_every_row_comes_back_as_it_was_given(store: Store) -> None:
         assert r.checkpoint(S, 0) == checkpoint
         assert r.points(S) == points
         assert r.measurement("cpu:x", "sig") == {"cumulative_ms": [0.1, 0.2]}
+
+
+def test_devices_come_back_and_go(store: Store) -> None:
+    """A device is read back as it was put, replaced as a whole, listed by name, and forgotten."""
+    one = DeviceRow("rig", "rig:x", "torch", {"driver": "k 6"}, None, None, 1.5)
+    two = DeviceRow("cpu", "cpu:x", "onnxruntime", {}, {"rows": {"conv": [0.5, 0.0]}}, {"status": "done"}, 2.5)
+    with store.transaction() as t:
+        t.put_device(one)
+        t.put_device(two)
+        assert t.device("rig") == one
+    with store.reading() as r:
+        assert r.devices() == [two, one]
+        assert r.device("none") is None
+    with store.transaction() as t:
+        t.put_device(dataclasses.replace(one, profile={"at": 3.0}))
+        t.drop_device("cpu")
+        t.drop_device("none")
+    with store.reading() as r:
+        assert r.devices() == [dataclasses.replace(one, profile={"at": 3.0})]
 
 
 def test_what_is_not_there_is_none_or_empty(store: Store) -> None:

@@ -22,7 +22,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 INLINE = re.compile(r"`(searchd [^`]+)`")
-TOP = {"study", "space", "use", "constraints", "objectives", "search", "budget", "task", "device", "seed", "warm_start"}
+TOP = {"study", "space", "use", "constraints", "objectives", "search", "budget", "task", "device", "seed", "warm_start",
+       "latency"}
 
 
 def name(page: Path) -> str:
@@ -110,6 +111,10 @@ def check(line: str) -> None:
     context = click.Context(main, info_name="searchd")
     command = main.get_command(context, words[0])  # type: ignore[attr-defined]
     assert command is not None, f"no command {words[0]!r} in {line!r}"
+    if isinstance(command, click.Group) and len(words) > 1:
+        group, words = words[0], words[1:]
+        command = command.get_command(context, words[0])
+        assert command is not None, f"{group} has no command {words[0]!r} in {line!r}"
     known = {o for p in command.params if isinstance(p, click.Option) for o in (*p.opts, *p.secondary_opts)}
     known |= {"--help", "-h"}
     for word in words[1:]:
@@ -124,7 +129,9 @@ def test_commands_and_options_exist(page: Path) -> None:
         check(line)
 
 
-@pytest.mark.parametrize("line", ["searchd frnt digits", "searchd run study.yaml --frsh", "searchd log digits -q"])
+@pytest.mark.parametrize("line", [
+    "searchd frnt digits", "searchd run study.yaml --frsh", "searchd log digits -q", "searchd device ad x",
+])  # fmt: skip
 def test_the_check_of_commands_finds_mistakes(line: str) -> None:
     """A misspelt command or option is found."""
     with pytest.raises(AssertionError):
@@ -138,7 +145,8 @@ def test_the_command_page_names_every_option() -> None:
     for command_name in main.list_commands(context):  # type: ignore[attr-defined]
         command = main.get_command(context, command_name)  # type: ignore[attr-defined]
         assert command is not None
-        for option in (p for p in command.params if isinstance(p, click.Option)):
+        below = command.commands.values() if isinstance(command, click.Group) else ()
+        for option in (p for c in (command, *below) for p in c.params if isinstance(p, click.Option)):
             assert f"`{option.opts[0]}" in text, f"{command_name} {option.opts[0]}"
 
 
@@ -152,10 +160,11 @@ def test_what_a_worker_is_told_exists() -> None:
 # ---------------------------------------------------------------- routes
 def test_the_http_page_names_every_route() -> None:
     """docs/http.md has every path that the application serves, and no other."""
+    from searchd.http.devices import devices
     from searchd.http.routes import health, v1
 
     text = (ROOT / "docs" / "http.md").read_text()
-    for route in (*health.routes, *v1.routes):
+    for route in (*health.routes, *v1.routes, *devices.routes):
         path: str = getattr(route, "path", "")
         wanted = path.replace("{n}", "N").replace("{path:path}", "PATH")
         if path.startswith("/v1/studies/{study}/"):

@@ -87,7 +87,25 @@ def test_what_an_old_release_wrote_is_read(golden: Path, tmp_path: Path) -> None
         assert r.measurement("cpu:golden", "abc") == {"cumulative_ms": [0.1, 0.2]}
         assert r.counts(study.id) == {"reports": 2, "steps": 3, "duplicates": 2, "events": 2, "trials": 2}
         assert [(j.status, j.attempt) for j in r.jobs(study.id)] == [("finished", 2)]
+        devices = [(d.name, d.identity, (d.profile or {}).get("study")) for d in r.devices()]
+        assert devices == ([] if golden.stem == "schema-0001" else [("cpu", "cpu:golden", "digits")])
     store.close()
+
+
+def test_an_older_schema_is_read_as_it_is(tmp_path: Path) -> None:
+    """Reading needs no daemon to migrate first: what the older schema lacks is empty, and the file stays as it was."""
+    path = tmp_path / "old.db"
+    raw = sqlite3.connect(path)
+    raw.executescript((Path(__file__).parent / "golden" / "schema-0001.sql").read_text())
+    raw.close()
+    before = path.read_bytes()
+    store = open_store(path, readonly=True)
+    with store.reading() as r:
+        assert [s.name for s in r.studies()] == ["digits"]
+        assert r.devices() == []
+        assert r.device("cpu") is None
+    store.close()
+    assert path.read_bytes() == before
 
 
 def test_a_migration_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

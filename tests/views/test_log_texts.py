@@ -99,6 +99,12 @@ LINES: list[tuple[str, dict[str, Any], str]] = [
      "trial 4: 2 front points verified from the exported file"),
     ("verified", {"trial": 4, "job": None, "step": 9, "ok": False, "points": [], "reason": "no checkpoint"},
      "trial 4: its front points keep the unverified numbers: no checkpoint"),
+    ("verified", {"trial": 4, "job": "j", "step": 9, "ok": True, "alone": False, "reason": "",
+                  "points": [{"point": 1, "metrics": {"latency_ms": 0.02}}], "predicted": {"1": 0.01875}},
+     "trial 4: 1 front points verified from the exported file, beside other jobs; latency_ms 0.01875 predicted, "
+     "0.02 measured"),
+    ("refitted", {"event": "repredicted", "off": 0.126, "bound": 0.05, "measured": 7, "predictor": {}, "stops": []},
+     "latency is predicted anew: off by 12.6 % on the front, more than 5.0 %; fitted to 7 figures more"),
     ("quarantined", {"error": "KeyError: 'x'", "message": "{}"},
      "a message broke the engine and was set aside: KeyError: 'x'"),
 ]  # fmt: skip

@@ -274,7 +274,7 @@ def _chart(figure: Any, key: str, look: Look) -> None:
 
 def _front_table(look: Look) -> None:
     names = [o.name for o in look.objectives]
-    more = ("test_accuracy", "test_error", "latency_p95_ms")
+    more = ("test_accuracy", "test_error", "predicted_latency_ms", "latency_p95_ms")
     names += [n for n in more if n in look.points.columns and n not in names]
     table = look.points[["trial", "point", "step", *names]].copy()
     table["config"] = [config_line(c) for c in look.points["config"]]

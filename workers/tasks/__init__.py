@@ -22,13 +22,23 @@ from workers.trial import Trial
 @dataclass(frozen=True, slots=True)
 class Runner:
     """A task's functions. `measure` answers what a signature costs, `export` the numbers of the exported files,
-    `describe` the exact metrics of a config: numbers by name, and perhaps `veto`, why it must not be trained."""
+    `describe` the exact metrics of a config: numbers by name, and perhaps `veto`, why it must not be trained;
+    `prepare` makes a network ready to be timed (`workers.profile.Prepare`)."""
 
     name: str
     train: Callable[[Trial], object]
     measure: Callable[[JobSpec], Mapping[str, Any]] | None = None
     export: Callable[[Trial, JobSpec], Mapping[str, Any]] | None = None
     describe: Callable[[Trial], object] | None = None
+    prepare: Callable[..., Callable[[], object]] | None = None
+
+    def profiled(self, spec: JobSpec) -> Mapping[str, Any]:
+        """Operators and architectures of the task timed one by one. Refused for a task that has none to time."""
+        if self.prepare is None:
+            raise Refused(f"task {self.name} has no operators that can be timed alone; classify has")
+        from workers.profile import profile
+
+        return profile(spec, self.prepare)
 
 
 def resolve(task: Mapping[str, Any], allow: tuple[str, ...] = (), path: tuple[str, ...] = ()) -> Runner:
@@ -68,4 +78,5 @@ def _built_in(name: str) -> Runner:
         ) from error
     task = BUILT_IN[name]
     measure = module.measure if task.measured else None
-    return Runner(name, module.train, measure, module.export if task.exported else None)
+    prepare = module.prepare if task.operators is not None else None
+    return Runner(name, module.train, measure, module.export if task.exported else None, prepare=prepare)

@@ -27,7 +27,7 @@ from spaces.schedules import scheduled
 from workers import data as datasets
 from workers.data import Data, Part
 from workers.export import export
-from workers.measure import measure
+from workers.measure import measure, prepare
 from workers.nets.modules import Net
 from workers.nets.morph import morph
 from workers.optimizers import Optimizers, Roles, build
@@ -39,7 +39,7 @@ from workers.tasks.exits import correct
 from workers.tasks.thresholds import operating_points
 from workers.trial import Trial
 
-__all__ = ["export", "measure", "train"]
+__all__ = ["export", "measure", "prepare", "train"]
 
 SAMPLE = 512
 """Samples whose statistics the batch norms of new blocks, and of averaged weights, begin with."""

@@ -1,0 +1,7 @@
+"""Registered devices: what they are, what their operators cost, and what predicts a latency there."""
+
+from searchd.devices.asking import asked
+from searchd.devices.predicted import with_predictor
+from searchd.devices.profile import profile_of, stale
+
+__all__ = ["asked", "profile_of", "stale", "with_predictor"]
