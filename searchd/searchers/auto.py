@@ -8,6 +8,10 @@ whole space, around the best predicted trials, and as these with some parameters
 Every fourth trial is suggested by `tpe` instead: ranks and densities see what a smooth model does not, where reports
 are noise, trainings diverge, or most of the space is a plateau.
 
+With several objectives each has a model, of normal scores of its ranks, and a candidate promises what its front would
+gain. Objectives that a description says before any training (see `described`) need no model: the first trials are
+spread over them.
+
 With earlier studies (`warm_start`) the first trials are their best configs.
 
 Stateless: see `batches` for how one model serves several trials.
@@ -92,12 +96,12 @@ class AutoSearcher:
         kind = self._kind(trial, history.objectives)
         if kind == "design" and not history.rejected and history.space.feasible(self._described.design[trial]):
             return self._described.design[trial]
-        if kind == "densities":
+        if kind == "densities" and not (history.rejected and self._described.at):  # there a model is sure to do better
             return self._tpe.suggest(trial, history, rng)
         table = history.table
         self._learn(table)
         tried = self._tried(trial, history)
-        offers = self._batches.at(trial, table).offers if kind == "model" else None
+        offers = self._batches.at(trial, table).offers if kind in ("model", "densities") else None
         if offers is None:
             return self._far(tried, rng)
         offer = None if history.rejected else offers.of(trial)
@@ -176,7 +180,10 @@ class AutoSearcher:
         x = self._ground.rows(units)
         if not tried.size:
             return self._config(units[:1], rng)
-        gap = np.abs(x[:, :, None] - tried[None]).max(axis=1).min(axis=1)
+        far = np.zeros((len(x), tried.shape[1]))
+        for here, there in zip(x.T, tried, strict=True):
+            np.maximum(far, np.abs(here[:, None] - there), out=far)
+        gap = far.min(axis=1)
         return self._config(units[np.argsort(-gap, kind="stable")], rng)
 
     def _config(self, ranked: Iterable[Floats], rng: Generator) -> Config:
