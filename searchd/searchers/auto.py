@@ -96,12 +96,12 @@ class AutoSearcher:
         kind = self._kind(trial, history.objectives)
         if kind == "design" and not history.rejected and history.space.feasible(self._described.design[trial]):
             return self._described.design[trial]
-        if kind == "densities" and not (history.rejected and self._described.at):  # there a model is sure to do better
+        if kind == "densities":
             return self._tpe.suggest(trial, history, rng)
         table = history.table
         self._learn(table)
         tried = self._tried(trial, history)
-        offers = self._batches.at(trial, table).offers if kind in ("model", "densities") else None
+        offers = self._batches.at(trial, table).offers if kind == "model" else None
         if offers is None:
             return self._far(tried, rng)
         offer = None if history.rejected else offers.of(trial)

@@ -36,8 +36,6 @@ OPTIMISM, FRONT_OPTIMISM = 1.2, 0.2
 PARENTS, ABLE = 5, 10
 BEST, OTHERS = 70, 20
 """Rating is dear for several losses: so many of the most promising candidates, and some others."""
-LOOKED = 40
-"""So many where the candidates are described first."""
 DRAWS = 12
 """What a candidate may turn out to be."""
 DIRECTIONS = {2: 24, 3: 36}
@@ -140,9 +138,8 @@ class Front:
     def closer(self, predicted: Predicted, belief: Floats, rng: Generator) -> NDArray[np.intp]:
         """The most promising by one draw, and some others."""
         score = self._gained(predicted, FRONT_OPTIMISM / 2, np.full((self._power, 1), -0.5), np.ones(1)) + belief
-        many, others = (LOOKED, 0) if self.looks else (BEST, OTHERS)
-        best = np.argpartition(-score, many)[:many]
-        return np.concatenate([best, rng.integers(len(belief), size=others)])
+        best = np.argpartition(-score, BEST)[:BEST]
+        return np.concatenate([best, rng.integers(len(belief), size=OTHERS)])
 
     def rate(self, predicted: Predicted, bold: float | Floats) -> Floats:
         if self._power == 2:
