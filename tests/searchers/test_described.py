@@ -12,10 +12,12 @@ import pytest
 from numpy.random import Generator
 
 from searchd.schedulers.events import TrialId
+from searchd.schedulers.front import hypervolume
 from searchd.searchers.auto import AutoSearcher
 from searchd.searchers.base import History
 from searchd.searchers.candidates import Ground
 from searchd.searchers.described import DESIGN, SAMPLE, Described
+from searchd.searchers.judges import Front
 from searchd.simulator.run import simulate
 from searchd.simulator.world import Step
 from spaces.config import Config
@@ -107,6 +109,27 @@ def test_nobody_who_knows_nothing_is_asked_again() -> None:
     assert described(Foretold().describe, (("speed", -1.0),), 1).at == ()
     everything_breaks = described(lambda _: Description({}), GOALS)
     assert everything_breaks.design == []
+
+
+def test_a_look_replaces_the_guess() -> None:
+    """Where both losses are described, what a point promises after a look is the area that it adds; a config that
+    cannot be built promises nothing."""
+    found = described(lambda c: Description({"speed": -cost(c), "error": c["x"]} if c["op0"] != "none" else {}), GOALS)
+    ground = Ground(STUDY.space)
+    reached = np.array([[0.5, 20.0], [0.9, 5.0]])
+    scale = (np.zeros(2), np.array([1.0, 40.0]))
+    nothing = np.zeros((0, 6))
+    judge = Front([None, None], found, np.arange(2), reached, scale, nothing, nothing)
+    units = ground.draw(40, np.random.default_rng(3))
+    guessed = judge.predict(ground.rows(units))
+    seen = judge.look(units, guessed)
+    exact = found.losses(units)
+    assert np.array_equal(seen[0], exact.T)
+    assert not np.allclose(guessed[0], seen[0])
+    assert np.isinf(exact).any()
+    before = hypervolume(reached.tolist(), scale[1].tolist())
+    gains = [hypervolume([*reached.tolist(), e], scale[1].tolist()) - before for e in np.minimum(exact, 99).tolist()]
+    assert np.allclose(np.exp(judge.rate(seen, 0.5)), gains, atol=1e-9)
 
 
 def test_a_search_asks_for_few_and_starts_none_that_cannot_be_built() -> None:
