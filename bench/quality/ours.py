@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from bench.quality.outcome import Outcome, Watch
 from bench.quality.spec import Curve, Param, Problem, active
+from bench.quality.tables import Nas201
 
 OPTIONS: dict[str, dict[str, Any]] = {}
 """What a name beyond `SCHEDULER+SEARCHER` stands for."""
@@ -74,13 +76,34 @@ class Recorded:
             before = at
 
 
+class Foretold:
+    """A searcher that may ask for the latency of any architecture."""
+
+    def __init__(self, inner: Any, problem: Nas201) -> None:
+        self._inner, self._problem = inner, problem
+
+    def suggest(self, trial: int, history: Any, rng: Any) -> Any:
+        """What the searcher itself suggests."""
+        return self._inner.suggest(trial, replace(history, describer=self._describe), rng)
+
+    def _describe(self, config: Mapping[str, Any]) -> Any:
+        from spaces.describe import Description
+
+        return Description({"latency": self._problem.latency(config)})
+
+
 def run_ours(problem: Problem, method: str, seed: int, budget: float, workers: int) -> Outcome:
     """A run until the budget (seconds of simulated time, each worker) is spent."""
+    from searchd.search.algorithms import make_searcher
     from searchd.simulator import simulate
     from spaces.study import Study
 
     world = Recorded(problem)
-    run = simulate(Study.parse(study(problem, method)), world, workers=workers, seconds=budget, seed=seed)
+    parsed = Study.parse(study(problem, method))
+    searcher = None
+    if isinstance(problem, Nas201) and problem.describes:
+        searcher = Foretold(make_searcher(parsed.search, seed, ()), problem)
+    run = simulate(parsed, world, workers=workers, seconds=budget, seed=seed, searcher=searcher)
     watch = Watch(problem, budget)
     full = 0
     for seen in run.trace:

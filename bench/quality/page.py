@@ -9,7 +9,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.quality.problems import DEVICES, OTHERS, PUBLIC
+from bench.quality.problems import DESCRIBED, DEVICES, EARLY, OTHERS, PUBLIC
 from bench.quality.summarise import RESULTS
 
 PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
@@ -31,6 +31,19 @@ def lines(problems: Sequence[str], methods: Sequence[str]) -> list[str]:
         least = min(float(v) for v in values if v is not None)
         shown = ["" if v is None else f"**{_short(v)}**" if float(v) == least else _short(v) for v in values]
         found.append(f"| {problem} | {' | '.join(shown)} |")
+    return found
+
+
+def regimes() -> list[str]:
+    """The medians of `auto` on each device by what is known when, and its decision CPU."""
+    with (RESULTS / "table.csv").open() as file:
+        rows = {r["problem"]: r for r in csv.DictReader(file) if r["method"] == "auto+auto"}
+    found = ["| device | latency known by training | known before | and 12 epochs as a first rung | decision CPU s |",
+             "| --- | --- | --- | --- | --- |"]  # fmt: skip
+    for three in zip(DEVICES, DESCRIBED, EARLY, strict=True):
+        cells = [rows[p] for p in three if p in rows]
+        medians = " | ".join(_short(r["regret_100"]) for r in cells)
+        found.append(f"| {three[0].partition('/')[2]} | {medians} | {', '.join(r['cpu_s'] for r in cells)} |")
     return found
 
 
@@ -60,7 +73,7 @@ def _short(value: str) -> str:
 
 def main() -> None:
     said = (ranks("all"), "", ranks("others"), "", faster())
-    parts = [*lines((*PUBLIC, *OTHERS), SHOWN), "", *said, "", *lines(DEVICES, ON_DEVICES)]
+    parts = [*lines((*PUBLIC, *OTHERS), SHOWN), "", *said, "", *lines(DEVICES, ON_DEVICES), "", *regimes()]
     before, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     PAGE.write_text(before + BEGIN + "\n".join(parts) + "\n" + END + after)

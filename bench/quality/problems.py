@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +33,11 @@ OTHERS = (
     "taskset:lstm-embed", "taskset:gru", "taskset:irnn", "noisy", "conditional",
 )  # fmt: skip
 """What it was not."""
-DEVICES = ("nb201:cifar10/raspi4", "nb201:cifar10/2080ti_256", "nb201:cifar10/pixel2")
-"""Two objectives."""
+_DEVICES = ("raspi4", "fpga", "gold_6226", "2080ti_1", "2080ti_256", "pixel2")
+DEVICES, DESCRIBED, EARLY = (
+    tuple(f"{family}:cifar10/{device}" for device in _DEVICES) for family in ("nb201", "nb201d", "nb201f")
+)
+"""Two objectives: the latency is known by training, before it, and with a short training as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,8 @@ def make(name: str) -> Problem:
     family, _, rest = name.partition(":")
     families: dict[str, Callable[[], Problem]] = {
         "lcbench": lambda: LcBench(rest), "mfh6": lambda: Hartmann(rest), "taskset": lambda: TaskSet(rest),
-        "nb201": lambda: Nas201(rest), "noisy": NoisyValley, "conditional": Conditional,
+        "noisy": NoisyValley, "conditional": Conditional,
+        **{n: partial(Nas201, rest, n) for n in ("nb201", "nb201d", "nb201f")},
     }  # fmt: skip
     return families[family]()
 

@@ -139,29 +139,44 @@ OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_
 
 
 class Nas201:
-    """Error and latency of NAS-Bench-201's architectures, whole trainings only: [error %, ms], both in [0, 1].
+    """Error and latency of NAS-Bench-201's architectures: [error %, ms], both in [0, 1].
 
+    `nb201`: whole trainings only, and the latency is known by them. `nb201d`: it is known of any architecture before.
+    `nb201f`: and there is a training of 12 epochs, which is step 1 of 3 (step 2 says nothing new) and costs 12/200.
     Sources: Dong, Yang (2020), ICLR; latencies: Li et al. (2021), ICLR (HW-NAS-Bench); Lee et al. (2021), NeurIPS.
     """
 
     incumbent: Literal["any", "full"] = "full"
     objectives = 2
-    steps = 1
     worst = 1.0
     full_runs = 50.0
     space: tuple[Param, ...] = tuple(Param(f"op{i}", "choice", options=OPERATIONS) for i in range(6))
 
-    def __init__(self, spec: str) -> None:
+    def __init__(self, spec: str, family: str = "nb201") -> None:
         dataset, device = spec.split("/")
-        self.name = f"nb201:{spec}"
+        self.name = f"{family}:{spec}"
+        self.describes = family != "nb201"
+        self.steps = 3 if family == "nb201f" else 1
         with np.load(data("nb201.npz")) as file:
             error = 100 - np.nanmean(file[f"{dataset}_val200"], axis=1).astype(float)
             both = np.stack([error, file[f"latency_ms_{device}"].astype(float)], axis=1)
+            short = file[f"{dataset}_val12"].astype(float)
             self.seconds = file[f"{dataset}_time200"].astype(float)
             self._row = {tuple(ops): i for i, ops in enumerate(file["ops"].tolist())}
         low, high = both.min(axis=0), both.max(axis=0)
         self.all = (both - low) / (high - low)
+        self._short = (100 - short - low[0]) / (high[0] - low[0])
 
     def curve(self, values: Values) -> Curve:
-        row = self._row[tuple(OPERATIONS.index(values[f"op{i}"]) for i in range(6))]
-        return Curve(self.all[row : row + 1], self.seconds[row : row + 1])
+        row = self._row_of(values)
+        if self.steps == 1:
+            return Curve(self.all[row : row + 1], self.seconds[row : row + 1])
+        short = (self._short[row], self.all[row, 1])
+        return Curve(np.array([short, short, self.all[row]]), self.seconds[row] * np.array([12 / 200, 0.5, 1.0]))
+
+    def latency(self, values: Values) -> float:
+        """What is known before training."""
+        return float(self.all[self._row_of(values), 1])
+
+    def _row_of(self, values: Values) -> int:
+        return self._row[tuple(OPERATIONS.index(values[f"op{i}"]) for i in range(6))]

@@ -99,6 +99,9 @@ def best_points(entries: Mapping[TrialId, Sequence[Losses]]) -> dict[TrialId, Lo
     for trial in sorted(t for t in standings if t not in found):
         groups.setdefault(standings[trial][:2], []).append(trial)
     for (_, violation), members in groups.items():
+        if all(len(standings[trial][2]) == 1 for trial in members):  # nothing to choose from
+            found.update((trial, Losses(standings[trial][2][0], violation)) for trial in members)
+            continue
         for trial, values in _points_by_layers(members, standings, *scale):
             found.setdefault(trial, Losses(values, violation))
     return {trial: found[trial] for trial in entries}

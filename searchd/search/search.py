@@ -104,6 +104,7 @@ class Search:
         self._vetting = Vetting(study)
         self._measurements, self._descriptions = self._vetting.measurements, self._vetting.descriptions
         self._bounds = bounds_of(study.objectives)
+        self._goals = tuple((o.name, -1.0 if o.goal == "maximize" else 1.0) for o in study.objectives)
         self._ready: deque[TrialId] = deque()
         self._drawn: tuple[tuple[TrialId, int], Config | Morphed | None] = ((-1, -1), None)  # while nothing changes
 
@@ -391,4 +392,5 @@ class Search:
         return History(
             self.study.space, self._book.rows, len(self.study.objectives), ladders, rejected, self._vetting.foretell,
             lambda: self._book.table(version, ladders), self._earlier, parent, self._vetting.unfit, self._bounds,
+            self._goals,
         )  # fmt: skip

@@ -8,6 +8,10 @@ whole space, around the best predicted trials, and as these with some parameters
 Every fourth trial is suggested by `tpe` instead: ranks and densities see what a smooth model does not, where reports
 are noise, trainings diverge, or most of the space is a plateau.
 
+With several objectives each has a model, of normal scores of its ranks, and a candidate promises what its front would
+gain. Objectives that a description says before any training (see `described`) need no model: the first trials are
+spread over them.
+
 With earlier studies (`warm_start`) the first trials are their best configs.
 
 Stateless: see `batches` for how one model serves several trials.
@@ -26,16 +30,16 @@ from numpy.random import Generator, Philox
 from numpy.typing import NDArray
 
 from searchd.schedulers.events import TrialId
-from searchd.searchers import gp
 from searchd.searchers.base import History
 from searchd.searchers.batches import Batches, Known
 from searchd.searchers.candidates import Ground, config_at
+from searchd.searchers.described import Described
 from searchd.searchers.earlier import first_configs
 from searchd.searchers.judges import Front, Judge, OneLoss, lengths, scale_of
 from searchd.searchers.needs import need
 from searchd.searchers.offers import Offers
 from searchd.searchers.several import Several
-from searchd.searchers.surrogate import LEAST, Climbed, ends, surrogate
+from searchd.searchers.surrogate import LEAST, Climbed, Surrogate, ends, surrogate
 from searchd.searchers.table import Table
 from searchd.searchers.tpe import TpeSearcher
 from spaces.config import Config
@@ -72,20 +76,26 @@ class AutoSearcher:
         self._ground = Ground(Space(()))
         self._batches = Batches(self._build, FILL)
         self._several = Several()
+        self._goals: tuple[tuple[str, float], ...] = ()
+        self._described = Described(History(Space(())), self._ground, seed)
         self._table: Table | None = None
         self._x = np.zeros((0, 0))
         self._columnwise = np.zeros((0, 0))
         self._rows = 0
 
     def suggest(self, trial: TrialId, history: History, rng: Generator) -> Config:
-        if history.space is not self._space:
+        if history.space is not self._space or history.goals != self._goals:
             self._space, self._ground, self._table = history.space, Ground(history.space), None
+            self._goals = history.goals
+            self._described = Described(history, self._ground, self._seed)
         if not self._ground.features.d:
             return history.space.sample(rng)
         begin = first_configs(history.earlier, FILL // 2) if history.earlier else []
         if trial < len(begin) and not history.rejected and history.space.feasible(begin[trial]):
             return begin[trial]
-        kind = _kind(trial)
+        kind = self._kind(trial, history.objectives)
+        if kind == "design" and not history.rejected and history.space.feasible(self._described.design[trial]):
+            return self._described.design[trial]
         if kind == "densities":
             return self._tpe.suggest(trial, history, rng)
         table = history.table
@@ -101,14 +111,14 @@ class AutoSearcher:
     def _learn(self, table: Table) -> None:
         """Feature rows of the table's trials; those of before stand."""
         if table is not self._table:
-            self._table, self._rows, self._x = table, 0, np.zeros((64, self._ground.features.d))
-            self._columnwise = np.zeros((self._ground.features.d, 64))
+            self._table, self._rows, self._x = table, 0, np.zeros((64, len(self._ground.groups)))
+            self._columnwise = np.zeros((len(self._ground.groups), 64))
         n = len(table)
         if n > self._rows:
             while n > len(self._x):
                 self._x = np.vstack([self._x, np.zeros_like(self._x)])
                 self._columnwise = np.hstack([self._columnwise, np.zeros_like(self._columnwise)])
-            self._x[self._rows : n] = self._ground.features(table.units[self._rows :])
+            self._x[self._rows : n] = self._ground.rows(table.units[self._rows :])
             self._columnwise[:, self._rows : n] = self._x[self._rows : n].T
             self._rows = n
 
@@ -119,27 +129,27 @@ class AutoSearcher:
             return self._columnwise[:, : self._rows]
         rows = self._x[: self._rows][trials != trial]
         if history.rejected:
-            refused = self._ground.features(np.array([history.space.encode(config) for config in history.rejected]))
+            refused = self._ground.rows(np.array([history.space.encode(config) for config in history.rejected]))
             rows = np.vstack([rows, refused])
         return np.ascontiguousarray(rows.T)
 
     # ------------------------------------------------------------ models
     def _build(self, known: Known, trials: range, before: _Served | None) -> _Served:
-        features, table = self._ground.features, known.table
-        served = [trial for trial in trials if _kind(trial) == "model"]
-        fresh = Climbed(gp.start(len(features.names), features.active))
-        climbed = (fresh,) * table.objectives if before is None else before.climbed
+        table, m = known.table, known.table.objectives
+        served = [trial for trial in trials if self._kind(trial, m) == "model"]
+        fresh = Climbed(self._ground.hyper())
+        climbed = (fresh,) * m if before is None else before.climbed
         if not served:
             return _Served(climbed)
         violation = known.column(table.violation)
-        if table.objectives == 1:
+        if m == 1:
             losses = known.column(table.loss)[:, :, None]
         else:
             losses = self._several.losses(known, trials[0])
-        found = [ends(losses[:, :, j], violation) for j in range(table.objectives)]
+        found = [ends(losses[:, :, j], violation) for j in range(m)]
         if len(found[0].rows) < LEAST:
             return _Served(climbed)
-        if table.objectives == 1:
+        if m == 1:
             worth = found[0].mean + 0.5 * np.sqrt(found[0].variance)
         else:
             reached = np.stack([each.chain.unwarp(each.mean) for each in found], axis=1)
@@ -147,25 +157,33 @@ class AutoSearcher:
             length = lengths(reached, scale)
             worth = -(length / np.maximum(length.max(axis=0), 1e-12)).max(axis=1)
         pending = known.pending
-        fits = [surrogate(e, worth, self._x, pending, features.groups, c) for e, c in zip(found, climbed, strict=True)]
-        models = [model for model, _ in fits]
-        judge: Judge = OneLoss(models[0])
-        if table.objectives > 1:
-            rows = found[0].rows
-            judge = Front(models, [each.chain for each in found], rows, reached, scale, self._x[pending])
+        unknown = [j for j in range(m) if j not in self._described.at]
+        models: list[Surrogate | None] = [None] * m
+        for j in unknown:
+            models[j], after = surrogate(found[j], worth, self._x, pending, self._ground.groups, climbed[j], m > 1)
+            climbed = (*climbed[:j], after, *climbed[j + 1 :])
+        judge: Judge
+        if m == 1 and models[0] is not None:
+            judge = OneLoss(models[0])
+        else:
+            rows, units = found[0].rows, table.units[pending]
+            judge = Front(models, self._described, rows, reached, scale, self._x[pending], units)
         rng = Generator(Philox(key=np.array([self._seed % 2**64, trials[0]], dtype=np.uint64), counter=[0, 0, 0, 1]))
         tried = self._columnwise[:, : known.n]
         offers = Offers(self._ground, judge, len(found[0].rows), table.units, tried, served, rng)
-        return _Served(tuple(c for _, c in fits), offers)
+        return _Served(climbed, offers)
 
     # ------------------------------------------------------------ suggestions
     def _far(self, tried: Floats, rng: Generator) -> Config:
         """The farthest of a few random points from everything tried."""
         units = self._ground.draw(TRIED, rng)
-        x = self._ground.features(units)
+        x = self._ground.rows(units)
         if not tried.size:
             return self._config(units[:1], rng)
-        gap = np.abs(x[:, :, None] - tried[None]).max(axis=1).min(axis=1)
+        far = np.zeros((len(x), tried.shape[1]))
+        for here, there in zip(x.T, tried, strict=True):
+            np.maximum(far, np.abs(here[:, None] - there), out=far)
+        gap = far.min(axis=1)
         return self._config(units[np.argsort(-gap, kind="stable")], rng)
 
     def _config(self, ranked: Iterable[Floats], rng: Generator) -> Config:
@@ -179,9 +197,10 @@ class AutoSearcher:
             first = first or config
         return space.repair(first or space.sample(rng), rng)
 
-
-def _kind(trial: TrialId) -> Literal["far", "densities", "model"]:
-    """What suggests a trial, where enough is known for a model."""
-    if trial < FILL or trial % EXPLORE == 0:
-        return "far"
-    return "densities" if trial % DENSITIES == 1 else "model"
+    def _kind(self, trial: TrialId, objectives: int) -> Literal["far", "design", "densities", "model"]:
+        """What suggests a trial, where enough is known for a model."""
+        if trial < len(self._described.design):
+            return "design"
+        if trial < FILL or (objectives == 1 and trial % EXPLORE == 0):
+            return "far"
+        return "densities" if trial % DENSITIES == 1 else "model"

@@ -49,7 +49,8 @@ class History:
     there already). `earlier`: what other studies found (`warm_start`). `parent`: the trial whose weights the new one
     takes over, None: it starts from nothing. `unfit`: why weights of the first config cannot be morphed to the second,
     None: they can, or only the task knows. `live`: the table that is kept while the search goes on, None once it went
-    on from here. `bounds`: on which objectives, one by one.
+    on from here. `bounds`: on which objectives, one by one. `goals`: the name of each objective, and what its metric is
+    multiplied by to be a loss, 1 or -1; empty where nobody says.
     """
 
     space: Space
@@ -63,6 +64,7 @@ class History:
     parent: TrialId | None = None
     unfit: Callable[[Config, Config], str | None] = _fits
     bounds: tuple[Bound, ...] = ()
+    goals: tuple[tuple[str, float], ...] = ()
     _built: list[Table] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property

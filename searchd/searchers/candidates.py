@@ -12,10 +12,12 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from searchd.searchers import gp
 from searchd.searchers.base import History
 from searchd.searchers.columns import columns_of
 from searchd.searchers.features import Features
 from searchd.searchers.prior import Prior
+from searchd.searchers.vocabularies import Vocabularies
 from spaces.config import Config
 from spaces.space import Space
 
@@ -35,9 +37,23 @@ class Ground:
 
     def __init__(self, space: Space) -> None:
         self.features = Features(space)
+        self._vocabularies = Vocabularies(space)
+        names = len(self.features.names)
+        self.groups: NDArray[np.intp] = np.concatenate([self.features.groups, names + self._vocabularies.groups])
+        """The number of the parameter, or behind them of the vocabulary, that a column of `rows` belongs to."""
         self._prior = Prior(space)
         self._columns = columns_of(space)
         self._at = [column.at for column in self._columns]
+
+    def rows(self, units: Floats) -> Floats:
+        """Features of snapped points [n, width], and behind them how often each option of a vocabulary was taken."""
+        x = self.features(units)
+        return np.hstack([x, self._vocabularies(units)]) if self._vocabularies.d else x
+
+    def hyper(self) -> gp.Hyper:
+        """Where a model of `rows` begins: features and counts add up."""
+        features, more = self.features, self._vocabularies.many
+        return gp.start(len(features.names), features.active, features.d if more else None, more)
 
     def draw(self, n: int, rng: Generator) -> Floats:
         """Points of the whole space [n, width]; half of them by the user's prior where there is one."""

@@ -1,5 +1,7 @@
 """A Gaussian process in NumPy: Matérn-5/2 with one length scale a parameter, known noise a row, unknown noise for all.
 
+The kernel may be the sum of two, over the columns before and from `Hyper.cut`: two things that both count, each alone.
+
 The mean is zero and the targets are expected to be about standardised. Hyperparameters are the mode of their posterior
 under log-normal priors, climbed by sign-gradient steps (Rprop): a few steps from the last fit suffice when a few rows
 came, and each step costs one inversion. Deterministic: no draws, no restarts.
@@ -12,6 +14,7 @@ grows with the root of their dimension (Hvarfner, Hellsten, Nardi, 2024, ICML).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,24 +40,41 @@ _LENGTH_SD, _SIGNAL_SD, _NOISE_MEAN, _NOISE_SD = 0.8, 1.0, math.log(0.02), 1.5
 class Hyper:
     """Logarithms of the hyperparameters, and where the climb stands.
 
-    `theta` [g + 2]: length scales [g], variance of the signal, noise. `typical`: the log of the prior's length scale.
-    `pace`, `slope` [g + 2]: the step sizes and the last gradient of the climb; no slope before the first step.
+    `theta` [g + b + 1]: length scales [g], variance of the signal of each of the b kernels in the sum, noise.
+    `typical`: the log of the prior's length scale. `cut`: the second kernel's first column; None: there is but one.
+    `pace`, `slope` [g + b + 1]: the step sizes and the last gradient of the climb; no slope before the first step.
     """
 
     theta: Floats
     typical: float
     pace: Floats
     slope: Floats | None = None
+    cut: int | None = None
+
+    @property
+    def g(self) -> int:
+        """How many length scales there are."""
+        return len(self.theta) - (2 if self.cut is None else 3)
 
     @property
     def lengths(self) -> Floats:
         """The length scale of each parameter [g]."""
-        return np.asarray(np.exp(self.theta[:-2]))
+        return np.asarray(np.exp(self.theta[: self.g]))
+
+    @property
+    def signals(self) -> tuple[float, ...]:
+        """The variance of each kernel's signal [b]."""
+        return tuple(math.exp(t) for t in self.theta[self.g : -1].tolist())
 
     @property
     def signal(self) -> float:
-        """The variance of the signal."""
-        return math.exp(self.theta[-2])
+        """The variance of the whole signal."""
+        return sum(self.signals)
+
+    @property
+    def blocks(self) -> tuple[slice, ...]:
+        """The columns of each kernel [b]."""
+        return (slice(None),) if self.cut is None else (slice(self.cut), slice(self.cut, None))
 
     @property
     def noise(self) -> float:
@@ -62,18 +82,19 @@ class Hyper:
         return math.exp(self.theta[-1])
 
 
-def start(groups: int, active: float | None = None) -> Hyper:
+def start(groups: int, active: float | None = None, cut: int | None = None, more: int = 0) -> Hyper:
     """Where the first climb begins: at the modes of the priors. `active`: how many of the `groups` parameters an
-    average config has switched on."""
+    average config has switched on; `more` groups are in a second kernel, over the columns from `cut` on."""
     typical = math.log(0.5 * math.sqrt(max(groups if active is None else active, 1.0) / 3))
-    theta = np.array([typical] * groups + [0.0, _NOISE_MEAN])
-    return Hyper(theta, typical, np.full(groups + 2, _FIRST_STEP))
+    blocks = 1 if cut is None else 2
+    theta = np.concatenate([[typical] * (groups + more), [-math.log(blocks)] * blocks, [_NOISE_MEAN]])
+    return Hyper(theta, typical, np.full(len(theta), _FIRST_STEP), cut=cut)
 
 
 def kernel(a: Floats, b: Floats, hyper: Hyper, groups: NDArray[np.intp]) -> Floats:
     """Covariances of the signal between rows `a` [n, d] and `b` [m, d]: [n, m]. `groups` [d]: parameter of a column."""
     stretch = _stretch(hyper, groups)
-    return _matern(_distances(a * stretch, b * stretch), hyper.signal)
+    return _summed(hyper, a * stretch, b * stretch)
 
 
 def climb(
@@ -87,8 +108,8 @@ def climb(
         if hyper.slope is not None:
             pace = np.clip(pace * np.where(slope * hyper.slope > 0, _FASTER, _SLOWER), *_STEPS)
         theta = hyper.theta + np.sign(slope) * pace
-        theta[:-2] = np.clip(theta[:-2], *np.log(LENGTH))
-        theta[-2] = np.clip(theta[-2], *np.log(SIGNAL))
+        theta[: hyper.g] = np.clip(theta[: hyper.g], *np.log(LENGTH))
+        theta[hyper.g : -1] = np.clip(theta[hyper.g : -1], *np.log(SIGNAL))
         theta[-1] = np.clip(theta[-1], *np.log(NOISE))
         hyper = replace(hyper, theta=theta, pace=pace, slope=slope)
     return hyper
@@ -112,26 +133,39 @@ def log_posterior(
 def gradient(
     hyper: Hyper, x: Floats, y: Floats, noise: Floats, groups: NDArray[np.intp], bias: Floats | None = None
 ) -> Floats:
-    """The gradient of `log_posterior` by the hyperparameters' logarithms: [g + 2]."""
+    """The gradient of `log_posterior` by the hyperparameters' logarithms: [g + b + 1]."""
     n = len(x)
     rows = x * _stretch(hyper, groups)
-    root = _distances(rows, rows)
-    decay = hyper.signal * np.exp(-root)
-    signal = (1 + root + root * root / 3) * decay
-    k = signal.copy()
+    parts: list[tuple[Floats, Floats, Floats]] = []
+    for columns, variance in zip(hyper.blocks, hyper.signals, strict=True):
+        root = _distances(rows[:, columns], rows[:, columns])
+        decay = variance * np.exp(-root)
+        parts.append((root, decay, (1 + root + root * root / 3) * decay))
+    k = parts[0][2].copy()
+    for _, _, signal in parts[1:]:
+        k += signal
+    whole = k.copy() if len(parts) > 1 and bias is not None else k
+    more: Floats | None = None
     if bias is not None:
         more = 1 + np.minimum.outer(bias, bias) / hyper.signal
         k *= more
-        decay *= more
+        for _, decay, _ in parts:
+            np.multiply(decay, more, out=decay)
     k[np.diag_indices(n)] += noise + hyper.noise + NUGGET
     inverse = np.linalg.inv(k)
     alpha = inverse @ y
     weight = np.outer(alpha, alpha) - inverse  # d evidence = 1/2 tr(weight dK)
-    pull = weight * ((1 + root) * decay / 3)  # dK / d log length of a column = (1 + root) decay / 3 × its part of root²
-    by_column = pull.sum(axis=1) @ (rows * rows) - ((pull @ rows) * rows).sum(axis=0)
-    slope = np.empty(len(hyper.theta))
-    slope[:-2] = np.bincount(groups, by_column, minlength=len(slope) - 2)
-    slope[-2] = 0.5 * (weight * signal).sum()
+    slope, by_column = np.empty(len(hyper.theta)), []
+    for i, (root, decay, signal) in enumerate(parts):
+        here = rows[:, hyper.blocks[i]]
+        pull = weight * ((1 + root) * decay / 3)  # dK / d log length of a column = (1 + root) decay / 3 × its root²
+        by_column.append(pull.sum(axis=1) @ (here * here) - ((pull @ here) * here).sum(axis=0))
+        if len(parts) > 1 and more is not None:  # the bias follows the whole signal: d (1 + bias / signal) counts too
+            change = signal * more - whole * (hyper.signals[i] / hyper.signal) * (more - 1)
+        else:
+            change = signal
+        slope[hyper.g + i] = 0.5 * (weight * change).sum()
+    slope[: hyper.g] = np.bincount(groups, np.concatenate(by_column), minlength=hyper.g)
     slope[-1] = 0.5 * np.trace(weight) * hyper.noise
     return slope - (hyper.theta - _prior_means(hyper)) / _prior_variances(hyper)
 
@@ -153,7 +187,7 @@ class Posterior:
         self._n = len(x)
         self._stretch = _stretch(hyper, groups)
         self._rows = (x if pending is None or not len(pending) else np.vstack([x, pending])) * self._stretch
-        self._norms = (self._rows * self._rows).sum(axis=1)
+        self._norms = [(part * part).sum(axis=1) for part in (self._rows[:, at] for at in hyper.blocks)]
         k = self._covariances(self._rows)
         if bias is not None:
             k[: self._n, : self._n] *= 1 + np.minimum.outer(bias, bias) / hyper.signal
@@ -179,7 +213,7 @@ class Posterior:
         return np.sqrt(np.maximum(left, LEAST_VARIANCE))
 
     def _covariances(self, rows: Floats) -> Floats:
-        return _matern(_distances(rows, self._rows, self._norms), self.hyper.signal)
+        return _summed(self.hyper, rows, self._rows, self._norms)
 
 
 def _stretch(hyper: Hyper, groups: NDArray[np.intp]) -> Floats:
@@ -197,6 +231,17 @@ def _distances(a: Floats, b: Floats, norms: Floats | None = None) -> Floats:
     return np.sqrt(found, out=found)
 
 
+def _summed(hyper: Hyper, a: Floats, b: Floats, norms: Sequence[Floats] | None = None) -> Floats:
+    """The kernel between stretched rows [n, d] and [m, d]. `norms`: squares of `b`'s, a kernel in the sum each."""
+    found: Floats | None = None
+    for i, (columns, variance) in enumerate(zip(hyper.blocks, hyper.signals, strict=True)):
+        root = _distances(a[:, columns], b[:, columns], None if norms is None else norms[i])
+        part = _matern(root, variance)
+        found = part if found is None else np.add(found, part, out=found)
+    assert found is not None
+    return found
+
+
 def _matern(root: Floats, signal: float) -> Floats:
     """signal (1 + r + r² / 3) exp(-r) of stretched distances."""
     found: Floats = root * (signal / 3)
@@ -209,12 +254,12 @@ def _matern(root: Floats, signal: float) -> Floats:
 
 
 def _prior_means(hyper: Hyper) -> Floats:
-    means = np.full(len(hyper.theta), hyper.typical)
-    means[-2:] = (0.0, _NOISE_MEAN)
-    return means
+    blocks = len(hyper.blocks)
+    return np.concatenate([[hyper.typical] * hyper.g, [-math.log(blocks)] * blocks, [_NOISE_MEAN]])
 
 
 def _prior_variances(hyper: Hyper) -> Floats:
-    variances = np.full(len(hyper.theta), _LENGTH_SD**2)
-    variances[-2:] = (_SIGNAL_SD**2, _NOISE_SD**2)
+    variances = np.full(len(hyper.theta), _SIGNAL_SD**2)
+    variances[: hyper.g] = _LENGTH_SD**2
+    variances[-1] = _NOISE_SD**2
     return variances

@@ -1,7 +1,8 @@
 """What a candidate promises, by what models say of it: for one loss, and for a front of several.
 
-One loss: expected improvement on a target below the best predicted mean. Several: the expected gain of dominated
-volume, as an average over fixed directions: the volume that a front dominates is the mean over directions λ of
+One loss: expected improvement on a target below the best predicted mean. Two: the expected gain of dominated area,
+exact for each of fixed nodes of what a candidate may turn out to be. More: the expected gain of dominated volume, as an
+average over fixed directions: the volume that a front dominates is the mean over directions λ of
 (max over its points of min over objectives of gain / λ)^m, so a candidate's share follows from how far it gets in each
 direction, over fixed normal draws of what it may turn out to be. Exact in the limit for any number of objectives.
 
@@ -20,9 +21,10 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from searchd.schedulers.extrapolator import Extrapolation
 from searchd.schedulers.front import non_dominated
 from searchd.schedulers.improvement import log_improvement
+from searchd.searchers.area import Staircase
+from searchd.searchers.described import Described
 from searchd.searchers.surrogate import Surrogate
 
 Floats = NDArray[np.float64]
@@ -38,7 +40,7 @@ DRAWS = 12
 """What a candidate may turn out to be."""
 DIRECTIONS = {2: 24, 3: 36}
 MORE_DIRECTIONS = 64
-FAR = 10.0
+FAR = 30.0
 """The corner of the volume is at the worst loss, or where that is an outlier, so many times the distance from the best
 to the median beyond the best."""
 
@@ -53,6 +55,13 @@ class Judge(Protocol):
         """Of feature rows [n, d]."""
         ...
 
+    looks: bool
+    """Whether `look` tells anything that `predict` did not."""
+
+    def look(self, units: Floats, predicted: Predicted) -> Predicted:
+        """The prediction for points [n, width] with what their descriptions say in its place."""
+        ...
+
     def closer(self, predicted: Predicted, belief: Floats, rng: Generator) -> NDArray[np.intp]:
         """Which of the candidates to rate. `belief` [n]: what is added to their rates."""
         ...
@@ -65,9 +74,14 @@ class Judge(Protocol):
 class OneLoss:
     def __init__(self, model: Surrogate) -> None:
         self._model = model
-        self._least = float(model.means.min())
-        self.able = model.rows[np.argsort(model.means, kind="stable")[:ABLE]]
+        means = model.means()
+        self._least = float(means.min())
+        self.able = model.rows[np.argsort(means, kind="stable")[:ABLE]]
         self.parents = self.able[:PARENTS]
+        self.looks = False
+
+    def look(self, units: Floats, predicted: Predicted) -> Predicted:  # noqa: ARG002
+        return predicted
 
     def predict(self, x: Floats) -> Predicted:
         return _predict([self._model], x)
@@ -81,43 +95,69 @@ class OneLoss:
 
 
 class Front:
-    """`models`, `chains`: one a loss. `reached` [r, m]: losses that count as attained, `rows` [r]: whose they are;
-    `scale`: best and corner of the volume, [m] each. `pending` [p, d]: what is being tried counts at its means."""
+    """`models`: one a loss, None where `described` knows it. `reached` [r, m]: losses that count as attained, `rows`
+    [r]: whose they are; `scale`: best and corner of the volume, [m] each. `pending` [p, d] and their `units`: what is
+    being tried counts at its means."""
 
     def __init__(
-        self, models: Sequence[Surrogate], chains: Sequence[Extrapolation], rows: NDArray[np.intp], reached: Floats,
-        scale: tuple[Floats, Floats], pending: Floats,
+        self, models: Sequence[Surrogate | None], described: Described, rows: NDArray[np.intp], reached: Floats,
+        scale: tuple[Floats, Floats], pending: Floats, units: Floats,
     ) -> None:  # fmt: skip
         self._models = models
-        self._chains = chains
+        self._described = described
         self._scale = scale
+        self.looks = bool(described.at)
         self.parents = self.able = rows[non_dominated(reached)]
         self._power = len(models)
         if len(pending):
-            means, _ = self.predict(pending)
+            means, _ = self.look(units, self.predict(pending))
             hoped = np.stack([self._losses(j, mean) for j, mean in enumerate(means)], axis=1)
-            reached = np.vstack([reached, hoped])
-        self._floor = np.asarray(lengths(reached, scale).max(axis=0) ** self._power)
+            reached = np.vstack([reached, hoped[np.isfinite(hoped).all(axis=1)]])
+        if self._power == 2:
+            self._stairs = Staircase(reached, scale[1])
+        else:
+            self._floor = np.asarray(lengths(reached, scale).max(axis=0) ** self._power)
 
     def predict(self, x: Floats) -> Predicted:
-        return _predict(self._models, x)
+        means, sds = np.empty((2, self._power, len(x)))
+        guessed = self._described.guess(x).T if self._described.at else ()
+        for j, values in zip(self._described.at, guessed, strict=True):
+            means[j], sds[j] = values, 0.0
+        for j, model in enumerate(self._models):
+            if model is not None:
+                (means[j],), (sds[j],) = _predict([model], x)
+        return means, sds
+
+    def look(self, units: Floats, predicted: Predicted) -> Predicted:
+        means, sds = predicted
+        if self._described.at:
+            means = means.copy()
+            means[list(self._described.at)] = self._described.losses(units).T
+        return means, sds
 
     def closer(self, predicted: Predicted, belief: Floats, rng: Generator) -> NDArray[np.intp]:
         """The most promising by one draw, and some others."""
-        score = self._gained(predicted, FRONT_OPTIMISM / 2, np.full((self._power, 1), -0.5)) + belief
+        score = self._gained(predicted, FRONT_OPTIMISM / 2, np.full((self._power, 1), -0.5), np.ones(1)) + belief
         best = np.argpartition(-score, BEST)[:BEST]
         return np.concatenate([best, rng.integers(len(belief), size=OTHERS)])
 
     def rate(self, predicted: Predicted, bold: float | Floats) -> Floats:
-        return self._gained(predicted, FRONT_OPTIMISM * bold, _draws(self._power))
+        if self._power == 2:
+            return self._gained(predicted, 0.0, *_nodes(tuple(model is not None for model in self._models)))
+        return self._gained(predicted, FRONT_OPTIMISM * bold, _draws(self._power), np.full(DRAWS, 1 / DRAWS))
 
-    def _gained(self, predicted: Predicted, hope: float | Floats, draws: Floats) -> Floats:
+    def _gained(self, predicted: Predicted, hope: float | Floats, draws: Floats, weights: Floats) -> Floats:
         means, sds = predicted
+        turns = [
+            self._losses(j, (means[j] - hope * (sds[j] > 0))[:, None] + sds[j][:, None] * draws[j])
+            for j in range(self._power)
+        ]
+        if self._power == 2:
+            return np.asarray(np.log(self._stairs.gain(*turns) @ weights + 1e-300))
         best, corner = self._scale
         directions = directions_of(self._power)
         least: Floats | None = None
-        for j in range(self._power):
-            losses = self._losses(j, (means[j] - hope)[:, None] + sds[j][:, None] * draws[j])
+        for j, losses in enumerate(turns):
             gain = np.maximum((corner[j] - losses) / (corner[j] - best[j]), 0.0)
             along = gain[:, :, None] / directions[:, j]
             least = along if least is None else np.minimum(least, along, out=least)
@@ -126,11 +166,12 @@ class Front:
         for _ in range(self._power - 1):
             volume *= least
         volume -= self._floor
-        gained = np.maximum(volume, 0.0, out=volume).mean(axis=(1, 2))
+        gained = np.maximum(volume, 0.0, out=volume).mean(axis=2) @ weights
         return np.asarray(np.log(gained + 1e-300))
 
     def _losses(self, j: int, standard: Floats) -> Floats:
-        return self._chains[j].unwarp(self._models[j].center + self._models[j].spread * standard)
+        model = self._models[j]
+        return standard if model is None else model.losses(standard)
 
 
 def scale_of(reached: Floats) -> tuple[Floats, Floats]:
@@ -164,6 +205,27 @@ def directions_of(m: int) -> Floats:
 def _draws(m: int) -> Floats:
     """Fixed draws of m independent standard normals: [m, DRAWS]."""
     return _normals(DRAWS, m).T
+
+
+EDGES = (-2.6, -1.9, -1.35, -0.9, -0.5, -0.1, 0.4, 1.0)
+FEW_EDGES = (-1.6, -0.8, -0.2, 0.6)
+"""Where the range of a loss is cut into nodes, in standard deviations: finer where it is good; for the second of two
+unknown ones."""
+
+
+@lru_cache(maxsize=4)
+def _nodes(unknown: tuple[bool, bool]) -> tuple[Floats, Floats]:
+    """What two losses may turn out to be: normals [2, k] and their weights [k], the mean of each part of the range."""
+    normal = NormalDist()
+    nodes, weights = [], []
+    for j, is_unknown in enumerate(unknown):
+        cuts = () if not is_unknown else FEW_EDGES if j and unknown[0] else EDGES
+        mass = np.diff([0.0, *(normal.cdf(cut) for cut in cuts), 1.0])
+        nodes.append(-np.diff([0.0, *(normal.pdf(cut) for cut in cuts), 0.0]) / mass)
+        weights.append(mass)
+    first, second = len(weights[0]), len(weights[1])
+    both = np.stack([np.repeat(nodes[0], second), np.tile(nodes[1], first)])
+    return both, np.repeat(weights[0], second) * np.tile(weights[1], first)
 
 
 def _normals(n: int, m: int) -> Floats:

@@ -25,6 +25,8 @@ Floats = NDArray[np.float64]
 DRAWN, NEAR, MOVED, REFINED = 150, 150, 100, 50
 """Candidates of a model: so many from the whole space, so many near the trials with the best predictions, and so many
 that differ from them in some parameters altogether; and so many around the winner."""
+LOOKS = 8
+"""Where losses are described before training, so many of those are."""
 EDGE = 0.2
 """Those parameters are drawn from a range wider by this at both ends and cut: the best is often at an end."""
 APART = 0.03
@@ -55,12 +57,12 @@ class Offers:
     ) -> None:  # fmt: skip
         self._ground, self._judge, self._weight = ground, judge, weight(n)
         candidates = _candidates(ground, judge, units, rng)
-        x = ground.features(candidates)
+        x = ground.rows(candidates)
         predicted = judge.predict(x)
         belief = self._weight * ground.belief(candidates)
         close = judge.closer(predicted, belief, rng)
         self._candidates, self._x, self._belief = candidates[close], x[close], belief[close]
-        self._predicted = (predicted[0][:, close], predicted[1][:, close])
+        self._predicted = judge.look(candidates[close], (predicted[0][:, close], predicted[1][:, close]))
         winners, bolds = np.empty((len(trials), candidates.shape[1])), rng.random(len(trials))
         for i, bold in enumerate(bolds.tolist()):
             place = self._winner(bold, tried)
@@ -88,10 +90,17 @@ class Offers:
         near = np.repeat(winners, REFINED, axis=0)
         near = self._ground.features.jitter(near, sd, np.full((k * REFINED, 1), 0.4), rng)
         units = np.concatenate([winners[:, None], near.reshape(k, REFINED, -1)], axis=1).reshape(k * size, -1)
-        x = self._ground.features(units)
-        score = self._judge.rate(self._judge.predict(x), np.repeat(bolds, size))
-        score = score + self._weight * self._ground.belief(units)
+        x, bold, belief = self._ground.rows(units), np.repeat(bolds, size), self._weight * self._ground.belief(units)
+        predicted = self._judge.predict(x)
+        score = self._judge.rate(predicted, bold) + belief
         cuts = [slice(i * size, (i + 1) * size) for i in range(k)]
+        if self._judge.looks:
+            at = np.concatenate([cut.start + np.argsort(-score[cut], kind="stable")[:LOOKS] for cut in cuts])
+            at = np.concatenate([at, [cut.start for cut in cuts]])  # the winner itself was looked at already
+            seen = self._judge.look(units[at], (predicted[0][:, at], predicted[1][:, at]))
+            rated = self._judge.rate(seen, bold[at]) + belief[at]
+            score = np.full(len(score), -np.inf)
+            score[at] = rated
         return [Offer(units[cut], x[cut], score[cut]) for cut in cuts]
 
 

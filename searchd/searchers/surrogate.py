@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from searchd.schedulers.extrapolator import Extrapolation, Merit, extrapolate
 from searchd.searchers import gp
+from searchd.searchers.ranks import Ranks
 
 Floats = NDArray[np.float64]
 
@@ -50,14 +51,25 @@ class Climbed:
 
 @dataclass(frozen=True, slots=True)
 class Surrogate:
-    """A posterior over standardised final losses: loss = `center` + `spread` · prediction. `rows`: the table's rows
-    that it was built from, `means` their predicted means."""
+    """A posterior over standardised final losses: loss = `center` + `spread` · prediction, warped by `chain`, and by
+    `ranks` after that where there are some. `rows`: the table's rows that it was built from, `x` their features."""
 
     posterior: gp.Posterior
     rows: NDArray[np.intp]
-    means: Floats
+    x: Floats
     center: float
     spread: float
+    chain: Extrapolation
+    ranks: Ranks | None = None
+
+    def means(self) -> Floats:
+        """Predicted means of the rows."""
+        return self.posterior.mean(self.posterior.covariances(self.x))
+
+    def losses(self, standard: Floats) -> Floats:
+        """Predictions [...] as losses."""
+        warped = self.center + self.spread * standard
+        return self.chain.unwarp(warped if self.ranks is None else self.ranks.losses(warped))
 
 
 def ends(loss: Floats, violation: Floats) -> Ends:
@@ -70,14 +82,20 @@ def ends(loss: Floats, violation: Floats) -> Ends:
 
 
 def surrogate(
-    found: Ends, worth: Floats, x: Floats, pending: NDArray[np.intp], groups: NDArray[np.intp], climbed: Climbed
-) -> tuple[Surrogate, Climbed]:
+    found: Ends, worth: Floats, x: Floats, pending: NDArray[np.intp], groups: NDArray[np.intp], climbed: Climbed,
+    ranked: bool = False,
+) -> tuple[Surrogate, Climbed]:  # fmt: skip
     """The model of what was `found`, over feature rows `x` [≥ n, d], and the hyperparameters to go on from.
 
-    `worth` [n]: which trials to keep when there are too many, the least first.
+    `worth` [n]: which trials to keep when there are too many, the least first. `ranked`: losses as scores of ranks.
     """
     keep = thinned(worth, found.variance)
     rows, mean, variance = found.rows[keep], found.mean[keep], found.variance[keep]
+    ranks = Ranks(found.mean) if ranked else None
+    if ranks is not None:
+        sd = np.sqrt(variance)
+        variance = 0.25 * (ranks.scores(mean + sd) - ranks.scores(mean - sd)) ** 2
+        mean = ranks.scores(mean)
     center, spread = float(mean.mean()), float(mean.std()) + 1e-6
     y, doubt = (mean - center) / spread, variance / spread**2
     noise, bias = (1 - BIAS) * doubt, BIAS * doubt
@@ -87,8 +105,7 @@ def surrogate(
     if steps:
         climbed = Climbed(gp.climb(climbed.hyper, at, y, noise, groups, steps, bias), total)
     posterior = gp.Posterior(climbed.hyper, at, y, noise, groups, x[pending], bias)
-    means = posterior.mean(posterior.covariances(at))
-    return Surrogate(posterior, rows, means, center, spread), climbed
+    return Surrogate(posterior, rows, at, center, spread, found.chain, ranks), climbed
 
 
 def thinned(worth: Floats, variance: Floats) -> NDArray[np.intp]:

@@ -98,10 +98,10 @@ def test_a_problem_is_a_study(name: str) -> None:
 
 def test_known_problems_are_complete() -> None:
     """known.json has the best, the typical loss and the time of every problem of the tables."""
-    from bench.quality.problems import DEVICES, OTHERS, PUBLIC
+    from bench.quality.problems import DESCRIBED, DEVICES, EARLY, OTHERS, PUBLIC
 
     assert KNOWN.exists()
-    for name in (*PUBLIC, *OTHERS, *DEVICES):
+    for name in (*PUBLIC, *OTHERS, *DEVICES, *DESCRIBED, *EARLY):
         facts = known(name)
         assert facts.full_s > 0
         assert (facts.best > facts.typical) == name.startswith("nb201")

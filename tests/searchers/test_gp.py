@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -20,10 +22,12 @@ def rows(n: int, seed: int = 0) -> tuple[Floats, Floats, Floats]:
 
 
 @pytest.mark.parametrize("biased", [False, True])
-def test_gradient_is_the_slope_of_the_posterior(biased: bool) -> None:
-    """The analytic gradient equals central differences in every hyperparameter, shared length scales included."""
+@pytest.mark.parametrize("cut", [None, 3])
+def test_gradient_is_the_slope_of_the_posterior(biased: bool, cut: int | None) -> None:
+    """The analytic gradient equals central differences in every hyperparameter, shared length scales included; of a
+    sum of two kernels too."""
     x, y, noise = rows(12)
-    hyper = gp.climb(gp.start(3), x, y, noise, GROUPS, 3)
+    hyper = gp.climb(gp.start(3) if cut is None else gp.start(2, cut=cut, more=1), x, y, noise, GROUPS, 3)
     bias = np.linspace(0, 0.5, 12) if biased else None
     found = gp.gradient(hyper, x, y, noise, GROUPS, bias)
     for i in range(len(found)):
@@ -31,7 +35,7 @@ def test_gradient_is_the_slope_of_the_posterior(biased: bool) -> None:
         for h in (1e-5, -1e-5):
             theta = hyper.theta.copy()
             theta[i] += h
-            sides.append(gp.log_posterior(gp.Hyper(theta, hyper.typical, hyper.pace), x, y, noise, GROUPS, bias))
+            sides.append(gp.log_posterior(replace(hyper, theta=theta), x, y, noise, GROUPS, bias))
         assert abs((sides[0] - sides[1]) / 2e-5 - found[i]) < 1e-4 * max(1.0, abs(found[i]))
 
 
@@ -46,10 +50,11 @@ def test_climb_goes_up_and_starts_where_it_stopped() -> None:
     assert once.lengths[2] > once.lengths[0], "a column that the target does not read gets a long scale"
 
 
-def test_posterior_is_that_of_the_textbook() -> None:
+@pytest.mark.parametrize("hyper", [gp.start(3), gp.start(2, cut=3, more=1)])
+def test_posterior_is_that_of_the_textbook(hyper: gp.Hyper) -> None:
     """Mean and variance equal the equations 2.25 and 2.26 of Rasmussen and Williams, written down directly."""
     x, y, noise = rows(15)
-    hyper = gp.climb(gp.start(3), x, y, noise, GROUPS, 10)
+    hyper = gp.climb(hyper, x, y, noise, GROUPS, 10)
     model = gp.Posterior(hyper, x, y, noise, GROUPS)
     at, _, _ = rows(7, seed=1)
     k = gp.kernel(x, x, hyper, GROUPS) + np.diag(noise + hyper.noise + gp.NUGGET)
