@@ -188,7 +188,7 @@ def test_what_a_stage_begins_with() -> None:
 @pytest.mark.parametrize("distill", [1.0, 0.25, 0.0])
 def test_the_sandwich_distils_in_place(distill: float) -> None:
     """The biggest learns from the labels, the others from its probabilities by the share `distill` and from the labels
-    by the rest; the gradient is the sum of those of the four losses, and none goes through the biggest's probabilities."""
+    by the rest; the gradient is the sum of those of the losses, and none goes through the biggest's probabilities."""
     space = VECTOR
     net = Supernet(space, 0)
     x = torch.randn(16, 7, generator=torch.Generator().manual_seed(0))
