@@ -185,15 +185,16 @@ def test_what_a_stage_begins_with() -> None:
         assert (moved, taught) == (stage == 3, stage == 1)
 
 
-def test_the_sandwich_distils_in_place() -> None:
-    """With distillation alone the labels reach only the biggest: gradients of other parts of a kernel map come from its
-    probabilities. The gradient is the sum of those of the four losses."""
+@pytest.mark.parametrize("distill", [1.0, 0.25, 0.0])
+def test_the_sandwich_distils_in_place(distill: float) -> None:
+    """The biggest learns from the labels, the others from its probabilities by the share `distill` and from the labels
+    by the rest; the gradient is the sum of those of the losses, and none goes through the biggest's probabilities."""
     space = VECTOR
     net = Supernet(space, 0)
     x = torch.randn(16, 7, generator=torch.Generator().manual_seed(0))
     y = torch.arange(16) % 3
     with_rule = rule("sandwich", space)
-    first = train_batch(net, with_rule, x, y, 1, 0, 1.0, None)
+    first = train_batch(net, with_rule, x, y, 1, 0, distill, None)
     said = {n: None if p.grad is None else p.grad.clone() for n, p in net.named_parameters()}
     net.zero_grad()
     big = net(x, net.biggest)
@@ -202,7 +203,8 @@ def test_the_sandwich_distils_in_place() -> None:
     soft = big.detach().softmax(1)
     for spec in with_rule.drawn(1, 0):
         log = net(x, spec).log_softmax(1)
-        loss = loss + (soft * (soft.log() - log)).sum(1).mean()
+        loss = loss + distill * (soft * (soft.log() - log)).sum(1).mean()
+        loss = loss - (1 - distill) * log[torch.arange(16), y].mean()
     loss.backward()
     for name, parameter in net.named_parameters():
         assert (parameter.grad is None) == (said[name] is None)

@@ -3,7 +3,7 @@
 Every operator is a model of its own for the runtime, timed as whole networks are (`workers.measure`). A call of the
 runtime costs something by itself: that is taken off each operator and added once. The sum is then put to scale by a few
 whole sub-networks: between operators of a whole the runtime need not arrange maps anew, so it is a little faster than
-the sum (here by 5 to 30 %; the order of random sub-networks was that of the sums, Kendall's tau .82 to 1).
+the sum (docs/log.md says how much).
 """
 
 from __future__ import annotations
