@@ -1,7 +1,8 @@
 """Data sets of the built-in task: their shape and classes, without reading more than is needed.
 
-Named ones are scikit-learn's; a path to an `.npz` holds `x` (numbers; [N, F] vectors, [N, H, W] or [N, C, H, W]
-images) and `y` ([N], whole numbers; the classes are the distinct values of `y` in rising order).
+Named ones are scikit-learn's, and MNIST-1D, which is generated; a path to an `.npz` holds `x` (numbers; [N, F] vectors,
+[N, H, W] or [N, C, H, W] images) and `y` ([N], whole numbers; the classes are the distinct values of `y` in rising
+order).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ NAMED: dict[str, DataShape] = {
     "wine": DataShape((13,), 3),
     "iris": DataShape((4,), 3),
     "breast_cancer": DataShape((30,), 2),
+    "mnist1d": DataShape((40,), 10),
 }
 
 

@@ -1,4 +1,4 @@
-"""Data of the built-in task: scikit-learn's bundled sets or an `.npz` with `x` and `y`, split and normalised.
+"""Data of the built-in task: scikit-learn's sets, MNIST-1D, or an `.npz` with `x` and `y`, split and normalised.
 
 The split is stratified 60 / 20 / 20 and depends on the data only (its seed is fixed), so that every trial of every
 study is compared on the same validation samples. Normalisation is learned on the training part: images go to [0, 1]
@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spaces.errors import SearchdError
+from workers.mnist1d import generate
 
-BUNDLED = ("breast_cancer", "digits", "iris", "wine")
+BUNDLED = ("breast_cancer", "digits", "iris", "mnist1d", "wine")
 FRACTION = 0.2
 """Share of the samples of each class in validation, and again in test."""
 SPLIT_SEED = 0
@@ -129,6 +130,8 @@ def split(codes: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], NDArr
 
 
 def _bundled(name: str) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    if name == "mnist1d":
+        return generate()
     from sklearn import datasets
 
     bunch = getattr(datasets, f"load_{name}")()

@@ -102,3 +102,21 @@ def test_missing_or_changed_file(tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", x=np.random.default_rng(0).random((20, 3)), y=np.repeat([0, 1], 10))
     with pytest.raises(DataError, match=r"submitted with \[4\] and 2"):
         load({"data": str(tmp_path / "d.npz"), "shape": [4], "classes": 2})
+
+
+def test_mnist1d_is_what_it_was_and_no_easier_than_published() -> None:
+    """The same signals for the same seed, as many of each digit, and a linear model gets about a third right."""
+    from sklearn.linear_model import LogisticRegression
+
+    from workers.mnist1d import generate
+
+    x, y = generate(300)
+    again, _ = generate(300)
+    other, _ = generate(300, seed=1)
+    assert np.array_equal(x, again)
+    assert not np.array_equal(x, other)
+    assert np.bincount(y).tolist() == [30] * 10
+    data = load({"data": "mnist1d"})
+    assert (data.shape, data.classes) == (NAMED["mnist1d"].shape, NAMED["mnist1d"].classes)
+    model = LogisticRegression(max_iter=100).fit(data.train.x.numpy(), data.train.y.numpy())
+    assert 0.25 < model.score(data.test.x.numpy(), data.test.y.numpy()) < 0.42
