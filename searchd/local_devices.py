@@ -18,7 +18,7 @@ from searchd.broker import broker, short_folder, wait_until_it_answers
 from searchd.devices.desk import registered
 from searchd.devices.shown import shown
 from searchd.errors import NotFound, Refused, SearchdError
-from searchd.folder import DEVICES, DEVICES_DB, STATE
+from searchd.folder import DEVICES, DEVICES_DB, STATE, Folder
 from searchd.local import daemon, daemon_of, lock, made, wait_for_daemon, workers
 from searchd.processes import Family, listening
 from searchd.store import open_store
@@ -26,7 +26,7 @@ from searchd.store.base import Transaction
 from spaces.study import Study
 
 POLL_S = 0.3
-ENDED = ("done", "failed")
+WORKER_S = 60.0
 
 
 def add_local(root: Path, name: str, runtime: str | None) -> dict[str, Any]:
@@ -72,6 +72,8 @@ def profile_local(
 
     NotFound for a device that is not registered; SearchdError when the profile failed.
     """
+    with contextlib.closing(Folder(root)) as known:
+        known.device(name)  # NotFound before anything starts
     folder = made(root / DEVICES)
     full, logs, short = folder.resolve(), folder / "logs", short_folder()
     family = Family(tell=say)
@@ -104,8 +106,12 @@ def profile_local(
 def _profiled(
     remote: Any, name: str, study: Study, architectures: int | None, tend: Callable[[], None]
 ) -> dict[str, Any]:
+    deadline = time.monotonic() + WORKER_S
     while not remote.device(name)["workers"]:
         tend()
+        if time.monotonic() > deadline:
+            raise Refused(f"no worker came for device {name!r} within {WORKER_S:g} s: say what it is with --serve; "
+                          "what the worker said is in .devices/logs")  # fmt: skip
         time.sleep(POLL_S)
     remote.profile_device(name, study.dump(), architectures)
     while True:

@@ -14,7 +14,7 @@ from searchd.engine.turn import Turn
 from searchd.log import answer_payload
 from searchd.search.events import Exhausted, Job, Wait
 from searchd.searchers.base import remark_of
-from searchd.store.base import JobRow
+from searchd.store.base import DeviceRow, JobRow
 from spaces.formulas import TRAIN_ENERGY_J, TRAIN_S
 
 OURS = frozenset({TRAIN_S, TRAIN_ENERGY_J})
@@ -70,7 +70,7 @@ def ask(turn: Turn, slots: int, devices: Sequence[str]) -> None:
 
 def _take(turn: Turn, job: Job, payload: dict[str, object], devices: Sequence[str]) -> None:
     if job.kind == "measure" and job.signature is not None and len(set(devices)) == 1:
-        registered = turn.tx.device(str(turn.study.device))
+        registered = _registered(turn)
         known = turn.tx.measurement(devices[0] if registered is None else registered.identity, job.signature)
         if known is not None:
             turn.log("asked", {**payload, "job": None, "cached": True})
@@ -114,11 +114,17 @@ def put_job(
         "parent": None if parent is None else [parent, since], "morphed": _morphed(turn, trial, kind),
         "costs": list(turn.search.costs(trial)) if kind == "train" else [],
     }  # fmt: skip
-    if kind in ("measure", "export") and (registered := turn.tx.device(turn.study.device)) is not None:
+    if kind in ("measure", "export") and (registered := _registered(turn)) is not None:
         spec["runtime"] = registered.runtime
     row = JobRow(job, turn.id, trial, kind, since, until, 1, "outbox", "", "", "", None, spec, turn.now, None, None)
     turn.tx.put_job(row)
     return row
+
+
+def _registered(turn: Turn) -> DeviceRow | None:
+    """The registered device of the study, whose runtime times its models; None for a task that has its own way."""
+    task = turn.study.task.built_in
+    return None if task is None or task.operators is None else turn.tx.device(turn.study.device)
 
 
 def _morphed(turn: Turn, trial: int, kind: str) -> dict[str, object] | None:

@@ -28,7 +28,7 @@ from searchd.latency.rules import kind, rules
 
 LEAST = 4
 """Whole architectures below which nothing is corrected."""
-LEAST_FOR_PROCESS = 20
+LEAST_FOR_PROCESS = 10
 POWERS = (0.0, 0.5, 1.0)
 OWN = (0.0, 0.1, 0.3)
 COMMON = (0.0, 0.1, 0.3, 1.0)
