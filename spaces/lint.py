@@ -11,6 +11,7 @@ from numpy.random import Generator, Philox
 from spaces.builtin import BuiltIn
 from spaces.domains import Choice, Float, Int, Subset
 from spaces.lint_comparison import comparison, horizons, missing_parts
+from spaces.scalarizers import better
 from spaces.space import Space
 from spaces.study import Study
 from spaces.suggest import did_you_mean
@@ -36,7 +37,7 @@ def lint_study(study: Study) -> tuple[Finding, ...]:
     task = _user(study) if (known := study.task.built_in) is None else _built_in(study, known)
     scheduled = (*_schedules(study.space.nodes, "space", study.search.R), *_constants(study))
     compared = (Finding(path, said) for path, said in comparison(study))
-    return (*lint_space(study.space), *scheduled, *_budget(study), *compared, *task)
+    return (*lint_space(study.space), *scheduled, *_budget(study), *compared, *_goals(study), *task)
 
 
 def lint_space(space: Space) -> tuple[Finding, ...]:
@@ -132,6 +133,14 @@ def _budget(study: Study) -> Iterator[Finding]:
     size = study.space.size()
     if size < inf and budget.trials is not None and size < budget.trials:
         yield Finding("budget.trials", f"{budget.trials} trials for {size:.0f} configs: some run twice; lower it")
+
+
+def _goals(study: Study) -> Iterator[Finding]:
+    for objective in study.objectives:
+        found = None if objective.formula is None else better(objective.formula)
+        if found is not None and found[1] != objective.goal:
+            more = "more" if found[1] == "maximize" else "less"
+            yield Finding(f"objectives.{objective.name}", f"{more} of {found[0]} is better: say goal: {found[1]}")
 
 
 def _user(study: Study) -> Iterator[Finding]:

@@ -39,6 +39,9 @@ def horizons(study: Study) -> Iterator[tuple[str, str]]:
     named = {node.name: node for node in study.space.nodes}
     node, R = named.get("schedule"), study.search.R
     if node is None:
+        for name in ("horizon", "warmup"):
+            if name in named:
+                yield f"space.{name}", "nothing reads it without a schedule: say schedule: cosine, or leave it out"
         return
     for horizon in [n for n in (named.get("horizon"), *_below(node)) if n is not None and n.name == "horizon"]:
         match horizon.domain:

@@ -63,6 +63,17 @@ SCALARIZERS: Mapping[str, Callable[..., float]] = {
 """The functions by the names that formulas call them."""
 
 
+def better(text: str) -> tuple[str, str] | None:
+    """The scalarisation that a formula is, as a whole, and the goal that goes with it; None for any other formula."""
+    try:
+        body = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError):
+        return None
+    if isinstance(body, ast.Call) and isinstance(body.func, ast.Name) and body.func.id in SCALARIZERS:
+        return body.func.id, "maximize" if body.func.id == "mnas" else "minimize"
+    return None
+
+
 def misuses(tree: ast.AST) -> Iterator[str]:
     """What is wrong with the calls of an expression, as far as its text says: the number of arguments, constants out of
     range, an error in percent for an accuracy."""

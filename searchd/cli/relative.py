@@ -81,6 +81,12 @@ def write(
     for name in architecture:
         if name not in study.space.dump():
             raise NotFound(f"{name!r} is no parameter of this space: {', '.join(study.space.dump())}")
+    if study.task.kind != "dnas" and not any(_varies(study, name) for name in names):
+        fixed = ", ".join(sorted(names))
+        raise SearchdError(
+            f"no parameter of the architecture is searched in {study.name} ({fixed} are fixed), so there is nothing to"
+            " draw: name one with --architecture"
+        )
     path = best["metrics"].get("architecture") if study.task.kind == "dnas" else None
     made = (random_architectures(study, best["config"], best["step"], names, count),
             once_more(study, best["config"], best["step"], seeds, path))  # fmt: skip
@@ -127,3 +133,9 @@ def _say(answer: Mapping[str, Any]) -> None:
     out.print(f"by what the search itself saw ({answer['found']:.3f}, the best of many): {answer['ri_found']:.4f} %")
     if not answer["told_apart"]:
         out.print("[yellow]the two means are within two standard errors: not told apart[/]")
+
+
+def _varies(study: Study, name: str) -> bool:
+    """Whether a parameter, or one below it, has more than one value."""
+    slots = [slot for slot in study.space.slots if slot.name.partition(".")[0] == name]
+    return any(slot.domain.count() > 1 for slot in slots)

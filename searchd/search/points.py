@@ -13,7 +13,7 @@ from typing import Any
 
 from searchd.schedulers.events import Losses
 from searchd.search.events import Measured
-from spaces.formulas import MEASURED, formula
+from spaces.formulas import MEASURED, TRAIN_ENERGY_J, formula
 from spaces.study import Objective
 
 LATENCIES = ("latency_ms", "latency_p95_ms")
@@ -96,7 +96,10 @@ def missing(objectives: Iterable[Objective], point: Mapping[str, Any]) -> list[s
 def lacking(objectives: Sequence[Objective], merged: Sequence[Mapping[str, Any]]) -> str:
     """In words: what merged points do not bring, and what the first one has."""
     wanted = sorted({name for point in merged for name in missing(objectives, point)})
-    return f"{', '.join(wanted)}; it has {', '.join(sorted(merged[0])) or 'nothing'}"
+    said = f"{', '.join(wanted)}; it has {', '.join(sorted(merged[0])) or 'nothing'}"
+    if not {"energy_mj", TRAIN_ENERGY_J}.isdisjoint(wanted):
+        said += "; energy needs a counter on the worker: NVML (pip install 'searchd[energy]'), or RAPL that it may read"
+    return said
 
 
 def losses(objectives: Sequence[Objective], point: Mapping[str, Any]) -> Losses:

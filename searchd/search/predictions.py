@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from searchd.errors import Refused, SpaceError
+from searchd.errors import Refused, SearchdError, SpaceError
 from searchd.latency import Predictor
 from searchd.search.events import Measured
 from searchd.search.points import LATENCIES
@@ -29,9 +29,13 @@ class Predictions:
     def __init__(self, study: Study) -> None:
         self._study = study
         said = study.predictor if study.latency == "predicted" else None
-        self._predictor = None if said is None else Predictor.of_json(said["predictor"])
-        self._slack = 0.0 if said is None else float(said["quality"]["error"])
-        self._device = "" if said is None else str(said["device"])
+        try:
+            self._predictor = None if said is None else Predictor.of_json(said["predictor"])
+            self._slack = 0.0 if said is None else float(said["quality"]["error"])
+            self._device = "" if said is None else str(said["device"])
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            found = f"the study's predictor cannot be read ({type(error).__name__}: {error})"
+            raise SearchdError(f"{found}: leave predictor out, searchd writes it from the device's profile") from error
         self._objective = next((o for o in study.objectives if o.name == LATENCY), None)
         self._known: dict[str, Measured] = {}
 

@@ -18,7 +18,7 @@ from spaces.allocation import Unmet
 from spaces.builtin.base import BuiltIn, Description, Nested, Options
 from spaces.chains import Segments, chains
 from spaces.data import NAMED, DataShape, data_shape
-from spaces.domains import Choice, Const, Subset
+from spaces.domains import Choice, Const, Domain, Subset
 from spaces.errors import SpaceError
 from spaces.exits import exit_training
 from spaces.forms import Form
@@ -200,8 +200,22 @@ def lint(space: Space, reads: frozenset[str]) -> Iterator[tuple[str, str]]:
             if wide and not reads.isdisjoint(("latency_ms", "latency_p95_ms")):
                 runs = "the runtime that is measured has no kernel for them and runs float32"
                 yield at, f"{', '.join(wide)}: {runs}, so they buy bytes and no time; use 8 for time"
+        elif node.name == "granularity" and "group" in _options(node.domain):
+            if not reads.isdisjoint(("latency_ms", "latency_p95_ms")):
+                runs = "the runtime that is measured has no kernel for scales of groups and runs float32"
+                yield at, f"group: {runs}, so it buys bytes and no time; use channel for time"
         elif node.name == "exits" and isinstance(node.domain, Subset):
             yield from _exits(space, node.domain, at)
+
+
+def _options(domain: Domain) -> tuple[Any, ...]:
+    match domain:
+        case Choice(options=options):
+            return tuple(options)
+        case Const(value=value):
+            return (value,)
+        case _:
+            return ()
 
 
 def _exits(space: Space, domain: Subset, at: str) -> Iterator[tuple[str, str]]:

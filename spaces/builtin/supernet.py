@@ -156,5 +156,6 @@ def check(space: Space, options: Options, problems: Problems, typed: bool) -> No
 
 SUPERNET = BuiltIn(
     name="supernet", form=SupernetForm, metrics=METRICS, reads=tuple(DEFAULTS), describe=describe, schedules=SCHEDULES,
-    exact=(), measured=False, options=read_options, check=check,
+    architecture=("block", "width", "units", "depth", "kernel", "expand"), exact=(), measured=False,
+    options=read_options, check=check,
 )  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -78,3 +79,19 @@ def test_what_it_does_not_know(world: World, tmp_path: Path) -> None:
     wrong = run(world, "ri", "nets", "--to", str(tmp_path), "--architecture", "widht", code=3)
     assert "'widht' is no parameter" in wrong.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_an_architecture_that_is_fixed_has_no_baseline(tmp_path: Path) -> None:
+    """Random architectures of a space with one architecture would be seeds against seeds: told, and nothing written."""
+    from searchd.cli.relative import write
+    from searchd.errors import SearchdError
+    from spaces.study import Study
+
+    study = Study.parse({
+        "study": "one", "space": {"width": 8, "optimizer": {"choice": {"adamw": {"lr": {"float": [0.001, 0.1]}}}}},
+        "objectives": {"val_error": "minimize"},
+    })  # fmt: skip
+    best = {"config": study.space.sample(np.random.default_rng(0)).flat(), "step": 3, "metrics": {}}
+    with pytest.raises(SearchdError, match="nothing to draw: name one with --architecture"):
+        write(study, best, tmp_path / "to", 8, 3, ())
+    assert not (tmp_path / "to").exists()

@@ -69,3 +69,18 @@ def test_a_study_keeps_its_formulas() -> None:
     assert Study.parse(study.dump()) == study
     assert study.objectives[0].reads == {"loss", "train_s"}
     assert study.dump()["objectives"]["loss"] == {"goal": "minimize"}
+
+
+@pytest.mark.parametrize(("formula_", "goal"), [
+    ("mnas(1 - val_error / 100, latency_ms, 80)", "maximize"), ("fbnet(val_loss, latency_ms)", "minimize"),
+])  # fmt: skip
+def test_the_wrong_way_of_a_reward_is_odd(formula_: str, goal: str) -> None:
+    """A reward that is minimised, or a loss that is maximised, is told before anything is spent."""
+    from spaces.lint import lint_study
+    from spaces.study import Study
+
+    said = {"study": "s", "space": {"width": {"int": [4, 8]}}}
+    wrong = {"minimize": "maximize", "maximize": "minimize"}[goal]
+    for way, found in ((goal, False), (wrong, True)):
+        study = Study.parse({**said, "objectives": {"r": {"goal": way, "formula": formula_}}})
+        assert any(f"say goal: {goal}" in finding.message for finding in lint_study(study)) == found

@@ -116,3 +116,13 @@ def test_odd_studies_are_found() -> None:
 def test_lint_reads_as_json() -> None:
     """Findings are plain text that `plan --json` can show."""
     assert json.dumps([str(f) for f in lint_space(Space.parse({"a": 1}))])
+
+
+def test_what_buys_no_time_and_what_nobody_reads_is_odd() -> None:
+    """Scales of groups where latency counts, and a horizon without a schedule."""
+    said = {"study": "s", "space": {"width": {"int": [4, 8]}, "granularity": "group", "horizon": 5}}
+    slow = lint_study(Study.parse({**said, "objectives": {"latency_ms": "minimize"}}))
+    small = lint_study(Study.parse({**said, "objectives": {"bytes": "minimize"}}))
+    assert any("runs float32" in f.message for f in slow)
+    assert not any("runs float32" in f.message for f in small)
+    assert any(f.path == "space.horizon" and "without a schedule" in f.message for f in small)
