@@ -19,7 +19,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 
-from bench.quality.problems import DEVICES, OTHERS, PUBLIC
+from bench.quality.problems import DEVICES, OTHERS, PUBLIC, SUBNETS
 from bench.quality.summarise import RESULTS, Scored, read
 
 IMAGES = Path(__file__).parents[2] / "docs" / "img"
@@ -127,6 +127,7 @@ def main() -> None:
     curves(scored, PUBLIC, "quality.png", 4, "normalised regret")
     curves(scored, OTHERS, "quality-others.png", 4, "normalised regret")
     curves(scored, DEVICES, "quality-devices.png", 3, "1 - HV / HV*")
+    curves(scored, SUBNETS, "quality-elastic.png", 2, "1 - HV / HV*")
     overview(scored, "all", "ranks.png")
 
 
