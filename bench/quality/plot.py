@@ -77,8 +77,9 @@ def curves(scored: Sequence[Scored], problems: Sequence[str], file: str, columns
     for ax in axes[:, 0]:
         ax.set_ylabel(ylabel)
     order = [label for label, _, _ in SHOWN.values() if label in seen]
-    fig.legend([seen[name] for name in order], order, loc="lower center", ncols=min(4, len(order)), frameon=False)
-    fig.tight_layout(rect=(0, 0.21 * -(-len(order) // 4) / (2.5 * lines + 0.5), 1, 1))
+    wide = min(4 if columns > 2 else 2, len(order))
+    fig.legend([seen[name] for name in order], order, loc="lower center", ncols=wide, frameon=False)
+    fig.tight_layout(rect=(0, 0.21 * -(-len(order) // wide) / (2.5 * lines + 0.5), 1, 1))
     save(fig, file)
 
 

@@ -146,13 +146,13 @@ def fitted(found: dict[str, Any]) -> dict[str, Any]:
     alpha = min(ALPHAS, key=lambda a: float(((said[a] - y) ** 2).mean()))
     held = np.clip(said[alpha], y.min(), y.max())
     weights, level = ridge(x, y, alpha)
-    order = [np.argsort(np.argsort(v)) for v in (held, y)]
+    places = np.array([np.argsort(np.argsort(v)) for v in (held, y)], float)
     return {
         "alpha": alpha,
         "held_out": {
             "rmse": round(float(np.sqrt(((held - y) ** 2).mean())), 3),
             "r2": round(float(1 - ((held - y) ** 2).mean() / y.var()), 3),
-            "rank_correlation": round(float(np.corrcoef(*order)[0, 1]), 3),
+            "rank_correlation": round(float(np.corrcoef(places)[0, 1]), 3),
         },
         "weights": [round(float(w), 4) for w in weights],
         "level": round(level, 4),
