@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from bench.quality.elastic import Elastic
 from bench.quality.outcome import Outcome, Watch
 from bench.quality.spec import Curve, Param, Problem, active
 from bench.quality.tables import Nas201
@@ -79,7 +80,7 @@ class Recorded:
 class Foretold:
     """A searcher that may ask for the latency of any architecture."""
 
-    def __init__(self, inner: Any, problem: Nas201) -> None:
+    def __init__(self, inner: Any, problem: Nas201 | Elastic) -> None:
         self._inner, self._problem = inner, problem
 
     def suggest(self, trial: int, history: Any, rng: Any) -> Any:
@@ -101,7 +102,7 @@ def run_ours(problem: Problem, method: str, seed: int, budget: float, workers: i
     world = Recorded(problem)
     parsed = Study.parse(study(problem, method))
     searcher = None
-    if isinstance(problem, Nas201) and problem.describes:
+    if isinstance(problem, Nas201 | Elastic) and problem.describes:
         searcher = Foretold(make_searcher(parsed.search, seed, ()), problem)
     run = simulate(parsed, world, workers=workers, seconds=budget, seed=seed, searcher=searcher)
     watch = Watch(problem, budget)

@@ -9,7 +9,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.quality.problems import DESCRIBED, DEVICES, EARLY, OTHERS, PUBLIC
+from bench.quality.problems import DESCRIBED, DEVICES, EARLY, OTHERS, PUBLIC, SUBNETS
 from bench.quality.summarise import RESULTS
 
 PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
@@ -18,6 +18,7 @@ SHOWN = (
     "auto+auto", "hyperband+tpe", "hyperband+bohb", "asha+tpe", "asha+random", "st-BORE", "optuna-gp", "optuna-tpe",
     "st-ASHA-1-5", "dehb", "random",
 )  # fmt: skip
+ON_SUBNETS = ("auto+auto", "fifo+mo-evolution", "optuna-tpe", "optuna-nsga2p20", "random")
 ON_DEVICES = ("auto+auto", "fifo+tpe", "fifo+mo-evolution", "optuna-tpe", "optuna-nsga2p20", "random")
 
 
@@ -47,6 +48,14 @@ def regimes() -> list[str]:
     return found
 
 
+def spent(problem: str, methods: Sequence[str]) -> str:
+    """The decision CPU of methods on a problem, as a sentence."""
+    with (RESULTS / "table.csv").open() as file:
+        rows = {r["method"]: r for r in csv.DictReader(file) if r["problem"] == problem}
+    named = ", ".join(f"`{m}` {float(rows[m]['cpu_s']):.1f} s" for m in methods if m in rows)
+    return f"Decision CPU on {problem}, in medians: {named}."
+
+
 def ranks(chosen: str) -> str:
     """Average ranks on a set of problems, as a sentence."""
     with (RESULTS / "ranks.csv").open() as file:
@@ -73,7 +82,10 @@ def _short(value: str) -> str:
 
 def main() -> None:
     said = (ranks("all"), "", ranks("others"), "", faster())
-    parts = [*lines((*PUBLIC, *OTHERS), SHOWN), "", *said, "", *lines(DEVICES, ON_DEVICES), "", *regimes()]
+    parts = [
+        *lines((*PUBLIC, *OTHERS), SHOWN), "", *said, "", *lines(DEVICES, ON_DEVICES), "", *regimes(), "",
+        *lines(SUBNETS, ON_SUBNETS), "", spent(SUBNETS[0], ON_SUBNETS),
+    ]  # fmt: skip
     before, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     PAGE.write_text(before + BEGIN + "\n".join(parts) + "\n" + END + after)

@@ -19,7 +19,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 
-from bench.quality.problems import DEVICES, OTHERS, PUBLIC
+from bench.quality.problems import DEVICES, OTHERS, PUBLIC, SUBNETS
 from bench.quality.summarise import RESULTS, Scored, read
 
 IMAGES = Path(__file__).parents[2] / "docs" / "img"
@@ -77,8 +77,9 @@ def curves(scored: Sequence[Scored], problems: Sequence[str], file: str, columns
     for ax in axes[:, 0]:
         ax.set_ylabel(ylabel)
     order = [label for label, _, _ in SHOWN.values() if label in seen]
-    fig.legend([seen[name] for name in order], order, loc="lower center", ncols=min(4, len(order)), frameon=False)
-    fig.tight_layout(rect=(0, 0.21 * -(-len(order) // 4) / (2.5 * lines + 0.5), 1, 1))
+    wide = min(4 if columns > 2 else 2, len(order))
+    fig.legend([seen[name] for name in order], order, loc="lower center", ncols=wide, frameon=False)
+    fig.tight_layout(rect=(0, 0.21 * -(-len(order) // wide) / (2.5 * lines + 0.5), 1, 1))
     save(fig, file)
 
 
@@ -127,6 +128,7 @@ def main() -> None:
     curves(scored, PUBLIC, "quality.png", 4, "normalised regret")
     curves(scored, OTHERS, "quality-others.png", 4, "normalised regret")
     curves(scored, DEVICES, "quality-devices.png", 3, "1 - HV / HV*")
+    curves(scored, SUBNETS, "quality-elastic.png", 2, "1 - HV / HV*")
     overview(scored, "all", "ranks.png")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.quality.elastic import Elastic
 from bench.quality.score import hypervolume
 from bench.quality.spec import Curve, Problem, Values, sample
 from bench.quality.synthetic import Conditional, Hartmann, NoisyValley
@@ -38,6 +39,8 @@ DEVICES, DESCRIBED, EARLY = (
     tuple(f"{family}:cifar10/{device}" for device in _DEVICES) for family in ("nb201", "nb201d", "nb201f")
 )
 """Two objectives: the latency is known by training, before it, and with a short training as well."""
+SUBNETS = ("elastic:digits", "elasticd:digits")
+"""Two objectives in a space of 10^19: the latency is known by the evaluation, and before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ def make(name: str) -> Problem:
         "lcbench": lambda: LcBench(rest), "mfh6": lambda: Hartmann(rest), "taskset": lambda: TaskSet(rest),
         "noisy": NoisyValley, "conditional": Conditional,
         **{n: partial(Nas201, rest, n) for n in ("nb201", "nb201d", "nb201f")},
+        **{n: partial(Elastic, rest, n) for n in ("elastic", "elasticd")},
     }  # fmt: skip
     return families[family]()
 
@@ -82,6 +86,9 @@ def find_out(name: str) -> Known:
     rng = np.random.default_rng(12345)
     if isinstance(problem, Nas201):
         return Known(hypervolume(problem.all), 0.0, float(problem.seconds.mean()))
+    if isinstance(problem, Elastic):
+        seconds = [float(problem.curve(sample(problem.space, rng)).seconds[-1]) for _ in range(2000)]
+        return Known(hypervolume(problem.front()), 0.0, float(np.mean(seconds)))
     firsts = [problem.curve(sample(problem.space, rng)) for _ in range(2000)]
     ends = [float(c.losses[-1]) if c.truth is None else c.truth for c in firsts]
     typical = float(np.median(np.nan_to_num(ends, nan=problem.worst)))

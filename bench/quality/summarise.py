@@ -63,7 +63,7 @@ def score(found: Iterable[Mapping[str, Any]]) -> list[Scored]:
 
 
 def _scored(run: Mapping[str, Any], target: float | None) -> Scored:
-    facts, two = known(run["problem"]), run["problem"].startswith("nb201")
+    facts, two = known(run["problem"]), run["problem"].startswith(("nb201", "elastic"))
     path = [(float(at), float(value)) for at, value in run["path"]]
     values = anytime(path, run["budget"], 0.0 if two else float("inf"))[EVERY - 1 :: EVERY]
     sign = -1.0 if two else 1.0
