@@ -192,9 +192,8 @@ def front_table(points: list[dict[str, Any]], objectives: list[str], limit: int 
         label = f"{p['trial']}.{p['point']}" if _several(points, p["trial"]) else str(p["trial"])
         cells = [words.metric(m, p["metrics"].get(m)) for m in [*objectives, *extra]]
         cells += [words.parent(p.get("parent"))] if family else []
-        blocks = p["metrics"].get("architecture")
-        own = f"{','.join(map(str, blocks))} · " if isinstance(blocks, list) else ""
-        table.add_row(label, str(p["step"]), *cells, Text(own + words.config(words.deployed(p)), style="dim"))
+        said = " · ".join(filter(None, (words.selected(p), words.config(words.deployed(p)))))
+        table.add_row(label, str(p["step"]), *cells, Text(said, style="dim"))
     return table
 
 

@@ -73,6 +73,34 @@ def deployed(point: Mapping[str, Any]) -> dict[str, Any]:
     return kept | {f"bits.{i}": b for i, b in enumerate(whole)}
 
 
+def selected(point: Mapping[str, Any]) -> str:
+    """What tells an operating point from others of its trial, in a few words; empty where its config says it all.
+
+    >>> selected({"metrics": {"skip": {"kind": "unified", "layers": [0, 2]}}})
+    'layers 0,2'
+    >>> selected({"metrics": {"subnet": {"resolution": 8, "units": [{"kernels": [3, 5], "widths": [2, 4]}]}}})
+    '8: 3x2 5x4'
+    """
+    said = point["metrics"]
+    if isinstance(blocks := said.get("architecture"), list):
+        return ",".join(map(str, blocks))
+    match said.get("skip"):
+        case {"kind": "unified", "layers": list(layers)}:
+            return f"layers {','.join(f'{n:g}' for n in layers)}"
+        case {"kind": "decode", "most": most, "least": least}:
+            return f"layers {most:g} to {least:g}"
+        case {"kind": "all"}:
+            return "all layers"
+    match said.get("subnet"):
+        case {"resolution": side, "units": list(units)}:
+            rows = (zip(u.get("kernels", ()), u.get("widths", ()), strict=False) for u in units)
+            blocks = " | ".join(" ".join(f"{k:g}x{w:g}" for k, w in row) for row in rows)
+            bits = [" ".join(f"{b:g}" for b in u.get("bits", ())) for u in units]
+            narrow = any(b < 32 for u in units for b in u.get("bits", ()))
+            return f"{side:g}: {blocks}" + (f" · bits {' | '.join(bits)}" if narrow else "")
+    return ""
+
+
 def config(values: Mapping[str, Any]) -> str:
     """A flat config on one line: nested names by their last part, repeated ones together (`bits 4,8`).
 

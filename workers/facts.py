@@ -14,7 +14,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from searchd.errors import SearchdError
+from searchd.errors import Refused, SearchdError
 from workers.device import Device, device, with_runtime
 
 KEYS = ("runtime", "driver", "clocks", "threads")
@@ -78,10 +78,20 @@ def _cuda(index: int) -> tuple[str, str]:
     return f"nvidia {driver}" if driver else UNKNOWN, rest or UNKNOWN
 
 
+def check(of: Device, runtime: str) -> None:
+    """SearchdError where this machine has not what the device or the runtime needs."""
+    if of.index is None and runtime == "torch-cuda":
+        raise Refused(f"torch-cuda measures on an accelerator, and {of.device_class} is a CPU here: say NAME=cuda")
+    if of.index is not None and _cuda(of.index)[0] == UNKNOWN:
+        raise Refused(f"no accelerator {of.index} answers here (nvidia-smi): run it where there is one, or say cpu")
+
+
 def main(argv: list[str]) -> int:
     """NAME [RUNTIME]."""
     try:
-        print(json.dumps(facts(device(argv[0]), None, argv[1] if len(argv) > 1 else "")))
+        of, runtime = device(argv[0]), argv[1] if len(argv) > 1 else ""
+        check(of, runtime)
+        print(json.dumps(facts(of, None, runtime)))
     except SearchdError as error:
         print(error, file=sys.stderr)
         return 2
