@@ -87,7 +87,7 @@ def test_a_killed_child_begins_again_from_its_parent(tmp_path: Path, file: Path,
                     return trial, int(worker["pid" if part == "worker" else "child_pid"])
             return None
 
-        trial, pid = run.until(victim, "a morphed trial")
+        trial, pid = run.until(victim, "a morphed trial", timeout_s=180)
         psutil.Process(pid).kill()
         told = run.answer()
         lost = [p for p in events(run, "lost") if p["trial"] == trial]
