@@ -32,8 +32,8 @@ def compare_command(
     out = console()
     out.print(Text(f"{name} after {found['unit']} {found['step']}, {found['goal']}", style="bold"))
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(parameter)
-    for head in ("trials", "steps", "diverged", "failed", "best", "quartile", "median", "quartile", "best trial"):
+    table.add_column(parameter, min_width=max(len(str(o["option"])) for o in found["options"]))
+    for head in ("trials", "steps", "diverged", "failed", "best", "q1", "median", "q3", "trial"):
         table.add_column(head, justify="right", no_wrap=True)
     for o in found["options"]:
         counts = [str(o["trials"]), words.number(o["steps"]), str(o["diverged"]), str(o["failed"])]

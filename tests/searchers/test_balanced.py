@@ -206,7 +206,7 @@ def test_what_cannot_be_balanced_is_told(change: dict[str, Any], said: str) -> N
 def test_it_is_an_option_of_every_pair() -> None:
     """A name; anything else is told by `validate`."""
     check_options(balanced("tpe").search)
-    with pytest.raises(SearchdError, match="balanced needs the name of a parameter, but is 3"):
+    with pytest.raises(SearchdError, match="balanced needs a name, but is 3"):
         check_options(study(search={"options": {"balanced": 3}}).search)
 
 

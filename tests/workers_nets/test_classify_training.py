@@ -37,8 +37,8 @@ def test_the_rate_follows_the_schedule_batch_by_batch() -> None:
     part = optimizer.optimizers["optimizer"]
     part.register_step_pre_hook(lambda o, *_: seen.append(o.param_groups[0]["lr"]))
     decay = Decay("linear", 4, 1)
-    classify.run_epoch(net, optimizer, data.train, 32, 0, 1, decay)
-    classify.run_epoch(net, optimizer, data.train, 32, 0, 3, decay)
+    classify.run_epoch(net, optimizer, data.train, 32, 0, 1, decay=decay)
+    classify.run_epoch(net, optimizer, data.train, 32, 0, 3, decay=decay)
     n = len(seen) // 2
     times = [(i + 0.5) / n for i in range(n)] + [2 + (i + 0.5) / n for i in range(n)]
     assert seen == pytest.approx([0.05 * decay.at(t) for t in times])
