@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bench.quality.tables import DATA
 from searchd.errors import Refused
 from searchd.latency import Architecture, Predictor, fit, fit_again, judge
 from searchd.latency.quality import Quality, kendall
 from searchd.latency.rules import kind, rules, size
 
-RECORDED = Path("/work/shared/data/nb201.npz")
+RECORDED = DATA / "nb201.npz"
 KEYS = tuple(f"{op}-{c}x{c}x3x1x1x8x8-{bits}" for op in ("conv", "pool") for bits in (8, 32) for c in (4, 8, 16, 32))
 TABLE = {key: 0.01 * (i + 1) for i, key in enumerate(KEYS)}
 
