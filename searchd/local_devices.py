@@ -16,8 +16,8 @@ from typing import Any
 
 from searchd.broker import broker, short_folder, wait_until_it_answers
 from searchd.devices.desk import registered
-from searchd.devices.shown import shown
-from searchd.errors import NotFound, Refused, SearchdError
+from searchd.devices.shown import profiled, shown
+from searchd.errors import NotFound, Refused
 from searchd.folder import DEVICES, DEVICES_DB, STATE, Folder
 from searchd.local import daemon, daemon_of, lock, made, wait_for_daemon, workers
 from searchd.processes import Family, listening
@@ -117,9 +117,6 @@ def _profiled(
     while True:
         tend()
         found: dict[str, Any] = remote.device(name)
-        said = found["profiling"] or {}
-        if said.get("status") == "failed":
-            raise SearchdError(f"the profile of device {name!r} failed: {said.get('error')}")
-        if said.get("status") == "done":
+        if profiled(found):
             return found
         time.sleep(POLL_S)

@@ -13,7 +13,6 @@ from rich.text import Text
 from searchd import words
 from searchd.cli.common import client_options, console, emit, json_option
 from searchd.client import Client
-from searchd.errors import SearchdError
 
 POLL_S = 0.5
 
@@ -129,12 +128,11 @@ def profile(
 
 
 def _waited(client: Client, name: str) -> dict[str, Any]:
+    from searchd.devices.shown import profiled
+
     while True:
         found = client.device(name)
-        said = found["profiling"] or {}
-        if said.get("status") == "failed":
-            raise SearchdError(f"the profile of device {name!r} failed: {said['error']}")
-        if said.get("status") == "done":
+        if profiled(found):
             return found
         time.sleep(POLL_S)
 

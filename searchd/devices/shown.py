@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from searchd.devices.profile import stale
+from searchd.errors import SearchdError
 from searchd.store.base import DeviceRow
 from searchd.wire import WorkerInfo
 
@@ -35,3 +36,11 @@ def _summary(profile: Mapping[str, Any]) -> dict[str, Any]:
         "operators": len(profile["rows"]), "architectures": len(profile["architectures"]),
         "front": len(profile.get("front", ())),
     }  # fmt: skip
+
+
+def profiled(found: Mapping[str, Any]) -> bool:
+    """Whether the profile that a shown device was asked for is done. SearchdError when it failed."""
+    said = found["profiling"] or {}
+    if said.get("status") == "failed":
+        raise SearchdError(f"the profile of device {found['name']!r} failed: {said.get('error')}")
+    return bool(said.get("status") == "done")

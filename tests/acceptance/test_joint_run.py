@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-import yaml
 
-from spaces.study import Study
-from tests.support.fleet import ROOT
+from tests.support.examples import smaller
 from tests.support.runs import running
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(150)]
 
 
-def test_architecture_bits_exits_and_optimizer_in_one_study(tmp_path: Path) -> None:
-    """`searchd run examples/joint.yaml`, smaller: a front of exported networks, each better than guessing."""
-    spec = Study.load(ROOT / "examples" / "joint.yaml").dump()
+def _change(spec: dict[str, Any]) -> None:
     spec["search"] |= {"R": 3}
     spec["space"]["horizon"] = {"const": 3}
     spec["budget"] = {"trials": 5, "parallel": 2}
-    file = tmp_path / "joint.yaml"
-    file.write_text(yaml.safe_dump(spec))
-    with running(file, tmp_path / "out", "--json") as run:
+
+
+def test_architecture_bits_exits_and_optimizer_in_one_study(tmp_path: Path) -> None:
+    """`searchd run examples/joint.yaml`, smaller: a front of exported networks, each better than guessing."""
+    with running(smaller("joint", tmp_path, _change), tmp_path / "out", "--json") as run:
         answer = run.answer()
         assert answer["summary"]["status"] == "done"
         assert answer["front"]

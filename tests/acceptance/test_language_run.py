@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-import yaml
 
-from spaces.study import Study
-from tests.support.fleet import ROOT
+from tests.support.examples import smaller
 from tests.support.runs import running
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(120)]
 
 
-def test_a_front_of_skip_schedules_is_measured_again_from_its_files(tmp_path: Path) -> None:
-    """`searchd run examples/language.yaml`, smaller: points of trained models are exported, and their numbers come from
-    the files; every one learned something."""
-    spec = Study.load(ROOT / "examples" / "language.yaml").dump()
+def _change(spec: dict[str, Any]) -> None:
     spec["search"] |= {"R": 3}
     spec["budget"] = {"trials": 3, "parallel": 2}
     spec["space"]["width"] = {"const": 32}
     spec["task"]["lm"] |= {"context": 32, "updates": 30}
-    file = tmp_path / "language.yaml"
-    file.write_text(yaml.safe_dump(spec))
-    with running(file, tmp_path / "out", "--json") as run:
+
+
+def test_a_front_of_skip_schedules_is_measured_again_from_its_files(tmp_path: Path) -> None:
+    """`searchd run examples/language.yaml`, smaller: points of trained models are exported, and their numbers come from
+    the files; every one learned something."""
+    with running(smaller("language", tmp_path, _change), tmp_path / "out", "--json") as run:
         answer = run.answer()
         assert answer["summary"]["status"] == "done"
         assert answer["front"]
