@@ -91,21 +91,14 @@ def selected(point: Mapping[str, Any]) -> str:
             return f"layers {most:g} to {least:g}"
         case {"kind": "all"}:
             return "all layers"
-    subnet = said.get("subnet")
-    return subnet_text(subnet) if isinstance(subnet, Mapping) else ""
-
-
-def subnet_text(subnet: Mapping[str, Any]) -> str:
-    """A sub-network in a cell: its resolution, then unit by unit its blocks as kernel x width, and bits where any is
-    below 32: `8: 3x2 5x1 | 3x4 · bits 4 8 | 32`."""
-    units = subnet.get("units", ())
-    blocks = [
-        " ".join(f"{k:g}x{w:g}" for k, w in zip(u.get("kernels", ()), u.get("widths", ()), strict=False)) for u in units
-    ]
-    bits = [" ".join(f"{b:g}" for b in u.get("bits", ())) for u in units]
-    at = f"{subnet['resolution']:g}: " if "resolution" in subnet else ""
-    narrow = any(b < 32 for u in units for b in u.get("bits", ()))
-    return at + " | ".join(blocks) + (f" · bits {' | '.join(bits)}" if narrow else "")
+    match said.get("subnet"):
+        case {"resolution": side, "units": list(units)}:
+            rows = (zip(u.get("kernels", ()), u.get("widths", ()), strict=False) for u in units)
+            blocks = " | ".join(" ".join(f"{k:g}x{w:g}" for k, w in row) for row in rows)
+            bits = [" ".join(f"{b:g}" for b in u.get("bits", ())) for u in units]
+            narrow = any(b < 32 for u in units for b in u.get("bits", ()))
+            return f"{side:g}: {blocks}" + (f" · bits {' | '.join(bits)}" if narrow else "")
+    return ""
 
 
 def config(values: Mapping[str, Any]) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 
-from searchd.words import deployed
 from ui.units import Metric, metric
 from ui.wording import scalars
 
@@ -34,11 +33,21 @@ def front(answer: Sequence[Answer]) -> pd.DataFrame:
             "step": a["step"],
             "verified": bool(a.get("verified", False)),
             "violation": a.get("violation") or 0.0,
-            "config": deployed(a),
+            "config": _deployed(a),
         }
         for a in answer
     ]
     return _frame(rows, FRONT_COLUMNS)
+
+
+def _deployed(point: Answer) -> dict[str, Any]:
+    """The config of a front point, with the weight bits that were allocated to it in the place of the trained ones."""
+    bits = point["metrics"].get("bits")
+    if not bits:
+        return dict(point["config"])
+    kept = {name: value for name, value in point["config"].items() if name.partition(".")[0] != "bits"}
+    whole = [int(b) if isinstance(b, float) and b.is_integer() else b for b in bits]
+    return kept | {f"bits.{i}": b for i, b in enumerate(whole)}
 
 
 def trials(answer: Sequence[Answer]) -> pd.DataFrame:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from searchd.words import subnet_text
 from ui.units import value_text
 
 Answer = Mapping[str, Any]
@@ -39,6 +38,19 @@ def scalars(values: Answer) -> dict[str, Any]:
     if isinstance(values.get("subnet"), Mapping):
         said["subnet"] = subnet_text(values["subnet"])
     return {k: v for k, v in said.items() if not isinstance(v, list | tuple | Mapping)}
+
+
+def subnet_text(subnet: Answer) -> str:
+    """A sub-network in a cell: its resolution, then unit by unit its blocks as kernel x width, and bits where any is
+    below 32: `8: 3x2 5x1 | 3x4 · bits 4 8 | 32`."""
+    units = subnet.get("units", ())
+    blocks = [
+        " ".join(f"{k:g}x{w:g}" for k, w in zip(u.get("kernels", ()), u.get("widths", ()), strict=False)) for u in units
+    ]
+    bits = [" ".join(f"{b:g}" for b in u.get("bits", ())) for u in units]
+    at = f"{subnet['resolution']:g}: " if "resolution" in subnet else ""
+    narrow = any(b < 32 for u in units for b in u.get("bits", ()))
+    return at + " | ".join(blocks) + (f" · bits {' | '.join(bits)}" if narrow else "")
 
 
 def config_line(config: Answer) -> str:
