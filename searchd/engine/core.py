@@ -65,6 +65,8 @@ class Engine:
         if self.status == "faulted":
             return {}
         with self._turn(now) as turn:
+            if len(messages) > 1:
+                turn.tx.expect(self.study, {message.job for message in messages})
             for message in messages:
                 record(turn, message)
             ask(turn, slots, devices)

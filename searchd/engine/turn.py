@@ -13,12 +13,12 @@ from searchd.log import Kind, Payload, event_payload, stops_payload
 from searchd.replay import brought
 from searchd.search.events import Event, Stop
 from searchd.search.search import Search
+from searchd.store.base import IN_FLIGHT as IN_FLIGHT
 from searchd.store.base import JobRow, JobStatus, StudyRow, StudyStatus, Transaction, TrialRow
 from spaces.study import Study
 
 log = logging.getLogger("searchd.engine")
 
-IN_FLIGHT: tuple[JobStatus, ...] = ("outbox", "queued", "running")
 UNCLAIMED: tuple[JobStatus, ...] = ("outbox", "queued")
 ENDED_TRIAL = frozenset({"done", "stopped", "failed", "vetoed"})
 BY_USER = "stopped by the user"

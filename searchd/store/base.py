@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 StudyStatus = Literal["queued", "running", "paused", "verifying", "done", "stopped", "faulted"]
 TrialStatus = Literal["waiting", "running", "paused", "done", "stopped", "failed", "vetoed"]
 JobStatus = Literal["outbox", "queued", "running", "finished", "lost", "failed", "stopped", "cancelled"]
+IN_FLIGHT: frozenset[JobStatus] = frozenset({"outbox", "queued", "running"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,9 @@ class Reader(Protocol):
 class Transaction(Reader, Protocol):
     """Everything that is written, in one transaction: all of it or nothing."""
 
+    def expect(self, study: str, jobs: Iterable[str]) -> None:
+        """Messages of these jobs come next: read at once what each of them will ask for."""
+        ...
     def add_study(self, row: StudyRow) -> None: ...
     def set_study(self, study: str, **changes: Any) -> None: ...
     def append(self, study: str, kind: str, payload: Mapping[str, Any], at: float) -> int:

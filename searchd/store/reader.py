@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any
@@ -76,6 +76,22 @@ _MEASUREMENT = sa.select(measurements.c.result).where(
 )
 
 
+_JOBS_OF = _select(JobRow, "study").where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
+_TOP = (
+    sa.select(sa.func.coalesce(sa.func.max(reports.c.step), 0))
+    .where(reports.c.study == _study, reports.c.trial == _trial)
+)
+_TRIALS_OF = sa.select(
+    *_select(TrialRow).selected_columns,
+    sa.select(sa.func.coalesce(sa.func.max(reports.c.step), 0))
+    .where(reports.c.study == trials.c.study, reports.c.trial == trials.c.trial)
+    .correlate(trials)
+    .scalar_subquery(),
+).where(trials.c.study == _study, trials.c.trial.in_(sa.bindparam("numbers", expanding=True)))
+MANY = 500
+"""So many keys a question: SQLite may take no more than 999 parameters."""
+
+
 def _count(table: sa.Table) -> sa.ScalarSelect[Any]:
     return sa.select(sa.func.count()).select_from(table).where(table.c.study == _study).scalar_subquery()
 
@@ -133,6 +149,21 @@ class SqlReader:
         if statuses is not None:
             query = query.where(jobs.c.status.in_(sorted(set(statuses))))
         return self._rows(JobRow, query)
+
+    def _jobs_of(self, study: str, ids: Sequence[str]) -> list[JobRow]:
+        """The jobs of a study with these ids."""
+        parts = [ids[at : at + MANY] for at in range(0, len(ids), MANY)]
+        return [row for part in parts for row in self._rows(JobRow, _JOBS_OF, study=study, ids=part)]
+
+    def _trials_of(self, study: str, numbers: Sequence[int]) -> list[tuple[TrialRow, int]]:
+        """These trials, each with the largest step that it reported (0: none)."""
+        parts = [numbers[at : at + MANY] for at in range(0, len(numbers), MANY)]
+        found = [row for part in parts for row in self._all(_TRIALS_OF, study=study, numbers=part)]
+        return [(TrialRow(*row[:-1]), row[-1]) for row in found]
+
+    def _top_of(self, study: str, trial: int) -> int:
+        """The largest step that a trial reported, 0 before the first."""
+        return int(self._all(_TOP, study=study, trial=trial)[0][0])
 
     def job(self, job: str) -> JobRow | None:
         found = self._rows(JobRow, _select(JobRow, "id"), id=job)

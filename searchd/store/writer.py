@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
-from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from searchd.errors import NotFound, Refused
-from searchd.store.base import CheckpointRow, DeviceRow, EventRow, JobRow, PointRow, ReportRow, StudyRow, TrialRow
+from searchd.store.base import (
+    IN_FLIGHT,
+    CheckpointRow,
+    DeviceRow,
+    JobRow,
+    JobStatus,
+    PointRow,
+    ReportRow,
+    StudyRow,
+    TrialRow,
+)
 from searchd.store.codec import Encoded, encode
+from searchd.store.pending import Key, Pending, insert_new, update, upsert, values
 from searchd.store.reader import SqlReader
 from searchd.store.schema import checkpoints, devices, events, jobs, measurements, metrics, reports, studies, trials
 from searchd.store.schema import points as points_table
 
-_INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _LAST_SEQ = sa.select(sa.func.coalesce(sa.func.max(events.c.seq), 0)).where(events.c.study == sa.bindparam("study"))
 _DUPLICATES = (
     sa.update(studies)
@@ -28,94 +35,124 @@ _DROP_POINTS = sa.delete(points_table).where(
     points_table.c.study == sa.bindparam("s"), points_table.c.trial == sa.bindparam("t")
 )
 _ADD_EVENT, _ADD_METRICS, _ADD_POINTS = sa.insert(events), sa.insert(metrics), sa.insert(points_table)
-
-
-@lru_cache(maxsize=64)
-def _insert_new(table: sa.Table, dialect: str) -> Any:
-    """INSERT that leaves an existing row as it is; its `rowcount` is 0 then."""
-    return _INSERT[dialect](table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
-
-
-@lru_cache(maxsize=64)
-def _upsert(table: sa.Table, dialect: str) -> Any:
-    """INSERT that replaces every column of an existing row."""
-    statement = _INSERT[dialect](table)
-    keys = list(table.primary_key.columns)
-    rest = {c.name: statement.excluded[c.name] for c in table.columns if not c.primary_key}
-    return statement.on_conflict_do_update(index_elements=keys, set_=rest)
-
-
-@lru_cache(maxsize=256)
-def _update(table: sa.Table, changed: tuple[str, ...]) -> Any:
-    """UPDATE of the columns `changed` of one row; its key comes in as `key_<column>`."""
-    unknown = [name for name in changed if name not in table.c or table.c[name].primary_key]
-    if unknown or not changed:
-        known = ", ".join(c.name for c in table.columns if not c.primary_key)
-        raise ValueError(f"{table.name} has no column {', '.join(unknown) or '(none given)'} to change; it has {known}")
-    statement = sa.update(table).values({name: sa.bindparam(f"new_{name}") for name in changed})
-    for column in table.primary_key.columns:
-        statement = statement.where(column == sa.bindparam(f"key_{column.name}"))
-    return statement
-
-
-def _values(row: Any) -> dict[str, Any]:
-    return {f.name: getattr(row, f.name) for f in fields(row)}
+_ADD_REPORT = sa.insert(reports)
 
 
 class SqlTransaction(SqlReader):
     """`store.base.Transaction`. Reads see what the transaction wrote before.
 
-    Events and metrics only ever grow, so their rows wait for one statement at the commit, or at the first
-    question that needs them: a batch of 100 reports costs half as much that way.
+    Rows wait for the commit, or for the first question that only the database can answer, and go there many to a
+    statement; jobs and trials are remembered, and so is what was reported. Only `add_study`, `set_study`, devices and
+    measurements, which are rare, are written at once.
     """
 
     def __init__(self, connection: sa.Connection) -> None:
         super().__init__(connection)
         self._dialect = connection.dialect.name
         self._last_seq: dict[str, int] = {}
-        self._new_events: list[dict[str, Any]] = []
-        self._new_metrics: list[dict[str, Any]] = []
+        self._events: list[dict[str, Any]] = []
+        self._reports: dict[Key, dict[str, Any]] = {}
+        self._metrics: list[dict[str, Any]] = []
+        self._points: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        self._checkpoints: dict[Key, dict[str, Any]] = {}
+        self._duplicates: dict[str, int] = {}
+        self._tops: dict[tuple[str, int], int] = {}
+        self._jobs: Pending[JobRow] = Pending(jobs, lambda key: super(SqlTransaction, self).job(*key), _of_job)
+        self._trials: Pending[TrialRow] = Pending(
+            trials, lambda key: super(SqlTransaction, self).trial(*key), _of_trial
+        )
+        self._flying: dict[str, dict[str, JobRow]] = {}
 
     def flush(self) -> None:
         """Send the rows that wait; the store calls it before the commit."""
-        if self._new_events:
-            self._connection.execute(_ADD_EVENT, self._new_events)
-            self._new_events = []
-        if self._new_metrics:
-            self._connection.execute(_ADD_METRICS, self._new_metrics)
-            self._new_metrics = []
+        execute = self._connection.execute
+        self._trials.flush(self._connection)
+        self._jobs.flush(self._connection)
+        if self._events:
+            execute(_ADD_EVENT, self._events)
+            self._events = []
+        if self._reports:
+            execute(_ADD_REPORT, list(self._reports.values()))
+            self._reports = {}
+        if self._metrics:
+            execute(_ADD_METRICS, self._metrics)
+            self._metrics = []
+        if self._points:
+            execute(_DROP_POINTS, [{"s": study, "t": trial} for study, trial in self._points])
+            if rows := [row for many in self._points.values() for row in many]:
+                execute(_ADD_POINTS, rows)
+            self._points = {}
+        if self._checkpoints:
+            execute(upsert(checkpoints, self._dialect), list(self._checkpoints.values()))
+            self._checkpoints = {}
+        if self._duplicates:
+            execute(_DUPLICATES, [{"key": study, "n": n} for study, n in self._duplicates.items()])
+            self._duplicates = {}
 
-    def events(
-        self, study: str, after: int = 0, limit: int | None = None, kinds: Iterable[str] | None = None
-    ) -> list[EventRow]:
+    # ------------------------------------------------------------ questions
+    def _all(self, query: sa.Select[Any], **parameters: Any) -> list[Any]:
         self.flush()
-        return super().events(study, after, limit, kinds)
+        return super()._all(query, **parameters)
 
-    def reports(self, study: str, trial: int | None = None) -> list[ReportRow]:
+    def _rows(self, row: Any, query: sa.Select[Any], **parameters: Any) -> list[Any]:
         self.flush()
-        return super().reports(study, trial)
+        return super()._rows(row, query, **parameters)
 
-    def counts(self, study: str) -> Mapping[str, int]:
-        self.flush()
-        return super().counts(study)
+    def expect(self, study: str, jobs: Iterable[str]) -> None:
+        """Read at once what messages of these jobs will ask for one by one: the jobs, their trials, what is reported.
 
+        Only a matter of time: whatever is not there then is read when it is asked for."""
+        found = self._jobs_of(study, sorted(set(jobs)))
+        self._jobs.learn(found)
+        rows = self._trials_of(study, sorted({job.trial for job in found}))
+        self._trials.learn(row for row, _ in rows)
+        for row, top in rows:
+            self._tops.setdefault((study, row.trial), top)
+
+    def job(self, job: str) -> JobRow | None:
+        return self._jobs.get(job)
+
+    def trial(self, study: str, trial: int) -> TrialRow | None:
+        return self._trials.get(study, trial)
+
+    def jobs(self, study: str | None = None, statuses: Iterable[JobStatus] | None = None) -> list[JobRow]:
+        """Those in flight are kept from the first question on: a free slot after the other asks for them."""
+        wanted = None if statuses is None else frozenset(statuses)
+        if study is None or wanted is None or not wanted <= IN_FLIGHT:
+            return super().jobs(study, wanted)
+        flying = self._flying.get(study)
+        if flying is None:
+            rows = super().jobs(study, IN_FLIGHT)
+            self._jobs.learn(rows)
+            flying = self._flying[study] = {row.id: row for row in rows}
+        found = [row for row in flying.values() if row.status in wanted]
+        return sorted(found, key=lambda row: (row.created_at, row.id))
+
+    def has_report(self, study: str, trial: int, step: int) -> bool:
+        if (study, trial, step) in self._reports:
+            return True
+        return step <= self._top(study, trial) and super().has_report(study, trial, step)
+
+    def _top(self, study: str, trial: int) -> int:
+        """The largest step that a trial reported, 0 before the first; what is beyond it cannot have come before."""
+        key = (study, trial)
+        if key not in self._tops:
+            self._tops[key] = self._top_of(study, trial)
+        return self._tops[key]
+
+    # ------------------------------------------------------------ changes
     def _put(self, table: sa.Table, row: Any) -> None:
-        self._connection.execute(_upsert(table, self._dialect), _values(row))
-
-    def _set(self, table: sa.Table, key: dict[str, Any], changes: Mapping[str, Any]) -> None:
-        statement = _update(table, tuple(changes))
-        parameters = {f"new_{name}": value for name, value in changes.items()}
-        parameters.update({f"key_{name}": value for name, value in key.items()})
-        if self._connection.execute(statement, parameters).rowcount != 1:
-            raise NotFound(f"{table.name} has no row {', '.join(f'{k} {v}' for k, v in key.items())}")
+        self._connection.execute(upsert(table, self._dialect), values(row))
 
     def add_study(self, row: StudyRow) -> None:
-        statement = _insert_new(studies, self._dialect)
-        if self._connection.execute(statement, {**_values(row), "duplicates": 0}).rowcount != 1:
+        statement = insert_new(studies, self._dialect)
+        if self._connection.execute(statement, {**values(row), "duplicates": 0}).rowcount != 1:
             raise Refused(f"study {row.id} is in the store already: an id is given once; take another")
 
     def set_study(self, study: str, **changes: Any) -> None:
-        self._set(studies, {"id": study}, changes)
+        parameters = {f"new_{name}": value for name, value in changes.items()} | {"key_id": study}
+        if self._connection.execute(update(studies, tuple(changes)), parameters).rowcount != 1:
+            raise NotFound(f"studies has no row id {study}")
 
     def append(self, study: str, kind: str, payload: Mapping[str, Any], at: float) -> int:
         """Add an event; returns its `seq` (1, 2, 3, … a study, without gaps: a transaction is alone in writing)."""
@@ -124,44 +161,52 @@ class SqlTransaction(SqlReader):
             last = int(self._connection.execute(_LAST_SEQ, {"study": study}).scalar_one())
         seq = self._last_seq[study] = last + 1
         text = Encoded(encode(payload))  # now: the caller may change its mapping before the commit
-        self._new_events.append({"study": study, "seq": seq, "at": at, "kind": kind, "payload": text})
+        self._events.append({"study": study, "seq": seq, "at": at, "kind": kind, "payload": text})
         return seq
 
     def put_trial(self, row: TrialRow) -> None:
-        self._put(trials, row)
+        self._trials.put(row)
 
     def set_trial(self, study: str, trial: int, **changes: Any) -> None:
-        self._set(trials, {"study": study, "trial": trial}, changes)
+        self._trials.set((study, trial), changes)
 
     def put_job(self, row: JobRow) -> None:
-        self._put(jobs, row)
+        self._jobs.put(row)
+        self._track(row)
 
     def set_job(self, job: str, **changes: Any) -> None:
-        self._set(jobs, {"id": job}, changes)
+        self._track(self._jobs.set((job,), changes))
+
+    def _track(self, row: JobRow) -> None:
+        if (flying := self._flying.get(row.study)) is not None:
+            if row.status in IN_FLIGHT:
+                flying[row.id] = row
+            else:
+                flying.pop(row.id, None)
 
     def add_report(self, row: ReportRow) -> bool:
         """False, and nothing written, when (study, trial, step) is recorded already: the first commit wins."""
-        values = _values(row)
-        del values["metrics"]
-        values["points"] = list(row.points)
-        if self._connection.execute(_insert_new(reports, self._dialect), values).rowcount != 1:
+        if self.has_report(row.study, row.trial, row.step):
             return False
         key = {"study": row.study, "trial": row.trial, "step": row.step}
-        self._new_metrics.extend({**key, "metric": name, "value": value} for name, value in row.metrics.items())
+        self._tops[row.study, row.trial] = max(row.step, self._top(row.study, row.trial))
+        self._reports[row.study, row.trial, row.step] = {
+            **key, "job": row.job, "attempt": row.attempt, "at": row.at, "seconds": row.seconds,
+            "points": Encoded(encode(row.points)),
+        }  # fmt: skip
+        self._metrics.extend({**key, "metric": name, "value": value} for name, value in row.metrics.items())
         return True
 
     def put_checkpoint(self, row: CheckpointRow) -> None:
-        self._put(checkpoints, row)
+        self._checkpoints[row.study, row.trial, row.step] = values(row)
 
     def put_points(self, study: str, trial: int, points: Sequence[PointRow]) -> None:
         """Replace all points of the trial."""
-        self._connection.execute(_DROP_POINTS, {"s": study, "t": trial})
-        if points:
-            self._connection.execute(_ADD_POINTS, [_values(p) for p in points])
+        self._points[study, trial] = [{**values(p), "metrics": Encoded(encode(p.metrics))} for p in points]
 
     def put_measurement(self, device: str, signature: str, result: Mapping[str, Any], at: float) -> None:
-        values = {"device": device, "signature": signature, "result": result, "at": at}
-        self._connection.execute(_upsert(measurements, self._dialect), values)
+        row = {"device": device, "signature": signature, "result": result, "at": at}
+        self._connection.execute(upsert(measurements, self._dialect), row)
 
     def put_device(self, row: DeviceRow) -> None:
         self._put(devices, row)
@@ -170,4 +215,12 @@ class SqlTransaction(SqlReader):
         self._connection.execute(sa.delete(devices).where(devices.c.name == name))
 
     def count_duplicate(self, study: str, n: int = 1) -> None:
-        self._connection.execute(_DUPLICATES, {"key": study, "n": n})
+        self._duplicates[study] = self._duplicates.get(study, 0) + n
+
+
+def _of_job(row: JobRow) -> dict[str, Any]:
+    return {**values(row), "spec": Encoded(encode(row.spec))}
+
+
+def _of_trial(row: TrialRow) -> dict[str, Any]:
+    return {**values(row), "config": Encoded(encode(row.config))}
