@@ -60,6 +60,7 @@ class CeleryDispatcher:
         try:
             self._celery.send_task(
                 TASK, args=[dispatch.model_dump(mode="json")], task_id=dispatch.id, ignore_result=True, retry=False,
+                argsrepr=dispatch.id, kwargsrepr="",  # for logs; Celery would write out the whole job
                 queue=own_queue(worker) if worker else queue(device_class),
             )  # fmt: skip
         except Exception as e:  # kombu lets through what its transport raises: redis, socket and its own errors

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from searchd.dispatch import Dispatcher
+from searchd.errors import Unreachable
 from searchd.store.base import CheckpointRow, JobRow, Reader, Store
 from searchd.wire import CheckpointRef, Dispatch, JobSpec, ParentRef
 
@@ -22,16 +23,31 @@ def publish(store: Store, dispatcher: Dispatcher, place: Place | None = None) ->
     A crash before the mark sends it again after the restart. Unreachable when the broker is away: the rest waits.
     """
     with store.reading() as reader:
-        waiting = [(row, *_parcel(reader, row)) for row in reader.jobs(statuses=("outbox",))]
+        rows = reader.jobs(statuses=("outbox",))
+        asks = {study: _device(reader, study) for study in {row.study for row in rows}}
+        waiting = [(row, _parcel(reader, row), asks[row.study]) for row in rows]
         chosen = _chosen(reader, waiting, place) if place is not None else {}
-    for row, dispatch, device_class in sorted(waiting, key=lambda parcel: parcel[0].id not in chosen):
-        worker = chosen.get(row.id, "")
-        dispatcher.publish(dispatch, device_class, worker)
-        with store.transaction() as tx:
+    sent: list[JobRow] = []
+    try:
+        for row, dispatch, device_class in sorted(waiting, key=lambda parcel: parcel[0].id not in chosen):
+            dispatcher.publish(dispatch, device_class, chosen.get(row.id, ""))
+            sent.append(row)
+    except Unreachable:
+        _mark(store, sent, chosen)
+        raise
+    _mark(store, sent, chosen)
+    return len(sent)
+
+
+def _mark(store: Store, sent: Sequence[JobRow], chosen: Mapping[str, str]) -> None:
+    """What was sent is `queued`, in one transaction; what was stopped or lost meanwhile stays as it is."""
+    if not sent:
+        return
+    with store.transaction() as tx:
+        for row in sent:
             now = tx.job(row.id)
             if now is not None and now.status == "outbox" and now.attempt == row.attempt:
-                tx.set_job(row.id, status="queued", worker=worker)
-    return len(waiting)
+                tx.set_job(row.id, status="queued", worker=chosen.get(row.id, ""))
 
 
 def _chosen(reader: Reader, waiting: Sequence[tuple[JobRow, Dispatch, str]], place: Place) -> dict[str, str]:
@@ -39,7 +55,7 @@ def _chosen(reader: Reader, waiting: Sequence[tuple[JobRow, Dispatch, str]], pla
     resumed = [(row, dispatch, asks) for row, dispatch, asks in waiting if dispatch.jobs[0].checkpoint is not None]
     if not resumed:
         return {}
-    sent = [(_device(reader, row), row) for row in reader.jobs(statuses=("queued", "running"))]
+    sent = [(_device(reader, row.study), row) for row in reader.jobs(statuses=("queued", "running"))]
     chosen: dict[str, str] = {}
     for row, dispatch, asks in resumed:
         worker = place(dispatch.jobs[0], asks, sent)
@@ -55,7 +71,7 @@ def republish(store: Store, dispatcher: Dispatcher, job: str) -> None:
         row = reader.job(job)
         if row is None or row.status != "queued":
             return
-        dispatch, device_class = _parcel(reader, row)
+        dispatch, device_class = _parcel(reader, row), _device(reader, row.study)
     dispatcher.publish(dispatch, device_class)
     with store.transaction() as tx:
         now = tx.job(job)
@@ -63,13 +79,12 @@ def republish(store: Store, dispatcher: Dispatcher, job: str) -> None:
             tx.set_job(job, worker="")
 
 
-def _parcel(reader: Reader, row: JobRow) -> tuple[Dispatch, str]:
+def _parcel(reader: Reader, row: JobRow) -> Dispatch:
     """The message of a job's attempt, with the newest durable checkpoint of its trial, or at first its parent's. A
     parent whose weights are morphed comes beside, with its checkpoint of then.
 
     `since`: the last step whose report is known, or that the checkpoint has behind it, whichever is later.
     """
-    device_class = _device(reader, row)
     spec: dict[str, Any] = {**row.spec, "attempt": row.attempt}
     copied, morphed = spec.pop("parent", None), spec.pop("morphed", None)
     kept = reader.checkpoint(row.study, row.trial)
@@ -82,15 +97,15 @@ def _parcel(reader: Reader, row: JobRow) -> tuple[Dispatch, str]:
         spec["checkpoint"] = _reference(kept)
         if row.kind == "train":
             spec["since"] = max(row.since, kept.step)
-    return Dispatch(id=f"{row.id}@{row.attempt}", jobs=(JobSpec(**spec),)), device_class
+    return Dispatch(id=f"{row.id}@{row.attempt}", jobs=(JobSpec(**spec),))
 
 
 def _reference(kept: CheckpointRow) -> CheckpointRef:
     return CheckpointRef(step=kept.step, path=kept.path, sha256=kept.sha256, bytes=kept.bytes)
 
 
-def _device(reader: Reader, row: JobRow) -> str:
-    study = reader.study(row.study)
-    if study is None:
-        raise LookupError(f"job {row.id!r} belongs to no study: a bug")
-    return str(study.spec["device"])
+def _device(reader: Reader, study: str) -> str:
+    row = reader.study(study)
+    if row is None:
+        raise LookupError(f"study {study!r} has jobs and no row: a bug")
+    return str(row.spec["device"])
