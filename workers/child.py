@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,10 @@ from workers.trial import Request
 PINNED = (kernels, spaces)
 """Imported before a user's folder is on the path, whose `kernels/` would else be found first: the finder of an
 editable install comes after every folder."""
+
+AHEAD = 32
+AHEAD_S = 0.01
+"""How far a training function may be ahead of the answers to its reports: so much later does it hear of a stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +62,14 @@ class SlotLink:
         self._asked: Request | None = None
         self._job: tuple[str, int] | None = None
         self._waiting: list[dict[str, Any]] = []
+        self._unanswered = 0
+        self._ahead_since = 0.0
         self._spent = Spent(meter())
 
     def next_job(self) -> JobSpec:
         """The next job; waits for it. Raises Gone when the slot is."""
         self._asked = self._job = None
+        self._unanswered = 0  # the answers that are still to come are of the last job, and before the next one
         while True:
             for message in self._waiting or self._pipes.receive(None):
                 if message["do"] == "run":
@@ -76,14 +84,26 @@ class SlotLink:
         self, step: int, metrics: Mapping[str, float], points: Sequence[Mapping[str, Any]], seconds: float,
         checkpoint: CheckpointRef | None, inherited: Inherited | None = None,
     ) -> None:  # fmt: skip
-        """Send a report and wait until the slot has sent it on: its answer may bring a stop."""
+        """Send a report and wait until the slot has sent it on: its answer may bring a stop.
+
+        Steps shorter than that round trip do not wait one by one: the function may be ahead of the answers by
+        `AHEAD` reports or `AHEAD_S`, whichever is less.
+        """
         self._pipes.send({
             "up": "report", "step": step, "metrics": dict(metrics), "points": [dict(p) for p in points],
             "seconds": seconds, "checkpoint": None if checkpoint is None else checkpoint.model_dump(),
             "inherited": None if inherited is None else inherited.model_dump(), "energy_j": self._spent.joules(),
         })  # fmt: skip
-        while not self._heard(self._pipes.receive(None)):
-            pass
+        now = time.monotonic()
+        if not self._unanswered:
+            self._ahead_since = now
+        self._unanswered += 1
+        while self._unanswered and (messages := self._pipes.receive(0.0)):
+            self._heard(messages)
+        if seconds < AHEAD_S and self._unanswered < AHEAD and now - self._ahead_since < AHEAD_S:
+            return
+        while self._unanswered:
+            self._heard(self._pipes.receive(None))
 
     def request(self) -> Request | None:
         """What the slot asked of this job so far."""
@@ -99,18 +119,16 @@ class SlotLink:
             "result": end.result, "seconds": end.seconds, "holds": list(holds),
         })  # fmt: skip
 
-    def _heard(self, messages: list[dict[str, Any]]) -> bool:
-        """Take note of what came; True when it acknowledges a report. Requests for other jobs are too late."""
-        acknowledged = False
+    def _heard(self, messages: list[dict[str, Any]]) -> None:
+        """Take note of what came. Requests for other jobs are too late."""
         for message in messages:
             match message["do"]:
                 case "ack":
-                    acknowledged = True
+                    self._unanswered = max(0, self._unanswered - message["reports"])
                 case "stop" | "halt" if (message["job"], message["attempt"]) == self._job:
                     self._asked = Request(message["do"], message["reason"])
                 case "run":
                     self._waiting.append(message)
-        return acknowledged
 
 
 def main(argv: list[str]) -> int:

@@ -51,10 +51,10 @@ class Relay:
             if messages is None:
                 fault, how = self._warm.death()
                 return self._end("failed" if fault else "lost", how)
-            for message in messages:
-                if message["up"] == "ended":
-                    return self._said(message)
-                self._report(message)
+            said = [message for message in messages if message["up"] == "ended"]
+            self._report([message for message in messages if message["up"] != "ended"])
+            if said:
+                return self._said(said[0])
             if (ended := self._look_at_the_clock(time.monotonic())) is not None:
                 return ended
 
@@ -75,17 +75,23 @@ class Relay:
             return self._killed("stopped", self._asked)
         return None
 
-    def _report(self, message: dict[str, Any]) -> None:
-        """A report of the child goes up; the stop key comes back in the same round trip, and then the child goes on."""
-        report = Report(
-            **self._who, step=message["step"], metrics=message["metrics"], points=message["points"],
-            seconds=message["seconds"], checkpoint=message["checkpoint"], inherited=message["inherited"],
-            energy_j=message.get("energy_j"),
-        )  # fmt: skip
-        self._step = report.step
-        self._checkpoint = report.checkpoint or self._checkpoint
-        self._heed(self._uplink.send(report))
-        self._warm.send({"do": "ack"})
+    def _report(self, messages: list[dict[str, Any]]) -> None:
+        """Reports of the child go up; the stop key comes back in the same round trip, and then the child goes on."""
+        if not messages:
+            return
+        reports = [
+            Report(
+                **self._who, step=message["step"], metrics=message["metrics"], points=message["points"],
+                seconds=message["seconds"], checkpoint=message["checkpoint"], inherited=message["inherited"],
+                energy_j=message.get("energy_j"),
+            )
+            for message in messages
+        ]  # fmt: skip
+        for report in reports:
+            self._step = report.step
+            self._checkpoint = report.checkpoint or self._checkpoint
+        self._heed(self._uplink.send(*reports))
+        self._warm.send({"do": "ack", "reports": len(reports)})
 
     def _heed(self, reason: str | None) -> None:
         """Hand a stop request down, once."""

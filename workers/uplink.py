@@ -81,14 +81,13 @@ class Uplink:
         except RedisError as error:
             raise Unreachable(f"the broker does not answer: {error}") from error
 
-    def send(self, message: Beat | Report | Ended) -> str | None:
-        """Send a message (and what waits before it) and answer the job's stop reason, if there is one.
+    def send(self, *messages: Beat | Report | Ended) -> str | None:
+        """Send messages of one job (and what waits before them) and answer its stop reason, if there is one.
 
         While the broker is away a beat is dropped, the others wait.
         """
-        if not isinstance(message, Beat):
-            self._waiting.append(message)
-        return self._up(message.job, list(self._waiting) or [message])
+        self._waiting.extend(message for message in messages if not isinstance(message, Beat))
+        return self._up(messages[-1].job, list(self._waiting) or list(messages))
 
     def drain(self, job: str) -> bool:
         """Send what waits; True when nothing does any more."""

@@ -76,6 +76,13 @@ _MEASUREMENT = sa.select(measurements.c.result).where(
 )
 
 
+@lru_cache(maxsize=64)
+def _jobs(of_study: bool, statuses: tuple[JobStatus, ...] | None) -> sa.Select[Any]:
+    """Jobs in the order in which they were made: of one study, with one of these statuses."""
+    query = _select(JobRow, *(("study",) if of_study else ()), order=("created_at", "id"))
+    return query if statuses is None else query.where(jobs.c.status.in_(statuses))
+
+
 _JOBS_OF = _select(JobRow, "study").where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
 _TOP = (
     sa.select(sa.func.coalesce(sa.func.max(reports.c.step), 0))
@@ -143,12 +150,8 @@ class SqlReader:
         return found[0] if found else None
 
     def jobs(self, study: str | None = None, statuses: Iterable[JobStatus] | None = None) -> list[JobRow]:
-        query = _select(JobRow, order=("created_at", "id"))
-        if study is not None:
-            query = query.where(jobs.c.study == study)
-        if statuses is not None:
-            query = query.where(jobs.c.status.in_(sorted(set(statuses))))
-        return self._rows(JobRow, query)
+        given = {} if study is None else {"study": study}
+        return self._rows(JobRow, _jobs(study is not None, None if statuses is None else tuple(sorted(set(statuses)))), **given)
 
     def _jobs_of(self, study: str, ids: Sequence[str]) -> list[JobRow]:
         """The jobs of a study with these ids."""
