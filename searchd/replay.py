@@ -9,7 +9,7 @@ The log is walked from zero: there is no snapshot (docs/decisions/0003-no-snapsh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,9 @@ from searchd.searchers.base import History, Morphed, Record, Searcher, remark_of
 from searchd.store.base import EventRow, Reader
 from spaces.config import Config
 from spaces.study import Study
+
+PAGE = 1000
+"""Events read at a time."""
 
 
 class Recorded:
@@ -158,7 +161,10 @@ class Replayer:
 
 def brought(search: Search, seen: set[int]) -> list[Payload]:
     """The trials of `search` that are not in `seen` yet, as the log keeps them; they are added to `seen`."""
-    fresh = [trial for trial in range(len(seen), len(search.trials)) if trial not in seen]
+    known = len(search.trials)
+    if known == len(seen):  # ids have no gaps
+        return []
+    fresh = [trial for trial in range(len(seen), known) if trial not in seen]
     seen.update(fresh)
     return [_trial(search.trials[trial]) for trial in fresh]
 
@@ -183,11 +189,19 @@ def replay(reader: Reader, study: str) -> ReplayReport:
     rebased = last_rebase(reader, study)
     replayer = Replayer(rebased)
     differences: tuple[Difference, ...] = ()
-    for event in reader.events(study):
+    for event in walk(reader, study):
         if found := replayer.play(event):
             differences = (found,)
             break
     return ReplayReport(study, replayer.events, replayer.decisions, differences, rebased, replayer.taken)
+
+
+def walk(reader: Reader, study: str) -> Iterator[EventRow]:
+    """The log of a study, oldest first, page by page: a long one is never in memory as a whole."""
+    after = 0
+    while page := reader.events(study, after=after, limit=PAGE):
+        yield from page
+        after = page[-1].seq
 
 
 def last_rebase(reader: Reader, study: str) -> int:

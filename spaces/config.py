@@ -61,11 +61,19 @@ class Config(Mapping[str, Any]):
 
     def flat(self) -> dict[str, Any]:
         """Flat names to plain JSON values (subsets as lists)."""
-        loaded: dict[str, Any] = json.loads(self.json())
-        return loaded
+        return {name: value if type(value) in _PLAIN else _thaw(value) for name, value in self._items.items()}
 
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
+def _thaw(value: Any) -> Any:
+    """A frozen value as JSON has it: what is of a type of its own (a NumPy number, say) becomes a plain one."""
+    if type(value) is tuple:
+        return [_thaw(v) for v in value]
+    return value if type(value) in _PLAIN else json.loads(_CANONICAL.encode(value))
 
 
 def _freeze(value: Any) -> Any:

@@ -37,7 +37,8 @@ def encode(value: Any) -> str:
 
 def decode(text: str) -> Any:
     """What `encode` was given, with lists for tuples."""
-    return _decoder.decode(text)
+    value, end = _decoder.raw_decode(text)  # `encode` put no space around it
+    return value if end == len(text) else _decoder.decode(text)
 
 
 class Encoded(str):
