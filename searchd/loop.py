@@ -60,6 +60,8 @@ class Loop:
         self._looked: float | None = None
         self._away = False
         self._recorded: list[str] = []
+        self._flying: tuple[int, list[JobRow]] = (-1, [])
+        self._published = -1
         self._wake()
 
     # ------------------------------------------------------------ rounds
@@ -342,14 +344,19 @@ class Loop:
             else:
                 self._transport.stop(job, reason)
             del self._stops[job]
-        publish(self._store, self._dispatcher, self._places.choose)
+        if self._published != self._store.moved:
+            publish(self._store, self._dispatcher, self._places.choose)
+            self._published = self._store.moved
         for job in self._places.overdue(tick):
             republish(self._store, self._dispatcher, job)
             self._places.opened(job)
 
     def _jobs(self) -> list[JobRow]:
-        with self._store.reading() as reader:
-            return reader.jobs(statuses=IN_FLIGHT)
+        """The jobs in flight; asked for again only after one of them changed."""
+        if self._flying[0] != self._store.moved:
+            with self._store.reading() as reader:
+                self._flying = (self._store.moved, reader.jobs(statuses=IN_FLIGHT))
+        return self._flying[1]
 
 
 def _told(error: Exception) -> str:

@@ -205,6 +205,11 @@ class Transaction(Reader, Protocol):
 
 
 class Store(Protocol):
+    @property
+    def moved(self) -> int:
+        """How many transactions of this process that put or changed a job were committed: while it stays, no job has
+        changed, for one process alone writes."""
+        ...
     def transaction(self) -> AbstractContextManager[Transaction]:
         """Commits at the end of the block, rolls back on an exception."""
         ...

@@ -40,6 +40,7 @@ class SqlStore:
     def __init__(self, url: sa.URL, engine: sa.Engine, *, readonly: bool) -> None:
         self.url = url
         self.readonly = readonly
+        self.moved = 0
         self._engine = engine
         self._reading: sa.Engine = engine
         self._writing: sa.Engine = engine
@@ -94,6 +95,7 @@ class SqlStore:
             transaction = SqlTransaction(connection)
             yield transaction
             transaction.flush()
+        self.moved += transaction.moved
 
     @contextmanager
     def reading(self) -> Iterator[SqlReader]:

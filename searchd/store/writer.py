@@ -48,6 +48,8 @@ class SqlTransaction(SqlReader):
 
     def __init__(self, connection: sa.Connection) -> None:
         super().__init__(connection)
+        self.moved = False
+        """Whether a job was put or changed."""
         self._dialect = connection.dialect.name
         self._last_seq: dict[str, int] = {}
         self._events: list[dict[str, Any]] = []
@@ -178,6 +180,7 @@ class SqlTransaction(SqlReader):
         self._track(self._jobs.set((job,), changes))
 
     def _track(self, row: JobRow) -> None:
+        self.moved = True
         if (flying := self._flying.get(row.study)) is not None:
             if row.status in IN_FLIGHT:
                 flying[row.id] = row

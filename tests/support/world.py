@@ -76,6 +76,10 @@ class FaultyStore:
             self.faults.passing("before commit")
         self.faults.passing("after commit")
 
+    @property
+    def moved(self) -> int:
+        return self.inner.moved
+
     def reading(self) -> Any:
         return self.inner.reading()
 
