@@ -1,0 +1,83 @@
+"""How far a training function may be ahead of the answers to its reports."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+
+import workers.child
+from workers.child import AHEAD, SlotLink
+from workers.pipes import Pipes
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[SlotLink, Pipes]]:
+    """A child's link and its slot's end of the pipes."""
+    down_read, down_write = os.pipe()
+    up_read, up_write = os.pipe()
+    child, slot = Pipes(down_read, up_write), Pipes(up_read, down_write)
+    link = SlotLink(child)
+    link._job = ("j", 1)
+    yield link, slot
+    child.close()
+    slot.close()
+
+
+def report(link: SlotLink, step: int, seconds: float) -> None:
+    link.report(step, {"loss": 1.0}, (), seconds, None)
+
+
+def heard(slot: Pipes, count: int) -> list[int]:
+    steps: list[int] = []
+    while len(steps) < count:
+        steps += [message["step"] for message in slot.receive(5.0)]
+    return steps
+
+
+def test_quick_steps_do_not_wait_one_by_one(
+    ends: tuple[SlotLink, Pipes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a clock that stands still `AHEAD` - 1 reports go out unanswered; the next waits for all the answers."""
+    link, slot = ends
+    monkeypatch.setattr(workers.child, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    for step in range(1, AHEAD):
+        report(link, step, 0.0)  # nobody answers: one that waited would wait for ever
+    assert heard(slot, AHEAD - 1) == list(range(1, AHEAD))
+    last = threading.Thread(target=report, args=(link, AHEAD, 0.0))
+    last.start()
+    assert heard(slot, 1) == [AHEAD]
+    slot.send({"do": "ack", "reports": AHEAD - 1})
+    last.join(0.2)
+    assert last.is_alive()
+    slot.send({"do": "stop", "job": "j", "attempt": 1, "reason": "rank 3 of 3"})
+    slot.send({"do": "ack", "reports": 1})
+    last.join(30)
+    assert not last.is_alive()
+    asked = link.request()
+    assert asked is not None and asked.reason == "rank 3 of 3"
+
+
+@pytest.mark.parametrize(("seconds", "clock"), [(1.0, [0.0, 0.0]), (0.0, [0.0, 1.0])])
+def test_a_slow_step_waits_for_its_answer(
+    ends: tuple[SlotLink, Pipes], monkeypatch: pytest.MonkeyPatch, seconds: float, clock: list[float]
+) -> None:
+    """A step that took long, or came long after the first unanswered report, hears of a stop before the next begins."""
+    link, slot = ends
+    ticks = iter(clock)
+    monkeypatch.setattr(workers.child, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    report(link, 1, 0.0)
+    second = threading.Thread(target=report, args=(link, 2, seconds))
+    second.start()
+    assert heard(slot, 2) == [1, 2]
+    second.join(0.2)
+    assert second.is_alive()
+    slot.send({"do": "stop", "job": "j", "attempt": 1, "reason": "enough"})
+    slot.send({"do": "ack", "reports": 2})
+    second.join(30)
+    assert not second.is_alive()
+    asked = link.request()
+    assert asked is not None and asked.reason == "enough"
