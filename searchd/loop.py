@@ -345,7 +345,7 @@ class Loop:
                 self._transport.stop(job, reason)
             del self._stops[job]
         if self._published != self._store.moved:
-            publish(self._store, self._dispatcher, self._places.choose)
+            publish(self._store, self._dispatcher, self._places.choose, self._jobs())
             self._published = self._store.moved
         for job in self._places.overdue(tick):
             republish(self._store, self._dispatcher, job)

@@ -15,6 +15,7 @@ import json
 import sys
 import tempfile
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,7 @@ def measure(tree: Path, trials: int) -> dict[str, Any]:
         try:
             stage.start_daemon()
             fleet = stage.start_workers(WORKERS, Path(__file__).parent)
-            assert stage.daemon is not None and stage.daemon.pid is not None and fleet.pid is not None
-            pids = (stage.daemon.pid, fleet.pid)
+            pids = (stage.pid, fleet.pid or 0)
             before = [staging.cpu_s(pid, children=True) for pid in pids]
             study = stage.submit(staging.study("lost", "tasks:sleepy", budget={"trials": trials}))
             stage.wait(study)
@@ -60,7 +60,7 @@ def _account(stage: staging.Stage, study: str, trials: int) -> dict[str, Any]:
     lives: dict[str, list[tuple[float, float, int]]] = defaultdict(list)
     for worker, begun, end, n in rows:
         lives[worker].append((begun, end, n))
-    gaps = [b[0] - a[1] for life in lives.values() for a, b in zip(life, life[1:], strict=False)]
+    gaps = [b[0] - a[1] for life in lives.values() for a, b in pairwise(life)]
     inside = sum(end - begun - n * STEP_S for life in lives.values() for begun, end, n in life)
     idle = sum(life[0][0] - began + ended - life[-1][1] for life in lives.values())
     gaps.sort()

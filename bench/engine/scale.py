@@ -5,7 +5,7 @@
 A real daemon takes a whole study from scripted workers (270,000 reports under `fifo`; under `asha` the reports that it
 asks for, in 1.5 jobs a trial: the longer log). Nine tenths in, when nothing has ended, it is killed and started again
 `--runs` times. `restart_s`: from the start of the process to its first answer over HTTP; `cpu_s`: its CPU until then;
-`empty_s`: the same of a daemon without a study. `rss_mb` after the restart, `grown_mb` before it was killed.
+`empty_s`, `empty_cpu_s`: the same of a daemon without a study. `rss_mb` after the restart, `grown_mb` before.
 `--keep DIR`: build there, or use what an earlier run has built there.
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import shutil
+import sqlite3
 import sys
 import tempfile
 import time
@@ -24,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import stage as staging
 
 COLUMNS = ("tree", "scheduler", "trials", "reports", "events", "mb_on_disk", "grown_mb", "empty_mb", "rss_mb",
-           "empty_s", "restart_s", "cpu_s")  # fmt: skip
+           "empty_s", "restart_s", "empty_cpu_s", "cpu_s")  # fmt: skip
 
 
 def build(tree: Path, folder: Path, scheduler: str, trials: int) -> float:
@@ -38,8 +39,7 @@ def build(tree: Path, folder: Path, scheduler: str, trials: int) -> float:
             with stage.reading() as raw:
                 while raw.execute("SELECT count(*) FROM trials").fetchone()[0] < trials * 0.98:
                     time.sleep(0.2)
-            assert stage.daemon is not None and stage.daemon.pid is not None
-            grown = staging.rss_mb(stage.daemon.pid)
+            grown = staging.rss_mb(stage.pid)
             stage.end_daemon(kill=True)
         (folder / "grown").write_text(str(grown))
         return grown
@@ -52,10 +52,9 @@ def restart(tree: Path, folder: Path) -> tuple[float, float, float]:
     stage = staging.Stage(folder, tree)
     try:
         seconds = stage.start_daemon()
-        assert stage.daemon is not None and stage.daemon.pid is not None
-        cpu = staging.cpu_s(stage.daemon.pid)
+        cpu = staging.cpu_s(stage.pid)
         time.sleep(1.0)
-        found = staging.rss_mb(stage.daemon.pid)
+        found = staging.rss_mb(stage.pid)
         stage.end_daemon(kill=True)
         return seconds, cpu, found
     finally:
@@ -64,12 +63,10 @@ def restart(tree: Path, folder: Path) -> tuple[float, float, float]:
 
 def measure(tree: Path, folder: Path, scheduler: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as nothing:
-        empty_s, _, empty_mb = restart(tree, Path(nothing))
+        empty_s, empty_cpu, empty_mb = restart(tree, Path(nothing))
     with tempfile.TemporaryDirectory() as copy:
         shutil.copytree(folder, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns("broker"))
         seconds, cpu, found = restart(tree, Path(copy))
-    import sqlite3
-
     raw = sqlite3.connect(folder / "study.db")
     (trials,), (reports,), (events,) = (
         raw.execute(f"SELECT count(*) FROM {table}").fetchone() for table in ("trials", "reports", "events")
@@ -79,7 +76,8 @@ def measure(tree: Path, folder: Path, scheduler: str) -> dict[str, Any]:
         "tree": tree.name, "scheduler": scheduler, "trials": trials, "reports": reports, "events": events,
         "mb_on_disk": round((folder / "study.db").stat().st_size / 1e6, 1),
         "grown_mb": round(float((folder / "grown").read_text()), 1), "empty_mb": round(empty_mb, 1),
-        "rss_mb": round(found, 1), "empty_s": round(empty_s, 2), "restart_s": round(seconds, 2), "cpu_s": round(cpu, 2),
+        "rss_mb": round(found, 1), "empty_s": round(empty_s, 2), "restart_s": round(seconds, 2),
+        "empty_cpu_s": round(empty_cpu, 2), "cpu_s": round(cpu, 2),
     }  # fmt: skip
 
 

@@ -12,7 +12,6 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -73,6 +72,14 @@ class Stage:
     def database(self) -> Path:
         return self.folder / "study.db"
 
+    @property
+    def pid(self) -> int:
+        """The daemon's."""
+        found = None if self.daemon is None else self.daemon.pid
+        if found is None:
+            raise RuntimeError("no daemon runs")
+        return found
+
     def start_daemon(self) -> float:
         """Seconds from the start of its process to its first answer over HTTP."""
         state = self.folder / "daemon.json"
@@ -91,7 +98,8 @@ class Stage:
         return time.perf_counter() - began
 
     def end_daemon(self, *, kill: bool = False) -> None:
-        assert self.daemon is not None and self.daemon.process is not None
+        assert self.daemon is not None
+        assert self.daemon.process is not None
         (self.daemon.process.kill if kill else self.daemon.process.terminate)()
         self.daemon.process.wait(30)
         self._members.remove(self.daemon)
@@ -120,7 +128,9 @@ class Stage:
         with contextlib.closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as raw:
             yield raw
 
-    def wait(self, study: str, statuses: tuple[str, ...] = ("done",), every_s: float = 0.01, most_s: float = 900) -> None:
+    def wait(
+        self, study: str, statuses: tuple[str, ...] = ("done",), every_s: float = 0.01, most_s: float = 900
+    ) -> None:  # fmt: skip
         """Until the study has one of these statuses."""
         deadline = time.perf_counter() + most_s
         with self.reading() as raw:
@@ -238,7 +248,3 @@ def study(name: str, function: str, **changes: Any) -> dict[str, Any]:
         "seed": 1,
     }  # fmt: skip
     return {**base, **changes}
-
-
-def python() -> str:
-    return sys.executable

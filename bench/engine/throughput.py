@@ -5,8 +5,8 @@
 Real broker and daemon throughout.
 `reports`: 20 jobs of 1,000 steps are out; then scripted senders put all 20,000 reports on the stream. From the first to
 the moment when the last is committed and acknowledged.
-`scripted`: trials of 27 reports (`fifo`), 64 scripted slots that put all of a job's messages on the stream at once: from
-the submission to the study's end. Every trial is asked for, dispatched, claimed, reported and ended. `asha`: the same
+`scripted`: trials of 27 reports (`fifo`), 64 scripted slots that put all of a job's messages on the stream at once,
+from the submission to the study's end: each is asked for, dispatched, claimed, reported and ended. `asha`: the same
 with 4 rungs and pauses.
 `workers`: the same with two real workers, whose training function returns at once after 27 reports.
 CPU: of the daemon, the broker, and the workers or the sender, in ms a trial (a report, for `reports`).
@@ -39,8 +39,7 @@ class Clock:
     """Wall and CPU of every part since `start`."""
 
     def __init__(self, stage: staging.Stage, workers: int | None = None) -> None:
-        assert stage.daemon is not None and stage.daemon.pid is not None and stage.broker.pid is not None
-        self._pids = (stage.daemon.pid, stage.broker.pid, workers)
+        self._pids = (stage.pid, stage.broker.pid or 0, workers)
         self._before = self._now()
 
     def _now(self) -> tuple[float, float, float, float]:
@@ -96,7 +95,8 @@ def scripted(tree: Path, trials: int = 1000, scheduler: str = "fifo", slots: int
                 stage.start_daemon()
                 time.sleep(1.0)
                 clock = Clock(stage)
-                name = stage.submit(staging.study("scripted", "tasks:noop", budget={"trials": trials}, search=_search(scheduler)))
+                name = stage.submit(staging.study("scripted", "tasks:noop", budget={"trials": trials},
+                                                  search=_search(scheduler)))  # fmt: skip
                 stage.wait(name)
                 what = "scripted" if scheduler == "fifo" else f"scripted {scheduler}"
                 return clock.row(tree, what, trials, fleet.reports, trials)

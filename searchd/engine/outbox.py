@@ -8,7 +8,7 @@ from typing import Any
 
 from searchd.dispatch import Dispatcher
 from searchd.errors import Unreachable
-from searchd.store.base import CheckpointRow, JobRow, Reader, Store
+from searchd.store.base import IN_FLIGHT, CheckpointRow, JobRow, Reader, Store
 from searchd.wire import CheckpointRef, Dispatch, JobSpec, ParentRef
 
 Place = Callable[[JobSpec, str, Sequence[tuple[str, JobRow]]], str | None]
@@ -16,17 +16,24 @@ Place = Callable[[JobSpec, str, Sequence[tuple[str, JobRow]]], str | None]
 that is to have it, or None: whoever comes."""
 
 
-def publish(store: Store, dispatcher: Dispatcher, place: Place | None = None) -> int:
-    """Send every job in the outbox and mark it `queued`; the number sent. `place` may choose a worker.
+def publish(
+    store: Store, dispatcher: Dispatcher, place: Place | None = None, flying: Sequence[JobRow] | None = None
+) -> int:  # fmt: skip
+    """Send every job in the outbox and mark it `queued`; the number sent. `place` may choose a worker. `flying`: the
+    jobs in flight, by one who knows them already.
 
     Those for one worker go first: it looks into its own queue first, and must not have taken another job by then.
     A crash before the mark sends it again after the restart. Unreachable when the broker is away: the rest waits.
     """
+    if flying is not None and not any(row.status == "outbox" for row in flying):
+        return 0
     with store.reading() as reader:
-        rows = reader.jobs(statuses=("outbox",))
-        asks = {study: _device(reader, study) for study in {row.study for row in rows}}
-        waiting = [(row, _parcel(reader, row), asks[row.study]) for row in rows]
-        chosen = _chosen(reader, waiting, place) if place is not None else {}
+        if flying is None:
+            flying = reader.jobs(statuses=IN_FLIGHT)
+        asks = {study: _device(reader, study) for study in {row.study for row in flying}}
+        waiting = [(row, _parcel(reader, row), asks[row.study]) for row in flying if row.status == "outbox"]
+    sent_before = [(asks[row.study], row) for row in flying if row.status != "outbox"]
+    chosen = _chosen(waiting, sent_before, place) if place is not None else {}
     sent: list[JobRow] = []
     try:
         for row, dispatch, device_class in sorted(waiting, key=lambda parcel: parcel[0].id not in chosen):
@@ -44,18 +51,20 @@ def _mark(store: Store, sent: Sequence[JobRow], chosen: Mapping[str, str]) -> No
     if not sent:
         return
     with store.transaction() as tx:
+        for study in {row.study for row in sent}:
+            tx.jobs(study, IN_FLIGHT)  # read at once what is asked for one by one
         for row in sent:
             now = tx.job(row.id)
             if now is not None and now.status == "outbox" and now.attempt == row.attempt:
                 tx.set_job(row.id, status="queued", worker=chosen.get(row.id, ""))
 
 
-def _chosen(reader: Reader, waiting: Sequence[tuple[JobRow, Dispatch, str]], place: Place) -> dict[str, str]:
+def _chosen(
+    waiting: Sequence[tuple[JobRow, Dispatch, str]], before: Sequence[tuple[str, JobRow]], place: Place
+) -> dict[str, str]:  # fmt: skip
     """Job → the worker that is to have it, for those that go on from a checkpoint and have one."""
     resumed = [(row, dispatch, asks) for row, dispatch, asks in waiting if dispatch.jobs[0].checkpoint is not None]
-    if not resumed:
-        return {}
-    sent = [(_device(reader, row.study), row) for row in reader.jobs(statuses=("queued", "running"))]
+    sent = list(before)
     chosen: dict[str, str] = {}
     for row, dispatch, asks in resumed:
         worker = place(dispatch.jobs[0], asks, sent)

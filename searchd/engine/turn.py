@@ -13,9 +13,10 @@ from searchd.log import Kind, Payload, event_payload, stops_payload
 from searchd.replay import brought
 from searchd.search.events import Event, Stop
 from searchd.search.search import Search
-from searchd.store.base import IN_FLIGHT as IN_FLIGHT
-from searchd.store.base import JobRow, JobStatus, StudyRow, StudyStatus, Transaction, TrialRow
+from searchd.store.base import IN_FLIGHT, JobRow, JobStatus, StudyRow, StudyStatus, Transaction, TrialRow
 from spaces.study import Study
+
+__all__ = ["BY_USER", "ENDED_TRIAL", "IN_FLIGHT", "STUDY_ENDED", "UNCLAIMED", "Turn"]
 
 log = logging.getLogger("searchd.engine")
 

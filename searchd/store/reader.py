@@ -151,7 +151,8 @@ class SqlReader:
 
     def jobs(self, study: str | None = None, statuses: Iterable[JobStatus] | None = None) -> list[JobRow]:
         given = {} if study is None else {"study": study}
-        return self._rows(JobRow, _jobs(study is not None, None if statuses is None else tuple(sorted(set(statuses)))), **given)
+        wanted = None if statuses is None else tuple(sorted(set(statuses)))
+        return self._rows(JobRow, _jobs(study is not None, wanted), **given)
 
     def _jobs_of(self, study: str, ids: Sequence[str]) -> list[JobRow]:
         """The jobs of a study with these ids."""

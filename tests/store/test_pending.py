@@ -118,7 +118,7 @@ def test_jobs_that_did_not_change_are_not_counted(tmp_path: Path) -> None:
         t.put_job(job_row())
         t.set_job(job_row().id, status="queued")
     assert store.moved == before + 1
-    with pytest.raises(ZeroDivisionError), store.transaction() as t:
+    with pytest.raises(ZeroDivisionError), store.transaction() as t:  # noqa: PT012
         t.set_job(job_row().id, status="running")
         raise ZeroDivisionError
     assert store.moved == before + 1

@@ -50,15 +50,15 @@ def test_quick_steps_do_not_wait_one_by_one(
     last = threading.Thread(target=report, args=(link, AHEAD, 0.0))
     last.start()
     assert heard(slot, 1) == [AHEAD]
-    slot.send({"do": "ack", "reports": AHEAD - 1})
     last.join(0.2)
     assert last.is_alive()
     slot.send({"do": "stop", "job": "j", "attempt": 1, "reason": "rank 3 of 3"})
-    slot.send({"do": "ack", "reports": 1})
+    slot.send({"do": "ack", "reports": AHEAD})
     last.join(30)
     assert not last.is_alive()
     asked = link.request()
-    assert asked is not None and asked.reason == "rank 3 of 3"
+    assert asked is not None
+    assert asked.reason == "rank 3 of 3"
 
 
 @pytest.mark.parametrize(("seconds", "clock"), [(1.0, [0.0, 0.0]), (0.0, [0.0, 1.0])])
@@ -80,4 +80,5 @@ def test_a_slow_step_waits_for_its_answer(
     second.join(30)
     assert not second.is_alive()
     asked = link.request()
-    assert asked is not None and asked.reason == "enough"
+    assert asked is not None
+    assert asked.reason == "enough"
