@@ -3,8 +3,8 @@
     python -P bench/engine/peers.py [--system searchd …] [--what lost noop] > bench/engine/peers.csv
     python -P bench/engine/peers.py --python ANOTHER/bin/python --system ray ray-reused syne-tune
 
-`lost`: 27 steps of 50 ms, 2 workers, 60 trials, successive halving, eta = 3; `lost_s` = (wall × 2 − steps × 50 ms) ÷ trials.
- `noop`: 400 trials of 27 reports that take no time, 2 workers. The wall begins when everything is started and
+`lost`: 27 steps of 50 ms, 2 workers, 60 trials, successive halving, eta = 3; `lost_s` = (wall × 2 − steps × 50 ms) ÷
+trials. `noop`: 400 trials of 27 reports that take no time, 2 workers. The wall begins when everything is started and
 imported, where the peer lets one tell (Optuna's processes meet at a barrier; Ray and Syne Tune start theirs a trial).
 `cpu_ms`: of all its processes, a trial. Ray Tune and Syne Tune want an environment of their own, and fewer trials:
 what they cost a trial does not depend on how many there are.
