@@ -61,7 +61,6 @@ class Loop:
         self._away = False
         self._recorded: list[str] = []
         self._flying: tuple[int, list[JobRow]] = (-1, [])
-        self._published = -1
         self._wake()
 
     # ------------------------------------------------------------ rounds
@@ -344,9 +343,7 @@ class Loop:
             else:
                 self._transport.stop(job, reason)
             del self._stops[job]
-        if self._published != self._store.moved:
-            publish(self._store, self._dispatcher, self._places.choose, self._jobs())
-            self._published = self._store.moved
+        publish(self._store, self._dispatcher, self._places.choose, self._jobs())
         for job in self._places.overdue(tick):
             republish(self._store, self._dispatcher, job)
             self._places.opened(job)

@@ -189,14 +189,18 @@ class SqlTransaction(SqlReader):
 
     def add_report(self, row: ReportRow) -> bool:
         """False, and nothing written, when (study, trial, step) is recorded already: the first commit wins."""
-        if self.has_report(row.study, row.trial, row.step):
-            return False
         key = {"study": row.study, "trial": row.trial, "step": row.step}
-        self._tops[row.study, row.trial] = max(row.step, self._top(row.study, row.trial))
-        self._reports[row.study, row.trial, row.step] = {
-            **key, "job": row.job, "attempt": row.attempt, "at": row.at, "seconds": row.seconds,
-            "points": Encoded(encode(row.points)),
-        }  # fmt: skip
+        report = {**key, "job": row.job, "attempt": row.attempt, "at": row.at, "seconds": row.seconds,
+                  "points": Encoded(encode(row.points))}  # fmt: skip
+        top = self._tops.get((row.study, row.trial))
+        if top is None:  # nobody said that more of this trial comes: the insert itself tells
+            if self._connection.execute(insert_new(reports, self._dialect), report).rowcount != 1:
+                return False
+        elif self.has_report(row.study, row.trial, row.step):
+            return False
+        else:
+            self._tops[row.study, row.trial] = max(row.step, top)
+            self._reports[row.study, row.trial, row.step] = report
         self._metrics.extend({**key, "metric": name, "value": value} for name, value in row.metrics.items())
         return True
 
