@@ -93,7 +93,7 @@ class Stage:
                 raise RuntimeError(self.daemon.tail())
             time.sleep(0.002)
         said = json.loads(state.read_text())
-        httpx.get(f"{said['url']}/v1/studies").raise_for_status()
+        httpx.get(f"{said['url']}/v1/studies", timeout=START_S).raise_for_status()
         self.http = said["url"]
         return time.perf_counter() - began
 

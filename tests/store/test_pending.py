@@ -124,3 +124,20 @@ def test_jobs_that_did_not_change_are_not_counted(tmp_path: Path) -> None:
         raise ZeroDivisionError
     assert store.moved == before + 2
     store.close()
+
+
+def test_an_earlier_step_hides_no_later_one(tmp_path: Path) -> None:
+    """What a trial reported last is its largest step, however the reports come, and whatever was written in between."""
+    store = open_store(f"sqlite:///{tmp_path / 'study.db'}")
+    begin(store)
+    with store.transaction() as t:
+        t.put_job(job_row())
+    with store.transaction() as t:
+        t.expect(S, [job_row().id])
+        assert t.add_report(replace(report_row(), step=3))
+        t.counts(S)  # only the database can tell: what waited is there now
+        assert t.add_report(replace(report_row(), step=1))
+        assert not t.add_report(replace(report_row(), step=3))
+        assert t.has_report(S, 0, 3)
+        assert not t.has_report(S, 0, 2)
+    store.close()
