@@ -141,3 +141,20 @@ def test_an_earlier_step_hides_no_later_one(tmp_path: Path) -> None:
         assert t.has_report(S, 0, 3)
         assert not t.has_report(S, 0, 2)
     store.close()
+
+
+def test_a_job_that_ended_is_not_in_flight(tmp_path: Path) -> None:
+    """Jobs in flight are remembered from the first question on, with every change since."""
+    store = open_store(f"sqlite:///{tmp_path / 'study.db'}")
+    begin(store)
+    with store.transaction() as t:
+        assert t.jobs(S, IN_FLIGHT) == []
+        t.put_job(replace(job_row(), id="a", status="queued"))
+        t.put_job(replace(job_row(), id="b", status="outbox"))
+        assert [row.id for row in t.jobs(S, IN_FLIGHT)] == ["a", "b"]
+        t.set_job("a", status="finished")
+        assert [row.id for row in t.jobs(S, IN_FLIGHT)] == ["b"]
+        t.set_job("b", status="running")
+        assert t.jobs(S, ("outbox",)) == []
+        assert [row.status for row in t.jobs(S, ("running",))] == ["running"]
+    store.close()
