@@ -58,7 +58,7 @@ def names_of(row: type) -> tuple[str, ...]:
 
 def values(row: Any) -> dict[str, Any]:
     """A row as the parameters of an INSERT."""
-    return {name: getattr(row, name) for name in names_of(type(row))}
+    return {name: getattr(row, name) for name in names_of(type(row))}  # type: ignore[arg-type]
 
 
 class Pending(Generic[R]):
