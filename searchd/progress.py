@@ -197,5 +197,16 @@ def front_table(points: list[dict[str, Any]], objectives: list[str], limit: int 
     return table
 
 
+def front_notes(points: list[dict[str, Any]], summary: Mapping[str, Any]) -> list[str]:
+    """What a front does not say of itself: that nothing on it keeps the bounds, and which points could not be on it."""
+    found = []
+    if points and all((p.get("violation") or 0) > 0 for p in points):
+        bounds = words.bounds(summary["objectives"])
+        found.append(f"no point keeps the bounds ({bounds}), these come nearest: loosen one, or widen the space")
+    for name, count in (summary.get("unvalued") or {}).items():
+        found.append(f"{words.count(count, 'point')} without a finite {name}, on no front: `searchd trials` says why")
+    return found
+
+
 def _several(points: list[dict[str, Any]], trial: int) -> bool:
     return sum(1 for p in points if p["trial"] == trial) > 1

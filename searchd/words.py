@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 UNKNOWN = "–"
@@ -99,6 +99,12 @@ def selected(point: Mapping[str, Any]) -> str:
             narrow = any(b < 32 for u in units for b in u.get("bits", ()))
             return f"{side:g}: {blocks}" + (f" · bits {' | '.join(bits)}" if narrow else "")
     return ""
+
+
+def bounds(objectives: Iterable[Mapping[str, Any]]) -> str:
+    """The bounds of objectives: `latency_ms at most 2, accuracy at least 0.9`; empty when there are none."""
+    both = (("at_most", "at most"), ("at_least", "at least"))
+    return ", ".join(f"{o['name']} {said} {o[k]:g}" for o in objectives for k, said in both if o.get(k) is not None)
 
 
 def config(values: Mapping[str, Any]) -> str:

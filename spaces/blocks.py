@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spaces.errors import SpaceError
+from spaces.errors import ParameterError, SpaceError
 
 SKIP = "skip"
 MOST_LAYERS = 22
@@ -147,7 +147,8 @@ def layout(
 ) -> Layout:
     """The layout of a search over `candidates` (`k3e1`, …, `skip`). SpaceError for what cannot be built."""
     if isinstance(width, bool) or not isinstance(width, int) or not 1 <= width <= 4096:
-        raise SpaceError(f"width = {width!r}, but the network needs a whole number in [1, 4096]: change its range")
+        rule = "the network needs a whole number in [1, 4096]"
+        raise ParameterError("width", f"= {width!r}, but {rule}: change its range")
     image = len(input_shape) == 3
     if not image and len(input_shape) != 1:
         raise SpaceError(f"a sample has shape {input_shape}, but [C, H, W] or [F] is needed: reshape the data")

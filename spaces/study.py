@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 
 from spaces import load
 from spaces.balance import check_balanced
+from spaces.bounds import check_bounds
 from spaces.domains import Choice, Domain, Int
 from spaces.errors import SpaceError, StudyError
 from spaces.forms import Goal, StudyForm
@@ -179,6 +180,8 @@ def _read(said: Any, problems: Problems, base: Path | None, *, typed: bool = Fal
     task = read_task(said.get("task", "classify"), problems, base, typed=typed)
     _check_search(said.get("search"), problems)
     _check_objectives(said.get("objectives"), task, problems)
+    if typed and task is not None and task.built_in is not None:
+        check_bounds(said.get("objectives"), task.built_in.metrics, problems)
     if form is not None and not said.get("space") and not said.get("use"):
         problems.add(("space",), "there is nothing to search: give parameters, or use a library space")
     if form is None or space is None or task is None or problems.found:

@@ -13,7 +13,7 @@ from rich.text import Text
 from searchd import words
 from searchd.cli.common import FAILED, INTERRUPTED, console, emit, json_option
 from searchd.cli.files import load_study
-from searchd.progress import Progress, front_table
+from searchd.progress import Progress, front_notes, front_table
 
 SHOWN_FAILURES = 3
 
@@ -61,7 +61,7 @@ def show_outcome(out: Console, outcome: Any, file: str) -> None:
     out.print(Text.assemble((f"{summary['name']} ", "bold"), f"{summary['status']}: {trials.get('total', 0)} trials, "
               f"{words.number(summary['steps_done'])} {summary.get('unit', 'step')}s in "
               f"{words.duration(summary['seconds'])}, {words.count(len(front), 'point')} on the front"))  # fmt: skip
-    if summary["status"] == "faulted" or not (front or outcome.failures):
+    if summary["status"] == "faulted" or not (front or outcome.failures or summary.get("unvalued")):
         out.print(Text(summary.get("reason") or f"no trial finished; `searchd trials {summary['name']}` says why",
                        style="red"))  # fmt: skip
     if outcome.failures:
@@ -69,6 +69,8 @@ def show_outcome(out: Console, outcome: Any, file: str) -> None:
     if front:
         out.print()
         out.print(front_table(front, [o["name"] for o in summary["objectives"]]))
+    for note in front_notes(front, summary):
+        out.print(Text(note, style="yellow"))
     out.print()
     if outcome.report:
         out.print(Text(outcome.report, style="yellow"))

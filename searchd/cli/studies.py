@@ -12,8 +12,9 @@ from rich.text import Text
 from searchd import words
 from searchd.cli.common import client_options, console, emit, emit_line, json_option, study_argument
 from searchd.client import Client
-from searchd.progress import STYLE, front_table, panel
+from searchd.progress import STYLE, front_notes, front_table, panel
 
+ALIVE = frozenset({"queued", "running", "verifying"})
 STATES = ("waiting", "running", "paused", "done", "stopped", "failed", "vetoed")
 
 
@@ -77,7 +78,7 @@ def show_command(study: str, client: Client, as_json: bool) -> None:
         out.print(Text(summary["remark"], style="yellow"))
     if summary["reason"]:
         out.print(Text(summary["reason"], style="yellow"))
-    if summary["status"] in {"queued", "running", "verifying"} and not client.alive(study):
+    if summary["status"] in ALIVE and not client.alive(study):
         out.print(Text("no daemon runs it now: `searchd run` its file again and it goes on", style="yellow"))
 
 
@@ -111,10 +112,13 @@ def front_command(study: str, client: Client, as_json: bool) -> None:
     if as_json:
         emit(points)
         return
-    if not points:
-        click.echo("no points yet")
-        return
-    console().print(front_table(points, [o["name"] for o in client.show(study)["objectives"]]))
+    summary = client.show(study)
+    if points:
+        console().print(front_table(points, [o["name"] for o in summary["objectives"]]))
+    else:
+        click.echo("no points yet" if summary["status"] in {*ALIVE, "paused"} else "no point is on the front")
+    for note in front_notes(points, summary):
+        console().print(Text(note, style="yellow"))
 
 
 @click.command("trials")

@@ -106,6 +106,9 @@ class Summary(Answer):
     reports: int
     duplicates: int
     front: int = Field(description="points on the front")
+    unvalued: dict[str, int] = Field(
+        default={}, description="points that are on no front for want of a finite value, by objective"
+    )
     hypervolume: float | None = None
     busy_fraction: float | None = Field(default=None, description="share of the slots' time spent in jobs")
     resumed: dict[str, int] = Field(

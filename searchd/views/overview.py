@@ -11,7 +11,7 @@ from searchd.search.points import merge
 from searchd.store.base import JobRow, Reader, StudyRow, TrialRow, TrialStatus
 from searchd.views.clock import Span, overlap, spans
 from searchd.views.clock import seconds as total
-from searchd.views.fronts import best, members
+from searchd.views.fronts import best, members, unvalued
 from searchd.views.parents import parents
 from searchd.views.plain import Goal, goals, losses, plain, the
 from searchd.views.predicted import accuracy, predicted
@@ -43,7 +43,8 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
     rows = reader.trials(study)
     states = Counter(t.status for t in rows)
     trials = {status: states.get(status, 0) for status in get_args(TrialStatus)}
-    on_front = members(row, rows, reader.points(study))
+    points = reader.points(study)
+    on_front = members(row, rows, points)
     reference = _reference(reader, row, rows, objectives)
     ran = spans(reader, row, now)
     seconds = total(ran)
@@ -62,6 +63,7 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
         "reports": counts["reports"],
         "duplicates": counts["duplicates"],
         "front": len(on_front),
+        "unvalued": unvalued(objectives, rows, points),
         "hypervolume": None,
         "reference": None,
         "busy_fraction": _busy(row, jobs, reader, ran, now),
@@ -82,7 +84,7 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
         },
         "time_left_s": _left(row, budget, trials, counts["steps"], seconds),
         "artifacts": row.artifacts,
-        "predicted": accuracy(reader.points(study)),
+        "predicted": accuracy(points),
         "static": _static(reader, row, rows, objectives),
     }
     if reference is not None:

@@ -18,7 +18,7 @@ from spaces.builtin.classify import (
     read_data,
     shape_of,
 )
-from spaces.errors import SpaceError
+from spaces.errors import ParameterError
 from spaces.formulas import TRAIN_S
 from spaces.problems import Problems
 from spaces.space import Space
@@ -86,9 +86,10 @@ def plan_of(options: Options, nested: Nested) -> Plan:
         numbers["beta"] = 0.3
     target = nested.get("target_ms")
     if target is not None and not (_is_number(target) and 0 < target < float("inf")):
-        raise SpaceError(f"target_ms = {target!r}, but a latency is a number of ms above 0: change its range")
+        raise ParameterError("target_ms", f"= {target!r}, but a latency is a number of ms above 0: change its range")
     if target is not None and loss == "proxyless-mul" and target <= 1e-3:
-        raise SpaceError(f"target_ms = {target:g}: proxyless-mul takes its logarithm in us, which needs more than 1 us")
+        said = "proxyless-mul takes its logarithm in us, which needs more than 1 us"
+        raise ParameterError("target_ms", f"= {target:g}: {said}")
     fixed = nested.get("architecture")
     chosen = None if fixed is None else made.check(fixed)
     target_ms = None if target is None else float(target)
@@ -123,7 +124,8 @@ def _number(nested: Nested, name: str) -> float:
     default, low, high = LIMITS[name]
     value = nested.get(name, default)
     if not _is_number(value) or not low <= value <= high:
-        raise SpaceError(f"{name} = {value!r}, but the search needs a number in [{low:g}, {high:g}]: change its range")
+        rule = f"the search needs a number in [{low:g}, {high:g}]"
+        raise ParameterError(name, f"= {value!r}, but {rule}: change its range")
     return float(value)
 
 

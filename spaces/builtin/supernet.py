@@ -13,7 +13,7 @@ from pydantic import Field
 from spaces.builtin.base import BuiltIn, Description, Nested, Options
 from spaces.builtin.classify import check_buildable, check_schedules, read_data, shape_of
 from spaces.elastic import Block, ElasticSpace, Unit
-from spaces.errors import SpaceError
+from spaces.errors import ParameterError
 from spaces.forms import Form, Number
 from spaces.formulas import TRAIN_S
 from spaces.problems import Path as KeyPath
@@ -100,17 +100,17 @@ def space_of(options: Options, nested: Nested) -> ElasticSpace:
     width, units = _whole(nested, "width", 1, 4096), _whole(nested, "units", 1, 16)
     depth, kernel = _whole(nested, "depth", 1, 16), _whole(nested, "kernel", 1, 15)
     if kernel % 2 == 0:
-        raise SpaceError(f"kernel = {kernel} is even, but same padding needs an odd one: use {kernel - 1}")
+        raise ParameterError("kernel", f"= {kernel} is even, but same padding needs an odd one: use {kernel - 1}")
     expand = nested.get("expand", DEFAULTS["expand"])
     if isinstance(expand, bool) or not isinstance(expand, int | float) or not 0 < expand <= 64:
-        raise SpaceError(f"expand = {expand!r}, but blocks need a number in (0, 64]: change its range")
+        raise ParameterError("expand", f"= {expand!r}, but blocks need a number in (0, 64]: change its range")
     block = nested.get("block", DEFAULTS["block"])
     if block not in ("bottleneck", "residual"):
-        raise SpaceError(f"block = {block!r} is none of bottleneck, residual: choose one")
+        raise ParameterError("block", f"= {block!r} is none of bottleneck, residual: choose one")
     kind: Block = "residual" if block == "residual" or not image else "bottleneck"
     training = nested.get("training", DEFAULTS["training"])
     if training not in TRAININGS:
-        raise SpaceError(f"training = {training!r} is none of {', '.join(TRAININGS)}: choose one")
+        raise ParameterError("training", f"= {training!r} is none of {', '.join(TRAININGS)}: choose one")
     widths = tuple(sorted({float(expand) / 4, float(expand) / 2, float(expand)}))
     kernels = (tuple(range(3, kernel + 1, 2)) or (kernel,)) if image else (1,)
     resolutions = tuple(options.get("resolutions") or ((data.shape[1],) if image else ()))
@@ -135,7 +135,7 @@ def _whole(config: Mapping[str, Any], name: str, low: int, high: int) -> int:
     value = config.get(name, DEFAULTS[name])
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         rule = f"the super-network needs a whole number in [{low}, {high}]"
-        raise SpaceError(f"{name} = {value!r}, but {rule}: change its range")
+        raise ParameterError(name, f"= {value!r}, but {rule}: change its range")
     return value
 
 
@@ -143,7 +143,7 @@ def distill_of(config: Mapping[str, Any]) -> float:
     """How much a sub-network learns from the biggest one rather than the labels, in [0, 1]."""
     said = config.get("distill", DEFAULTS["distill"])
     if isinstance(said, bool) or not isinstance(said, int | float) or not (isfinite(said) and 0 <= said <= 1):
-        raise SpaceError(f"distill = {said!r}, but it is a share: use a number in [0, 1]")
+        raise ParameterError("distill", f"= {said!r}, but it is a share: use a number in [0, 1]")
     return float(said)
 
 
