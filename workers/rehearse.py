@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,9 +67,10 @@ def rehearse(
 
     `stop_at`: ask for a stop after the report of that step. `kept`: what this process holds in memory of earlier
     rehearsals, as a warm one does. `parent`: whose weights it is to begin with (`Rehearsal.as_parent`), in the same
-    folder under another `number`. Exceptions of the function come through as they are.
+    folder under another `number`. Without a `folder` its files go when this process ends. Exceptions of the function
+    come through as they are.
     """
-    root = folder or (resume.folder if resume is not None else Path(tempfile.mkdtemp(prefix="rehearsal-")))
+    root = folder or (_own_folder() if resume is None else resume.folder)
     checkpoint = resume.checkpoint if resume is not None else None
     spec = JobSpec(
         id="rehearsal", study="rehearsal", trial=number, attempt=1, kind="train",
@@ -86,3 +89,10 @@ def rehearse(
         run.outcome, run.reason = ending.outcome, ending.reason
     run.checkpoint = trial.durable
     return run
+
+
+def _own_folder() -> Path:
+    """A temporary folder that goes when this process ends."""
+    root = Path(tempfile.mkdtemp(prefix="rehearsal-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    return root
