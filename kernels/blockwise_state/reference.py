@@ -104,8 +104,8 @@ def divisors(scales: Tensor, shape: torch.Size, block: int) -> Tensor:
 def quantize(x: Tensor, scheme: Scheme) -> tuple[Tensor, Tensor]:
     """(codes, scales) of a state. Codes (uint8) are flat: one value a byte, or two with the first in the low half.
 
-    Where everything that shares a scale is 0 the scale is 0 and comes back as 0. A value that is not finite makes
-    NaN of whatever shares its scale: a training that diverged is seen.
+    Where everything that shares a scale is 0 the scale is 0 and comes back as 0. A value that is not finite
+    comes back so, with what it drowns: a training that diverged is seen.
     """
     scheme = scheme.of(x.shape)
     scales = scales_of(x, scheme.block)

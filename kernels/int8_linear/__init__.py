@@ -7,6 +7,7 @@ Gradients: for the input by the dequantized weight (straight through the roundin
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -17,6 +18,8 @@ from kernels.int8_linear.reference import THRESHOLD, quantize
 
 __all__ = ["THRESHOLD", "int8_linear", "quantize"]
 
+EXACT = 1024
+"""127² · 1,024 < 2^24: so many products of codes add up exactly in float32."""
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -60,16 +63,23 @@ def _fits(
         raise ValueError(f"the arguments are on {', '.join(sorted(devices))}, but have to be on one: move them to x's")
 
 
+def _integers(a: Tensor, b: Tensor) -> Tensor:
+    """a bᵀ [A, B] (int32), exact, of int8 matrices: float32 has every sum of up to `EXACT` products."""
+    out = torch.zeros(a.shape[0], b.shape[0], dtype=torch.int32, device=a.device)
+    for i in range(0, a.shape[1], EXACT):
+        out += (a[:, i : i + EXACT].float() @ b[:, i : i + EXACT].float().T).to(torch.int32)
+    return out
+
+
 @torch.library.custom_op("searchd::int8_linear", mutates_args=())
 def _forward(
     x: Tensor, codes: Tensor, scales: Tensor, kept: Tensor | None, bias: Tensor | None, threshold: float
 ) -> Tensor:
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    flat = x.reshape(-1, x.shape[-1]).to(dtype)
+    flat = x.reshape(math.prod(x.shape[:-1]), x.shape[-1]).to(dtype)
     large = reference.outliers(flat, threshold)
     mine, scale = reference.quantize(flat.masked_fill(large, 0.0))
-    # 127² · K is exact in float32 up to K = 1,040, and this product has its own int32 sums.
-    y = torch._int_mm(mine, codes.T.contiguous()).to(dtype) * scale[:, None] * scales.to(dtype)
+    y = _integers(mine, codes).to(dtype) * scale[:, None] * scales.to(dtype)
     if bool(large.any()):
         w = codes[:, large].to(dtype) * scales.to(dtype)[:, None] if kept is None else kept[:, large].to(dtype)
         y += flat[:, large] @ w.T
@@ -94,7 +104,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: 
 def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, Tensor | None, None]:
     codes, scales = ctx.saved_tensors
     to_x = (grad * scales.to(grad.dtype)) @ codes.to(grad.dtype)
-    to_bias = None if ctx.bias is None else grad.reshape(-1, grad.shape[-1]).sum(0).to(ctx.bias)
+    to_bias = None if ctx.bias is None else grad.reshape(math.prod(grad.shape[:-1]), grad.shape[-1]).sum(0).to(ctx.bias)
     return to_x, None, None, None, to_bias, None
 
 

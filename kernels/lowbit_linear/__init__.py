@@ -8,6 +8,7 @@ Planes have no gradient; inputs, scales and bias have.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -62,8 +63,8 @@ def _planes(planes: Tensor, columns: int, name: str) -> None:
     wide = -(-columns // 8)
     if planes.dtype != torch.uint8 or planes.dim() != 3 or planes.shape[2] != wide or not 1 <= planes.shape[0] <= 8:
         raise ValueError(
-            f"{name} is {list(planes.shape)} of {planes.dtype}, but planes of {columns} columns are [bits, rows, {wide}]"
-            " of torch.uint8 with 1 to 8 bits: make them with pack"
+            f"{name} is {list(planes.shape)} of {planes.dtype}, but planes of {columns} columns are"
+            f" [bits, rows, {wide}] of torch.uint8 with 1 to 8 bits: make them with pack"
         )
 
 
@@ -99,7 +100,7 @@ def _forward(
     x: Tensor, planes: Tensor, scales: Tensor, bias: Tensor | None, bipolar: bool, group: int, relu: bool
 ) -> Tensor:
     dtype, columns = _wide(x.dtype), x.shape[-1]
-    inputs = x.reshape(-1, columns).to(dtype)
+    inputs = x.reshape(math.prod(x.shape[:-1]), columns).to(dtype)  # -1 has no meaning without elements
     out = torch.empty(inputs.shape[0], planes.shape[1], dtype=dtype, device=x.device)
     for first in range(0, planes.shape[1], ROWS):
         rows = slice(first, first + ROWS)

@@ -10,6 +10,7 @@ recovery from binary products: Ma and others, 2024, arXiv:2409.17870, "Efficient
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -159,11 +160,12 @@ def backward(
     grad = torch.where(y > 0, grad, torch.zeros_like(grad)) if relu else grad
     values = unpack(planes, columns, bipolar=bipolar).to(grad.dtype)
     to_x = grad @ (values * spread(scales.to(grad.dtype), columns, group))
-    flat, inputs = grad.reshape(-1, grad.shape[-1]), x.to(grad.dtype).reshape(-1, columns)
+    samples = math.prod(x.shape[:-1])
+    flat, inputs = grad.reshape(samples, grad.shape[-1]), x.to(grad.dtype).reshape(samples, columns)
     each = flat.T @ inputs * values
     size, count = group or max(columns, 1), scales.shape[1]
     filled = torch.nn.functional.pad(each, (0, count * size - columns))
-    return to_x, filled.view(-1, count, size).sum(-1), flat.sum(0)
+    return to_x, filled.view(scales.shape[0], count, size).sum(-1), flat.sum(0)
 
 
 ONES = torch.tensor([bin(i).count("1") for i in range(256)], dtype=torch.int64)
@@ -190,7 +192,9 @@ def recover(products: Tensor) -> Tensor:
 def product(a: Tensor, b: Tensor, columns: int, *, a_bipolar: bool, b_bipolar: bool) -> Tensor:
     """A Bᵀ [A, B] (int64) of integers in planes, of either format: by the planes' 0/1 products, popcount(a AND b).
 
-    With v = o + Σ c_i a_i and w = p + Σ d_j b_j:  Σ v w = Σ c_i d_j |a_i ∧ b_j| + p Σ c_i |a_i| + o Σ d_j |b_j| + o p K.
+    With v = o + Σ c_i a_i and w = p + Σ d_j b_j:
+
+        Σ v w = Σ c_i d_j |a_i ∧ b_j| + p Σ c_i |a_i| + o Σ d_j |b_j| + o p K.
     """
     fa, fb = Format(a.shape[0], a_bipolar), Format(b.shape[0], b_bipolar)
     c = torch.tensor(fa.weights, device=a.device)
