@@ -1,8 +1,8 @@
 """What a layer saw in a batch, for optimizers that ask for more than gradients of weights: a tap on a parameter.
 
-An optimizer taps the weights that it wants to know about (`tap`). A layer whose weight is tapped shows its input and its
-output (`show`) after it computed it; what comes back through the output is taken when the gradients are computed. Layers
-that do not call `show` stay unseen, which the optimizer has to say.
+An optimizer taps the weights that it wants to know about (`tap`). A layer whose weight is tapped shows its input and
+its output (`show`) after it computed it; what comes back through the output is taken when the gradients are computed.
+Layers that do not call `show` stay unseen, which the optimizer has to say.
 """
 
 from __future__ import annotations

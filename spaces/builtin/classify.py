@@ -182,7 +182,7 @@ def check_buildable(task: BuiltIn, space: Space, options: Options, problems: Pro
 
 def check(space: Space, options: Options, problems: Problems, typed: bool) -> None:
     """What the task would refuse in each trial: an unknown optimizer, an even kernel."""
-    check_training(space, problems, typed=typed)
+    check_training(space, problems, typed=typed, shows=True)
     if check_schedules(space, SCHEDULES, problems):
         check_buildable(CLASSIFY, space, options, problems)
 

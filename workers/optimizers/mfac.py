@@ -4,8 +4,9 @@ Frantar, Kurtic and Alistarh (2021, NeurIPS). With the last m gradients as rows 
 
     w −= η · (λ I + Gᵀ G / m)⁻¹ g        (…)⁻¹ x = (x − Gᵀ (m λ I + G Gᵀ)⁻¹ G x) / λ        (Woodbury, 1950)
 
-so a step costs one product with G and a system of m equations. The newest gradient is one of the m. All parameters are
-one vector. Momentum is a mean of the updates; weight decay is decoupled: the Fisher matrix is that of the loss alone.
+The newest gradient is one of the m, its row r; for it the formula is m Gᵀ (m λ I + G Gᵀ)⁻¹ e_r, which divides no small
+difference by λ. So a step costs two products of G with a vector, and a system of m equations. All parameters are one
+vector. Momentum is a mean of the updates; weight decay is decoupled: the Fisher matrix is that of the loss alone.
 """
 
 from __future__ import annotations
@@ -15,27 +16,27 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+
+from workers.optimizers.exact import Exact
 
 
-def coefficients(gram: Tensor, products: Tensor, damp: float) -> Tensor:
-    """(m λ I + G Gᵀ)⁻¹ G x, [m], from `gram` = G Gᵀ [m, m] and `products` = G x [m]."""
+def solved(gram: Tensor, right: Tensor, damp: float) -> Tensor:
+    """(m λ I + G Gᵀ)⁻¹ `right`, [m], for `gram` = G Gᵀ [m, m]."""
     m = len(gram)
-    return torch.linalg.solve(gram + m * damp * torch.eye(m, dtype=gram.dtype, device=gram.device), products)
+    return torch.linalg.solve(gram + m * damp * torch.eye(m, dtype=gram.dtype, device=gram.device), right)
 
 
 def inverse_product(gradients: Tensor, x: Tensor, damp: float) -> Tensor:
     """(λ I + Gᵀ G / m)⁻¹ x, [d], for gradients G [m, d]."""
-    c = coefficients(gradients @ gradients.T, gradients @ x, damp)
-    return (x - gradients.T @ c) / damp
+    return (x - gradients.T @ solved(gradients @ gradients.T, gradients @ x, damp)) / damp
 
 
-class Mfac(Optimizer):
+class Mfac(Exact):
     """Keeps the last `window` gradients, as many floats as weights each. What all parameters share (how many steps,
     G Gᵀ) lies with the first of them."""
 
     def __init__(
-        self, groups: Iterable[dict[str, Any]], lr: float = 1e-3, momentum: float = 0.9, window: int = 32,
+        self, groups: Iterable[dict[str, Any]], lr: float = 0.01, momentum: float = 0.9, window: int = 32,
         damp: float = 1e-5,
     ) -> None:  # fmt: skip
         defaults = {"lr": lr, "momentum": momentum, "window": window, "damp": damp, "weight_decay": 0.0}
@@ -62,17 +63,18 @@ class Mfac(Optimizer):
         for p, _ in todo:
             rows = self.state[p]["gradients"]
             rows[row] = 0.0 if p.grad is None else p.grad.flatten()
-            products += rows[:count].double() @ rows[row].double()
+            products += (rows[:count] @ rows[row]).double()
         own["gram"][row, :count] = own["gram"][:count, row] = products
         own["steps"] += 1
-        c = coefficients(own["gram"][:count, :count], products, float(group["damp"]))
+        newest = torch.zeros_like(products)
+        newest[row] = count
+        shares = solved(own["gram"][:count, :count], newest, float(group["damp"]))
         for p, g in todo:
-            self._move(p, g, row, c)
+            self._move(p, g, shares)
 
-    def _move(self, p: nn.Parameter, group: dict[str, Any], row: int, c: Tensor) -> None:
-        state, damp, momentum = self.state[p], float(group["damp"]), float(group["momentum"])
-        rows = state["gradients"].double()
-        update = ((rows[row] - rows[: len(c)].T @ c) / damp).view_as(p).to(p.dtype)
-        state["momentum"].lerp_(update, 1 - momentum)
+    def _move(self, p: nn.Parameter, group: dict[str, Any], shares: Tensor) -> None:
+        state = self.state[p]
+        update = (shares.to(p.dtype) @ state["gradients"][: len(shares)]).view_as(p)
+        state["momentum"].lerp_(update, 1 - float(group["momentum"]))
         p.mul_(1 - float(group["lr"]) * float(group["weight_decay"]))
         p.add_(state["momentum"], alpha=-float(group["lr"]))

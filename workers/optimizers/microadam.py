@@ -2,7 +2,7 @@
 
 Modoranu and others (2024, NeurIPS, Algorithm 1). With e the error that is fed back:
 
-    a = g + e;   the k largest |a| are taken: their places and values join a window of the last m;   e = the rest, packed
+    a = g + e;   the k largest |a| are taken, their places and values join a window of the last m;   e = pack(the rest)
     m̂ = (1 − β1) / (1 − β1^t) Σ_i β1^age Vᵢ,   v̂ the same with β2 and Vᵢ²;   w = (1 − ηλ) w − η m̂ / (√v̂ + ε)
 
 A state takes half a byte a weight and 8 bytes each of m · k window entries, where Adam's takes 8 bytes a weight. The
@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import Optimizer
+
+from workers.optimizers.exact import Exact
 
 BUCKET = 64
 LEVELS = 15
@@ -42,7 +43,7 @@ def unpack(packed: dict[str, Tensor], count: int) -> Tensor:
     return (codes * packed["step"][:, None] + packed["low"][:, None]).flatten()[:count]
 
 
-class MicroAdam(Optimizer):
+class MicroAdam(Exact):
     """`density`: the share of a tensor's coordinates that is taken, at least one. `window`: gradients kept."""
 
     def __init__(

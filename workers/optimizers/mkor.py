@@ -1,8 +1,9 @@
 """MKOR: momentum over gradients preconditioned by the inverses of two factors a layer, kept by rank-1 updates.
 
 Mozaffari, Li, Zhang and Dehnavi (2023, NeurIPS). A layer's Fisher matrix is taken as a Kronecker product (KFAC) of
-factors of its inputs and of its outputs' gradients. Every `frequency` steps both inverses are drawn towards the identity
-by `stabilise` and take in one vector, the batch's mean, by the formula of Sherman and Morrison, without any inversion:
+factors of its inputs and of its outputs' gradients. Every `frequency` steps both inverses are drawn towards the
+identity by `stabilise` and take in one vector, the batch's mean, by the formula of Sherman and Morrison, and nothing is
+ever inverted:
 
     A⁻¹ ← (γ A + (1 − γ) a aᵀ)⁻¹        Δ = B⁻¹ G A⁻¹, made as long as G        m = μ m + Δ + λ w        w −= η m
 
@@ -61,7 +62,8 @@ class Mkor(Optimizer):
                     state.update(steps=0, momentum=torch.zeros_like(p))
                 update = self._factored(p, p.grad, state, group) if group["factored"] else p.grad
                 state["steps"] += 1
-                state["momentum"].mul_(float(group["momentum"])).add_(update).add_(p, alpha=float(group["weight_decay"]))
+                update = update.add(p, alpha=float(group["weight_decay"]))
+                state["momentum"].mul_(float(group["momentum"])).add_(update)
                 p.add_(state["momentum"], alpha=-float(group["lr"]))
 
     @staticmethod
