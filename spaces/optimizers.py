@@ -159,7 +159,7 @@ FAMILIES: Mapping[str, Family] = {
     "mkor": Family({
         **_sgd(0.05, 0.9, 5e-4), "gamma": _inside(0.95), "frequency": _count(10), "stabilise": Hyper(0.1, 0.0, 1.0),
     }),
-    "mfac": Family({**_sgd(0.01, 0.9, 5e-4), "window": _count(32), "damp": _positive(1e-5)}),
+    "mfac": Family({**_sgd(0.03, 0.9, 5e-4), "window": _count(32), "damp": _positive(1e-4)}),
     "prodigy": Family({**_free(**_BETAS), "d_coef": _positive(1.0)}, _PO),
     "dadapt_adam": Family(_free(**_BETAS), _PO),
     "dadapt_sgd": Family(_free(momentum=_beta(0.9)), _PO),

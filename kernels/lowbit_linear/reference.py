@@ -49,7 +49,7 @@ class Format:
 
     @property
     def high(self) -> int:
-        return 2**self.bits - 1 if self.bipolar else 2 ** (self.bits - 1) - 1
+        return (1 << (self.bits if self.bipolar else self.bits - 1)) - 1
 
     @property
     def step(self) -> int:

@@ -23,7 +23,8 @@ from workers.optimizers.exact import Exact
 def solved(gram: Tensor, right: Tensor, damp: float) -> Tensor:
     """(m λ I + G Gᵀ)⁻¹ `right`, [m], for `gram` = G Gᵀ [m, m]."""
     m = len(gram)
-    return torch.linalg.solve(gram + m * damp * torch.eye(m, dtype=gram.dtype, device=gram.device), right)
+    found: Tensor = torch.linalg.solve(gram + m * damp * torch.eye(m, dtype=gram.dtype, device=gram.device), right)
+    return found
 
 
 def inverse_product(gradients: Tensor, x: Tensor, damp: float) -> Tensor:
@@ -36,15 +37,15 @@ class Mfac(Exact):
     G Gᵀ) lies with the first of them."""
 
     def __init__(
-        self, groups: Iterable[dict[str, Any]], lr: float = 0.01, momentum: float = 0.9, window: int = 32,
-        damp: float = 1e-5,
+        self, groups: Iterable[dict[str, Any]], lr: float = 0.03, momentum: float = 0.9, window: int = 32,
+        damp: float = 1e-4,
     ) -> None:  # fmt: skip
         defaults = {"lr": lr, "momentum": momentum, "window": window, "damp": damp, "weight_decay": 0.0}
         super().__init__(list(groups), defaults)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]  # a closure is refused
-        """One step of every parameter; one without a gradient has one of zeros, as the others share the system."""
+        """One step of every parameter that has a gradient; to the others' system one without counts as of zeros."""
         if closure is not None:
             raise ValueError("M-FAC takes no closure: call it after the gradients are there")
         todo = [(p, group) for group in self.param_groups for p in group["params"]]
@@ -70,7 +71,8 @@ class Mfac(Exact):
         newest[row] = count
         shares = solved(own["gram"][:count, :count], newest, float(group["damp"]))
         for p, g in todo:
-            self._move(p, g, shares)
+            if p.grad is not None:
+                self._move(p, g, shares)
 
     def _move(self, p: nn.Parameter, group: dict[str, Any], shares: Tensor) -> None:
         state = self.state[p]

@@ -90,7 +90,7 @@ def _mean(state: dict[str, Any], count: int, beta: float, power: int) -> Tensor:
     filled = min(steps, rows)
     ages = [(steps - 1 - row) % rows for row in range(filled)]
     shares = state["values"].new_tensor([beta**age for age in ages])[:, None]
-    total = state["values"].new_zeros(count)
+    total: Tensor = state["values"].new_zeros(count)
     values = state["values"][:filled] ** power * shares
     total.index_add_(0, state["places"][:filled].flatten(), values.flatten())
     return total * ((1 - beta) / (1 - beta**steps))

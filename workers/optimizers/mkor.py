@@ -29,7 +29,8 @@ UNSEEN = "mkor needs layers that show their inputs, which the networks of classi
 def rank_one(inverse: Tensor, vector: Tensor, gamma: float) -> Tensor:
     """(γ L + (1 − γ) a aᵀ)⁻¹ out of L⁻¹ (symmetric) and a (Sherman and Morrison, 1950)."""
     u = inverse @ vector
-    return (inverse - torch.outer(u, u) * ((1 - gamma) / (gamma + (1 - gamma) * (vector @ u)))) / gamma
+    new: Tensor = (inverse - torch.outer(u, u) * ((1 - gamma) / (gamma + (1 - gamma) * (vector @ u)))) / gamma
+    return new
 
 
 class Mkor(Optimizer):
@@ -79,6 +80,6 @@ class Mkor(Optimizer):
                 eye = torch.eye(len(vector), dtype=p.dtype, device=p.device)
                 drawn = torch.lerp(state[side], eye, float(group["stabilise"])) if side in state else eye
                 state[side] = rank_one(drawn, vector, float(group["gamma"]))
-        update = state["outputs"] @ gradient @ state["inputs"]
+        update: Tensor = state["outputs"] @ gradient @ state["inputs"]
         length = update.norm()
         return update * (gradient.norm() / length) if float(length) else update
