@@ -130,7 +130,7 @@ def test_mkor_says_what_it_needs() -> None:
 # ---------------------------------------------------------------- M-FAC
 def test_mfac_is_the_dense_inverse_over_a_window() -> None:
     """Five steps with a window of 3 over a matrix and a vector as one: λ I + the mean of the last outer products,
-    inverted whole; decay by itself; a parameter without a gradient counts as one of zeros, and neither it nor its momentum moves."""
+    inverted whole; decay by itself; a parameter without a gradient counts as one of zeros, and it does not move."""
     w, b = nn.Parameter(draw(0, 2, 3).double()), nn.Parameter(draw(1, 2).double())
     said = {"lr": 0.1, "momentum": 0.25, "window": 3, "damp": 0.05, "weight_decay": 0.5}
     optimizer = build("mfac", Roles.of([("blocks.0.weight", w), ("blocks.0.bias", b)]), said)

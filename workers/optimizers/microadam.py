@@ -93,4 +93,4 @@ def _mean(state: dict[str, Any], count: int, beta: float, power: int) -> Tensor:
     total: Tensor = state["values"].new_zeros(count)
     values = state["values"][:filled] ** power * shares
     total.index_add_(0, state["places"][:filled].flatten(), values.flatten())
-    return total * ((1 - beta) / (1 - beta**steps))
+    return total.mul_((1 - beta) / (1 - beta**steps))
