@@ -91,6 +91,29 @@ def _fits(x: Tensor, planes: Tensor, scales: Tensor, bias: Tensor | None, group:
         raise ValueError(f"the arguments are on {', '.join(sorted(devices))}, but have to be on one: move them to x's")
 
 
+def _values(planes: Tensor, columns: int, bipolar: bool, dtype: torch.dtype) -> Tensor:
+    """The integers [N, columns] of `reference.unpack` as floats: eight codes at a time, by a table of bytes."""
+    form = Format(planes.shape[0], bipolar)
+    table, flat = TABLE.to(planes.device), planes.reshape(form.bits, -1).to(torch.int32)
+    eight = table[0, 0 if form.bits > 1 or bipolar else 1].index_select(0, flat[0])
+    for i in range(1, form.bits):
+        eight |= table[i, 0 if i < form.bits - 1 or bipolar else 1].index_select(0, flat[i])
+    codes = eight.view(torch.uint8).view(planes.shape[1], 8 * planes.shape[2])[:, :columns].to(dtype)
+    # With its highest bit turned around, a code of two's complement is the integer less the lowest one.
+    return codes.mul_(form.step).add_(form.low)
+
+
+def _spread() -> Tensor:
+    """[8, 2, 256] (int64): bit k of a byte as bit i of byte k of a little-endian word, for each plane i; as it is, and
+    turned around."""
+    bits = torch.arange(256)[:, None] >> torch.arange(8) & 1
+    both = torch.stack([bits, 1 - bits]).to(torch.uint8)
+    return torch.stack([(both << i).view(torch.int64).squeeze(-1) for i in range(8)])
+
+
+TABLE = _spread()
+
+
 def _wide(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
@@ -104,8 +127,12 @@ def _forward(
     out = torch.empty(inputs.shape[0], planes.shape[1], dtype=dtype, device=x.device)
     for first in range(0, planes.shape[1], ROWS):
         rows = slice(first, first + ROWS)
-        w = reference.dequantize(planes[:, rows], scales[rows].to(dtype), columns, bipolar=bipolar, group=group)
-        torch.mm(inputs, w.T, out=out[:, rows]) if columns else out[:, rows].zero_()
+        w = _values(planes[:, rows], columns, bipolar, dtype)
+        if scales.shape[1] > 1:
+            w *= reference.spread(scales[rows].to(dtype), columns, group)
+        out[:, rows] = inputs @ w.T
+    if scales.shape[1] == 1:
+        out *= scales[:, 0].to(dtype)
     if bias is not None:
         out += bias.to(dtype)
     if relu:
