@@ -9,6 +9,7 @@ weights and biases; `bytes` exactly those of the packed weights.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -63,6 +64,15 @@ class SubnetSpec:
     def signature(self) -> str:
         """Equal when the latency is."""
         return signature(self.operators)
+
+
+def whole(genome: Any) -> Any:
+    """A genome whose whole numbers are ints, wherever it has been: a store may have made them floats."""
+    if isinstance(genome, Mapping):
+        return {name: whole(value) for name, value in genome.items()}
+    if isinstance(genome, list | tuple):
+        return [whole(value) for value in genome]
+    return int(genome) if isinstance(genome, float) and genome.is_integer() else genome
 
 
 def width_of(ratio: float, inputs: int) -> int:

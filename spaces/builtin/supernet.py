@@ -4,14 +4,17 @@ super-network and how it is trained; its points are sub-networks that a search w
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from numpy.random import Generator
 from pydantic import Field
 
 from spaces.builtin.base import BuiltIn, Description, Nested, Options
 from spaces.builtin.classify import check_buildable, check_schedules, read_data, shape_of
+from spaces.chains import Segments
 from spaces.elastic import Block, ElasticSpace, Unit
 from spaces.errors import SpaceError
 from spaces.forms import Form, Number
@@ -19,6 +22,7 @@ from spaces.formulas import TRAIN_S
 from spaces.problems import Path as KeyPath
 from spaces.problems import Problems
 from spaces.space import Space
+from spaces.subnets import subnet, whole
 from spaces.suggest import did_you_mean
 from spaces.training_checks import check_training
 
@@ -131,6 +135,20 @@ def describe(options: Options, nested: Nested) -> Description:
     return Description()
 
 
+def operators(options: Options, nested: Nested) -> Segments:
+    """The operators of the sub-network that `subnet` names beside a config, in float32 as they are computed; none
+    where there is no such name: a super-network is many networks."""
+    if "subnet" not in nested:
+        return ()
+    found = subnet(space_of(options, nested), whole(nested["subnet"])).operators
+    return (tuple(replace(operator, bits=32) for operator in found),)
+
+
+def networks(options: Options, nested: Nested, rng: Generator) -> dict[str, Any]:
+    """The config with one of its sub-networks, at random."""
+    return {**nested, "subnet": space_of(options, nested).sample(rng)}
+
+
 def _whole(config: Mapping[str, Any], name: str, low: int, high: int) -> int:
     value = config.get(name, DEFAULTS[name])
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
@@ -157,5 +175,5 @@ def check(space: Space, options: Options, problems: Problems, typed: bool) -> No
 SUPERNET = BuiltIn(
     name="supernet", form=SupernetForm, metrics=METRICS, reads=tuple(DEFAULTS), describe=describe, schedules=SCHEDULES,
     architecture=("block", "width", "units", "depth", "kernel", "expand"), exact=(), measured=False,
-    options=read_options, check=check,
+    options=read_options, operators=operators, networks=networks, check=check,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""ONNX of a sub-network, and of single operators for latency tables.
+"""ONNX of a sub-network.
 
 Weights are float32 constants: quantized ones are written as the values that they stand for, since this runtime gains
 nothing from narrow weights with float activations; `weights.bin` has them packed.
@@ -39,27 +39,6 @@ def build(net: Subnet) -> bytes:
         else:
             x = g.plain(operator, x, step.name, entered)
     return g.model(list(space.input_shape), x, [space.classes])
-
-
-def alone(operator: Operator, relu: bool = True) -> tuple[bytes, list[int]]:
-    """(a model of one operator with weights of no meaning, the shape of its input without the batch)."""
-    shape = [operator.inputs] if operator.op == "linear" else [operator.inputs, operator.height, operator.width]
-    out = [operator.outputs] if operator.op == "linear" else [operator.outputs, operator.out_height, operator.out_width]
-    g = _Graph()
-    if operator.op in WEIGHTED:
-        rng = np.random.default_rng(0)
-        size = (operator.outputs, operator.inputs // operator.groups, operator.kernel, operator.kernel)
-        weight = rng.standard_normal(size, dtype=np.float32)
-        x = g.layer(operator, "x", "alone", weight, np.zeros(operator.outputs, np.float32), relu, "y")
-    else:
-        x = g.plain(operator, "x", "y", "x")
-    return g.model(shape, x, out), shape
-
-
-def empty(width: int = 1) -> bytes:
-    """A model that answers its input [N, width]: what calling the runtime costs by itself."""
-    g = _Graph()
-    return g.model([width], g.op("Identity", ["x"], "y"), [width])
 
 
 class _Graph:

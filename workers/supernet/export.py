@@ -16,7 +16,7 @@ import torch
 from searchd.wire import JobSpec
 from spaces.builtin.supernet import SupernetForm, space_of
 from spaces.errors import SpaceError
-from spaces.subnets import SubnetSpec, subnet
+from spaces.subnets import SubnetSpec, subnet, whole
 from workers import data as datasets
 from workers import measure
 from workers.data import Data
@@ -101,12 +101,3 @@ def layers(spec: SubnetSpec) -> list[dict[str, Any]]:
             entry["note"] = f"stored at {o.bits:g} bits, computed in float32"
         out.append(entry)
     return out
-
-
-def whole(genome: Any) -> Any:
-    """A genome whose whole numbers are ints, wherever it has been: a store may have made them floats."""
-    if isinstance(genome, Mapping):
-        return {name: whole(value) for name, value in genome.items()}
-    if isinstance(genome, list | tuple):
-        return [whole(value) for value in genome]
-    return int(genome) if isinstance(genome, float) and genome.is_integer() else genome

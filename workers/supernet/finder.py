@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from spaces.builtin.supernet import COSTS, SupernetForm
 from spaces.elastic import ElasticSpace, Genome, key
-from spaces.operators import Operator
+from spaces.predictor import Predictor
 from spaces.subnets import subnet
 from workers.data import Data
 from workers.nets.elastic import Supernet
@@ -21,7 +21,7 @@ from workers.nets.subnet import cut
 from workers.nets.subnet_graph import build
 from workers.supernet.evolution import Bounds
 from workers.supernet.search import Plan, front, search
-from workers.supernet.table import Table
+from workers.supernet.table import Predicted, Table, Whole
 from workers.supernet.training import ladder
 
 WHOLES = 3
@@ -30,11 +30,11 @@ WHOLES = 3
 
 class Finder:
     """`saved`: the `state` of an earlier job. `nested`: the super-network was trained in nested order, and its chain is
-    all that is looked at."""
+    all that is looked at. `predictor`: what latencies are predicted by, as JSON; None: operators are timed here."""
 
     def __init__(
         self, net: Supernet, data: Data, options: Mapping[str, Any], objectives: Sequence[str],
-        saved: Mapping[str, Any], nested: bool = False,
+        saved: Mapping[str, Any], nested: bool = False, predictor: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         form = SupernetForm.model_validate(options)
         said = form.search
@@ -44,7 +44,9 @@ class Finder:
                          said.generations)  # fmt: skip
         self.net, self.data, self.every, self.nested = net, data, said.every, nested
         self.timed = "latency_ms" in (*asked, *bounds.at_most)
-        self.table = Table(saved.get("table"))
+        self.table: Table | Predicted = Table(saved.get("table"))
+        if predictor is not None:
+            self.table = Predicted(Predictor.of_json(predictor))
         self.known: list[Genome] = list(saved.get("known") or ())
         self.sample = data.train.x[calibration(len(data.train), form.calibration)]
         self._known_costs: dict[str, dict[str, float]] = {}
@@ -63,7 +65,7 @@ class Finder:
             self.table.scale(self._whole(genome) for genome in ladder(self.space, WHOLES))
         self.plan.bounds.check(self.space, self.costs)
 
-    def _whole(self, genome: Genome) -> tuple[tuple[Operator, ...], Callable[[], bytes]]:
+    def _whole(self, genome: Genome) -> Whole:
         spec = subnet(self.space, genome)
         return spec.operators, lambda: build(cut(self.net, spec, self.sample))
 
