@@ -37,10 +37,9 @@ def drawn(task: Task, space: Space, config: Mapping[str, Any], rng: Generator) -
     many, else the config itself. No operators for a task that does not say them. SpaceError when it cannot be built."""
     known, nested = BUILT_IN.get(task.kind), space.nested(config)
     if known is None or known.operators is None:
-        return dict(nested), ()
-    if known.networks is not None:
-        nested = known.networks(task.options, nested, rng)
-    return dict(nested), known.operators(task.options, nested)
+        return nested, ()
+    one = nested if known.networks is None else known.networks(task.options, nested, rng)
+    return dict(one), known.operators(task.options, one)
 
 
 def point_operators(task: Task, space: Space, config: Mapping[str, Any], point: Mapping[str, Any]) -> Segments:

@@ -17,9 +17,10 @@ from spaces.operators import Operator
 from spaces.subnets import subnet
 from tests.support.elastic import ALL, BOTTLENECK, RESIDUAL, VECTOR
 from workers.measure import session
+from workers.nets.alone import onnx_of, sample
 from workers.nets.elastic import ElasticLayer, Supernet
 from workers.nets.subnet import cut, pack, unpack
-from workers.nets.subnet_graph import alone, build
+from workers.nets.subnet_graph import build
 
 NAMES = pytest.mark.parametrize("name", ALL)
 
@@ -211,8 +212,7 @@ def test_blocks_with_a_shortcut_begin_as_identities() -> None:
 def test_an_operator_alone_has_the_shape_that_it_says(c: int, side: int, stride: int, kernel: int, apart: bool) -> None:
     """The model of a single operator for the latency table runs, and answers a map of the described size."""
     operator = Operator("conv", c, c if apart else 2 * c, kernel, stride, c if apart else 1, side, side, 32)
-    model, shape = alone(operator)
-    (y,) = session(model).run(None, {"x": np.zeros((1, *shape), np.float32)})
+    (y,) = session(onnx_of(operator)).run(None, {"x": sample(operator)})
     assert y.shape == (1, operator.outputs, operator.out_height, operator.out_width)
     assert operator.macs == operator.weights * y.shape[2] * y.shape[3]
 
