@@ -71,5 +71,6 @@ def _measured(turn: Turn, config: Config, payload: Mapping[str, Any]) -> Iterato
     figures = {str(p["point"]): p["metrics"].get(LATENCY) for p in payload["points"]}
     for point, name in named.items():
         chains, ms = point_operators(task, space, config, name), figures[point]
-        if len(chains) == 1 and ms is not None:
-            yield chains, [float(ms)]
+        measured = name.get("cumulative_ms") or ([] if ms is None else [ms])
+        if chains and len(chains) == len(measured):
+            yield chains, [float(one) for one in measured]

@@ -92,8 +92,10 @@ def exported(turn: Turn, job: JobRow, result: Mapping[str, Any] | None, *, reaso
 
 
 def _named(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """`networks`: what names the network of each exported point, by point, where a trial brings many."""
-    found = {str(p["point"]): {name: p[name] for name in NAMES if name in p} for p in points}
+    """`networks`: what names the network of each exported point, by point, where a trial brings many; where it has
+    early exits, what they cost too."""
+    kept = (*NAMES, "cumulative_ms")
+    found = {str(p["point"]): {name: p[name] for name in kept if name in p} for p in points}
     return {"networks": found} if any(found.values()) else {}
 
 

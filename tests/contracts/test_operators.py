@@ -30,7 +30,7 @@ SPACES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     ),
     "supernet": (
         {"width": {"int": [3, 6]}, "depth": {"int": [1, 2]}, "kernel": {"choice": [3, 5]},
-         "block": {"choice": ["bottleneck", "residual"]}, "expand": 2},
+         "block": {"choice": ["bottleneck", "residual"]}, "expand": 2, "exits": {"subset": [0]}},
         [{"bits": [4, 32], "resolutions": [6, 8]}, {"data": "wine", "bits": [2, 8]}],
     ),
     "lm": ({"width": {"choice": [16, 24]}, "depth": {"int": [1, 3]}, "heads": {"choice": [1, 2]}}, [{"context": 16}]),

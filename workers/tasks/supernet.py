@@ -45,7 +45,7 @@ def train(trial: Trial) -> None:
     teachers = {} if teacher is None else {"teacher": teacher}
     saved = trial.load(model=net, **teachers, **optimizer.parts)
     finder = Finder(net, data, trial.options, trial.objectives, saved, rule.training == "sorted",
-                    trial.predictor)  # fmt: skip
+                    trial.predictor, rule.exits.rule)  # fmt: skip
     finder.check()
     for epoch in trial.steps():
         now = trial.at()
@@ -60,12 +60,12 @@ def train(trial: Trial) -> None:
         trial.save(model=net, epoch=epoch, **finder.state(), **teachers, **optimizer.parts)
 
 
-def prepare(options: Mapping[str, Any], nested: Mapping[str, Any], _: int, by: Measurer) -> Run:
-    """One sample through the untrained sub-network that `subnet` names beside a config, ready to be timed."""
+def prepare(options: Mapping[str, Any], nested: Mapping[str, Any], exit_: int, by: Measurer) -> Run:
+    """One sample through the untrained sub-network that `subnet` names beside a config, up to an exit, to be timed."""
     space = space_of(options, nested)
     sample = torch.rand(32, *space.input_shape, generator=torch.Generator().manual_seed(0))
     found = cut(Supernet(space, 0), subnet(space, nested["subnet"]), sample)
-    return onnx_run(by, build_graph(found), sample[:1].numpy())
+    return onnx_run(by, build_graph(found, exit_), sample[:1].numpy())
 
 
 def optimizer_of(net: Supernet, config: Mapping[str, Any]) -> Optimizers:
