@@ -103,7 +103,7 @@ def left(
     if exits > 1 and "thresholds" not in point:
         raise ExportError(f"point {point.get('point')} has no thresholds, but its network {exits} exits: verify points "
                           "that the task reported")  # fmt: skip
-    chosen = selected(point, exits) if exits > 1 else {"rule": "probability", "thresholds": [], "temperatures": []}
+    chosen: dict[str, Any] = {} if exits == 1 else selected(point, exits)
     runtime, found = measure.session(model), []
     for part in (data.val, data.test):
         logits, y = answer(runtime, part), part.y.numpy()
