@@ -36,7 +36,7 @@ SPACES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     "lm": ({"width": {"choice": [16, 24]}, "depth": {"int": [1, 3]}, "heads": {"choice": [1, 2]}}, [{"context": 16}]),
     "dnas": (
         {"width": {"int": [3, 6]}, "weight": {"float": [0.1, 1]}},
-        [{"layers": 3, "candidates": ["k3e1", "k5e2", "skip"]}, {"data": "wine", "layers": 2}],
+        [{"layers": 2, "candidates": ["k3e1", "k5e2", "skip"]}, {"data": "wine", "layers": 2}],
     ),
 }  # fmt: skip
 CASES = [pytest.param(task, i, id=f"{task}-{i}") for task, (_, options) in SPACES.items() for i in range(len(options))]
