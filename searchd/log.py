@@ -29,7 +29,8 @@ status       status, reason; with `verifying`: then (`done` or `stopped`, what f
 capacity     slots: the live worker slots that may serve the study; `woken`: a daemon came (back) and none is known yet
 budget       spent (`steps`, `hours` or null), seconds: how long the study ran while a daemon lived
 verified     trial, job, step, ok, alone, points [{point, metrics}], files, reason;
-             predicted: what the search took for each point's latency_ms, where it predicted
+             predicted: what the search took for each point's latency_ms, where it predicted; networks: what names the
+             network of each point, where a trial brings many
 remarked     trial, text: what the searcher says of the study since it suggested this trial; "": it says so no longer
 rebased      version, difference {seq, kind, recorded, computed}, reports: those that the log before does not hold and a
              rung of the new rule asks for, jobs: ended with it. What was decided before is taken as recorded

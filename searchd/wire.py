@@ -120,6 +120,8 @@ class JobSpec(Frozen):
     which does not know it, measures the config and is found out by its result)."""
     points: tuple[dict[str, Any], ...] = ()
     """export: the operating points whose numbers are taken again, each with `point` and what selects it."""
+    predictor: dict[str, Any] | None = None
+    """train: what the latencies of a trial's networks are predicted by (`spaces.predictor`); None: it times them."""
     costs: tuple[float, ...] = ()
     """train: cumulative latency up to each exit in ms, where it was measured for this shape."""
 

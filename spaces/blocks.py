@@ -18,9 +18,10 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from spaces.errors import ParameterError, SpaceError
+from spaces.operators import Operator
 
 SKIP = "skip"
 MOST_LAYERS = 22
@@ -55,6 +56,13 @@ class Op:
     def macs(self) -> int:
         """Multiply-accumulates of one sample; same padding, so that a side n gives ceil(n / stride)."""
         return self.weights * -(-self.height // self.stride) * -(-self.width // self.stride)
+
+
+    def operator(self) -> Operator:
+        """The same in the coin of latency tables."""
+        op: Literal["conv", "linear"] = "conv" if self.conv else "linear"
+        return Operator(op, self.inputs, self.outputs, self.kernel, self.stride, self.groups, self.height, self.width,
+                        32)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +127,18 @@ class Layout:
         """All operators of an architecture, in the order in which they run."""
         blocks = [op for layer, name in zip(self.layers, architecture, strict=True) for op in layer.ops(name)]
         return [self.stem, *blocks, self.head]
+
+    def operators(self, architecture: Sequence[str]) -> tuple[Operator, ...]:
+        """What runs, in order, as it is timed alone."""
+        found = [self.stem.operator()]
+        for layer, name in zip(self.layers, architecture, strict=True):
+            found += [op.operator() for op in layer.ops(name)]
+            if layer.keeps and name != SKIP:
+                found.append(Operator("add", layer.outputs, layer.outputs, 1, 1, 1, layer.height, layer.width, 32))
+        if self.grid is not None and self.grid != self.last:
+            channels = self.layers[-1].outputs
+            found.append(Operator("pool", channels, channels, self.grid[0], 1, 1, *self.last, 32))
+        return (*found, self.head.operator())
 
     def figures(self, architecture: Sequence[str]) -> dict[str, float]:
         """`params`, `macs`, `bytes` of an architecture."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spaces.errors import ParameterError
+from spaces.operators import Operator
 from spaces.texts import VOCABULARY
 
 DEFAULTS: dict[str, Any] = {
@@ -62,6 +63,19 @@ class Transformer:
         """Multiply-accumulates of one token through `layers` layers (a mean, perhaps), the cache full."""
         d = self.width
         return layers * (4 * d * d + 2 * d * self.mlp * d + 2 * self.context * d) + self.symbols * d
+
+    def chains(self) -> tuple[tuple[Operator, ...], ...]:
+        """The operators of a decoded token by number of layers: those of one layer, the first with the ends."""
+        d, inside, ctx = self.width, self.mlp * self.width, self.context
+
+        def linear(inputs: int, outputs: int) -> Operator:
+            return Operator("linear", inputs, outputs, 1, 1, 1, 1, 1, 32)
+
+        norm = Operator("norm", d, d, 1, 1, 1, 1, 1, 32)
+        attention = Operator("attention", d, d, 1, 1, self.heads, ctx, 1, 32)
+        layer = (norm, linear(d, 3 * d), attention, linear(d, d), norm, linear(d, inside), linear(inside, d))
+        embed = Operator("embed", self.symbols, d, 1, 1, 1, ctx, 1, 32)
+        return (embed, *layer, norm, linear(d, self.symbols)), *[layer] * (self.depth - 1)
 
     def signature(self, layers: int) -> str:
         """16 hexadecimal digits: equal when a token through `layers` layers costs the same."""

@@ -84,9 +84,12 @@ def _by_kind(runner: Runner, trial: Trial, spec: JobSpec, link: Link) -> End:
                 return End("stopped" if asked.kind == "stop" else "lost", trial.step, asked.reason)
             return End("failed", trial.step, "ended early", ENDED_EARLY.format(step=trial.step))
         case "measure":
-            if runner.measure is None:
+            if spec.profile is not None:
+                result = dict(runner.profiled(spec))
+            elif runner.measure is not None:
+                result = dict(runner.measure(spec))
+            else:
                 raise Refused(f"task {runner.name} cannot be measured; only the built-in task can")
-            result = dict(runner.measure(spec) if spec.profile is None else runner.profiled(spec))
             if IDENTITY in os.environ:  # the name under which the daemon knows this slot's device, and looks it up
                 result["device"] = named(os.environ[IDENTITY], spec.runtime)
             return End("finished", result=result)

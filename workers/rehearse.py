@@ -61,14 +61,14 @@ def rehearse(
     function: Callable[[Trial], object], config: Mapping[str, Any], *, until: int = 1, seed: int = 0,
     objectives: Sequence[str] = (), options: Mapping[str, Any] | None = None, folder: Path | None = None,
     resume: Rehearsal | None = None, stop_at: int | None = None, kind: str = "function", kept: Kept | None = None,
-    parent: ParentRef | None = None, number: int = 0,
+    parent: ParentRef | None = None, number: int = 0, predictor: Mapping[str, Any] | None = None,
 ) -> Rehearsal:  # fmt: skip
     """Call `function` with a Trial over `config` (nested, as training functions read it), up to step `until`.
 
     `stop_at`: ask for a stop after the report of that step. `kept`: what this process holds in memory of earlier
     rehearsals, as a warm one does. `parent`: whose weights it is to begin with (`Rehearsal.as_parent`), in the same
-    folder under another `number`. Without a `folder` its files go when this process ends. Exceptions of the function
-    come through as they are.
+    folder under another `number`. `predictor`: what latencies of its networks are predicted by. Without a `folder` its
+    files go when this process ends. Exceptions of the function come through as they are.
     """
     root = folder or (_own_folder() if resume is None else resume.folder)
     checkpoint = resume.checkpoint if resume is not None else None
@@ -77,6 +77,7 @@ def rehearse(
         since=checkpoint.step if checkpoint else 0, until=until, config=dict(config), nested=dict(config),
         task={"kind": kind, "options": dict(options or {})}, seed=seed, objectives=tuple(objectives),
         checkpoint=checkpoint, parent=parent, artifacts=str(root),
+        predictor=None if predictor is None else dict(predictor),
     )  # fmt: skip
     run = Rehearsal(root, stop_at=stop_at)
     seed_everything(seed)

@@ -90,6 +90,8 @@ class Trial:
         """The study's seed: what is the same for all its trials may be drawn from it."""
         self.costs = spec.costs
         """Latency in ms up to each exit of a network of this shape, where it was measured before; else empty."""
+        self.predictor = spec.predictor
+        """What predicts the latency of a network by its operators (`spaces.predictor`), as JSON; None: time it."""
         self.cap_s = spec.cap_s
         """Seconds after which a run on an instance has lost its race; None: nobody has solved it yet."""
         self.files = root / "trials" / str(spec.trial)

@@ -113,6 +113,7 @@ def put_job(
         "cap_s": limit_s(turn, until) if kind == "train" else None, "study_seed": turn.study.seed,
         "parent": None if parent is None else [parent, since], "morphed": _morphed(turn, trial, kind),
         "costs": list(turn.search.costs(trial)) if kind == "train" else [],
+        "predicts": kind == "train" and _predicts(turn),
     }  # fmt: skip
     if kind in ("measure", "export") and (registered := _registered(turn)) is not None:
         spec["runtime"] = registered.runtime
@@ -122,9 +123,18 @@ def put_job(
 
 
 def _registered(turn: Turn) -> DeviceRow | None:
-    """The registered device of the study, whose runtime times its models; None for a task that has its own way."""
+    """The registered device of the study, whose runtime times its models; None where that is not for it to say."""
     task = turn.study.task.built_in
-    return None if task is None or task.operators is None else turn.tx.device(turn.study.device)
+    found = None if task is None or task.operators is None else turn.tx.device(turn.study.device)
+    return found if found is not None and task is not None and found.runtime in task.runtimes else None
+
+
+def _predicts(turn: Turn) -> bool:
+    """Whether a trial predicts the latencies of its own points: it brings many networks, and the study goes by a
+    predictor."""
+    study = turn.study
+    wanted = study.latency == "predicted" and study.predictor is not None
+    return wanted and study.task.built_in is not None and study.task.built_in.networks is not None
 
 
 def _morphed(turn: Turn, trial: int, kind: str) -> dict[str, object] | None:

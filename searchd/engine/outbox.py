@@ -72,6 +72,8 @@ def _parcel(reader: Reader, row: JobRow) -> tuple[Dispatch, str]:
     device_class = _device(reader, row)
     spec: dict[str, Any] = {**row.spec, "attempt": row.attempt}
     copied, morphed = spec.pop("parent", None), spec.pop("morphed", None)
+    if spec.pop("predicts", False):
+        spec["predictor"] = _predictor(reader, row.study)
     kept = reader.checkpoint(row.study, row.trial)
     if kept is None and copied:
         kept = reader.checkpoint(row.study, *copied)
@@ -83,6 +85,15 @@ def _parcel(reader: Reader, row: JobRow) -> tuple[Dispatch, str]:
         if row.kind == "train":
             spec["since"] = max(row.since, kept.step)
     return Dispatch(id=f"{row.id}@{row.attempt}", jobs=(JobSpec(**spec),)), device_class
+
+
+def _predictor(reader: Reader, study: str) -> dict[str, Any] | None:
+    """What a study predicts by now: what it was last fitted again to, else what it came with."""
+    refitted = reader.events(study, kinds=("refitted",))
+    row = reader.study(study)
+    said = None if row is None else row.spec.get("predictor")
+    found: dict[str, Any] | None = said["predictor"] if said else None
+    return dict(refitted[-1].payload["predictor"]) if refitted else found
 
 
 def _reference(kept: CheckpointRow) -> CheckpointRef:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from searchd.engine.asking import put_job
@@ -17,6 +17,7 @@ from searchd.engine.turn import Turn
 from searchd.search.points import compute
 from searchd.search.predictions import LATENCY
 from searchd.store.base import JobRow
+from spaces.describe import NAMES
 
 PREDICTED = "predicted_latency_ms"
 """Of a verified point: what the search took its latency for."""
@@ -84,9 +85,18 @@ def exported(turn: Turn, job: JobRow, result: Mapping[str, Any] | None, *, reaso
     turn.log("verified", {
         "trial": job.trial, "job": job.id, "step": job.until, "ok": True, "alone": alone(turn, job), "reason": "",
         "points": [{"point": point, "metrics": metrics} for point, metrics in sorted(found.items())],
+        **_named(result["points"]),
         "files": list(result.get("files", ())), "cumulative_ms": list(result.get("cumulative_ms", ())),
         **({"predicted": {str(point): ms for point, ms in sorted(predicted.items())}} if predicted else {}),
     })  # fmt: skip
+
+
+def _named(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """`networks`: what names the network of each exported point, by point, where a trial brings many; where it has
+    early exits, what they cost too."""
+    kept = (*NAMES, "cumulative_ms")
+    found = {str(p["point"]): {name: p[name] for name in kept if name in p} for p in points}
+    return {"networks": found} if any(found.values()) else {}
 
 
 def _unverified(turn: Turn, trial: int, step: int, job: str | None, reason: str, error: str = "") -> None:

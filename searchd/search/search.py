@@ -63,6 +63,7 @@ from searchd.search.events import (
 from searchd.search.fronts import FrontPoint, front_of
 from searchd.search.inheriting import origin
 from searchd.search.pace import pace_of
+from searchd.search.predictions import Predictions
 from searchd.search.races import averaged, standing_for
 from searchd.search.vetting import Vetting
 from searchd.searchers.base import History, Morphed, Record, Searcher, Stream, bounds_of
@@ -143,9 +144,10 @@ class Search:
         """The metrics of a config that no training changes: by arithmetic, or by a describe job that has ended."""
         return self._vetting.exact(config)
 
-    def predicted(self, config: Config) -> Measured | None:
-        """What a config is predicted to cost up to each exit; None where latency is measured."""
-        return self._vetting.predictions.get(config)
+    @property
+    def predictions(self) -> Predictions:
+        """What networks are predicted to cost."""
+        return self._vetting.predictions
 
     def violation(self, metrics: Mapping[str, Any]) -> float:
         """How far merged metrics break the objectives' bounds: 0.0 when all hold, relative to the bounds otherwise."""

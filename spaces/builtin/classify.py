@@ -263,6 +263,6 @@ def _exits(space: Space, domain: Subset, at: str) -> Iterator[tuple[str, str]]:
 
 CLASSIFY = BuiltIn(
     name="classify", form=ClassifyForm, metrics=METRICS, reads=tuple(DEFAULTS), schedules=SCHEDULES, grows=GROWS,
-    architecture=READ, options=read_data, describe=describe, operators=operators, unfit=unfit_weights, check=check,
-    lint=lint,
+    architecture=READ, options=read_data, describe=describe, operators=operators,
+    runtimes=("onnxruntime", "torch", "torch-cuda"), unfit=unfit_weights, check=check, lint=lint,
 )  # fmt: skip

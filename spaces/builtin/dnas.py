@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
+from numpy.random import Generator
 from pydantic import Field
 
 from spaces.blocks import MOST_LAYERS, Layout, candidates_of, layout
@@ -18,6 +19,7 @@ from spaces.builtin.classify import (
     read_data,
     shape_of,
 )
+from spaces.chains import Segments
 from spaces.errors import ParameterError
 from spaces.formulas import TRAIN_S
 from spaces.problems import Problems
@@ -105,6 +107,21 @@ def describe(options: Options, nested: Nested) -> Description:
     return Description(MappingProxyType(plan.layout.figures(plan.architecture)), signature, (signature,))
 
 
+def operators(options: Options, nested: Nested) -> Segments:
+    """The operators of the architecture that a config names; none where it is searched."""
+    plan = plan_of(options, nested)
+    return () if plan.architecture is None else (plan.layout.operators(plan.architecture),)
+
+
+def networks(options: Options, nested: Nested, rng: Generator) -> dict[str, Any]:
+    """The config with an architecture at random, where it names none."""
+    plan = plan_of(options, nested)
+    if plan.architecture is not None:
+        return dict(nested)
+    drawn = [layer.candidates[int(rng.integers(len(layer.candidates)))] for layer in plan.layout.layers]
+    return {**nested, "architecture": drawn}
+
+
 def check(space: Space, options: Options, problems: Problems, typed: bool) -> None:
     """What the task would refuse in each trial."""
     check_training(space, problems, typed=typed)
@@ -135,6 +152,6 @@ def _is_number(value: Any) -> bool:
 
 DNAS = BuiltIn(
     name="dnas", form=DnasForm, metrics=METRICS, reads=READS, schedules=("batch_size", "optimizer"),
-    architecture=("architecture",), options=read_data, describe=describe, exact=(), measured=False, check=check,
-    lint=lint,
+    architecture=("architecture",), options=read_data, describe=describe, exact=(), measured=False, operators=operators,
+    networks=networks, check=check, lint=lint,
 )  # fmt: skip

@@ -151,7 +151,8 @@ class Worker:
         elif job.kind == "describe":
             self._end("finished", result=self.fleet.description(job))
         elif job.kind == "export":
-            points = [{"point": p["point"], "metrics": {"test_error": 5.0, "latency_ms": 1.25}} for p in job.points]
+            found = {"test_error": 5.0, "latency_ms": 1.25}
+            points = [{**{n: p[n] for n in ("point", "subnet") if n in p}, "metrics": found} for p in job.points]
             self._end("finished", result={"points": points, "files": ["model.onnx"], "cumulative_ms": [1.0, 2.0]})
         elif broker.stop_reason(job.id) is not None:
             self._end("stopped", reason=broker.stop_reason(job.id) or "")

@@ -35,7 +35,7 @@ class Runner:
     def profiled(self, spec: JobSpec) -> Mapping[str, Any]:
         """Operators and architectures of the task timed one by one. Refused for a task that has none to time."""
         if self.prepare is None:
-            raise Refused(f"task {self.name} has no operators that can be timed alone; classify has")
+            raise Refused(f"task {self.name} has no operators that can be timed alone; built-in tasks have")
         from workers.profile import profile
 
         return profile(spec, self.prepare)
