@@ -30,6 +30,7 @@ from searchd.desk import Desk
 from searchd.dispatch import CeleryDispatcher
 from searchd.errors import Refused, SearchdError, Unreachable
 from searchd.http.app import create_app
+from searchd.http.limits import Limits
 from searchd.leases import monotonic, wall
 from searchd.loop import Loop
 from searchd.settings import Settings, load_settings
@@ -44,6 +45,8 @@ log = logging.getLogger("searchd.daemon")
 
 PAUSE_S = 0.5
 HTTP_END_S = 1.0
+MOST_CONNECTIONS = 512
+SETTINGS = ("database", "broker", "token", "rate", "studies")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,8 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for noisy in ("alembic", "httpx", "kombu", "celery", "optuna", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
-        at = load_settings("database", "broker", "token", token_file=options.token_file, database=options.database,
-                           broker=options.broker, host=options.host, port=options.port)  # fmt: skip
+        at = load_settings(*SETTINGS, token_file=options.token_file, database=options.database, broker=options.broker,
+                           host=options.host, port=options.port)
         if at.database is None or at.broker is None:
             parser.error("--database and --broker are needed, or SEARCHD_DATABASE and SEARCHD_BROKER")
         at.may_listen()
@@ -95,7 +98,7 @@ def _run(options: argparse.Namespace, at: Settings, database: str, broker: str) 
         loop = Loop(store, transport, dispatcher, root=str(root), lease_s=options.lease)
         desk = Desk(loop)
         stack.callback(desk.close)
-        url = stack.enter_context(_http(store, desk, loop, token, at.host, at.port))
+        url = stack.enter_context(_http(store, desk, loop, at))
         if options.state_file is not None:
             stack.enter_context(_state(options.state_file, url, token))
         log.info("ready at %s, pid %d, database %s", url, os.getpid(), shown(database))
@@ -140,9 +143,12 @@ def _signals(ending: threading.Event) -> None:
 
 
 @contextlib.contextmanager
-def _http(store: Store, desk: Desk, loop: Loop, token: str | None, host: str, port: int) -> Iterator[str]:
+def _http(store: Store, desk: Desk, loop: Loop, at: Settings) -> Iterator[str]:
     """Serve HTTP in a thread of its own; yields the URL."""
-    app = create_app(store=store, commands=desk, token=token, workers=lambda: loop.fleet.workers, now=wall)
+    host, port = at.host, at.port
+    limits = Limits(rate=at.rate, burst=max(1, round(4 * at.rate)), studies=at.studies)
+    app = create_app(store=store, commands=desk, token=at.secret, workers=lambda: loop.fleet.workers, now=wall,
+                     limits=limits)  # fmt: skip
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family)
@@ -152,7 +158,7 @@ def _http(store: Store, desk: Desk, loop: Loop, token: str | None, host: str, po
         bound = listener.getsockname()[1]
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, timeout_graceful_shutdown=int(HTTP_END_S), lifespan="off",
-            log_config=None,
+            log_config=None, server_header=False, proxy_headers=False, limit_concurrency=MOST_CONNECTIONS,
         )  # fmt: skip
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listener],), name="http", daemon=True)

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from searchd.errors import NotFound, Refused
-from searchd.store.base import DeviceRow, TokenRow, Store
+from searchd.store.base import DeviceRow, Store, TokenRow
 from tests.support.stores import (
     S,
     begin,
