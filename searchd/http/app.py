@@ -44,7 +44,7 @@ def create_app(
     keys = Keys(store, token, ticks)
     app = FastAPI(
         title="searchd", version=_version(), summary="AutoML as a service: studies, trials, fronts.", redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
+        swagger_ui_oauth2_redirect_url=None, redirect_slashes=False,
     )  # fmt: skip
     app.state.parts = Parts(store=store, commands=commands, workers=workers, now=now, keys=keys, limits=limits,
                             feeds=Feeds(limits))  # fmt: skip
