@@ -34,7 +34,8 @@ T = TypeVar("T")
 
 
 class Loop:
-    """Drives every study of a store. One thread owns it; `fleet` may be read from others.
+    """Drives every study of a store. One thread owns it; `fleet` may be read from others, and `strangers`: how many
+    messages were of no study of the store.
 
     `clock` (Unix seconds) and `ticks` (monotonic seconds) are given by the tests of leases.
     """
@@ -60,6 +61,7 @@ class Loop:
         self._looked: float | None = None
         self._away = False
         self._recorded: list[str] = []
+        self.strangers = 0
         self._wake()
 
     # ------------------------------------------------------------ rounds
@@ -222,6 +224,7 @@ class Loop:
         """Record a batch; one that breaks is taken message by message, so that the culprit is found."""
         engine = self._engine(study)
         if engine is None:
+            self.strangers += len(batch)
             log.warning("%d messages of a study that is not in this database: do two databases share the broker?",
                         len(batch))  # fmt: skip
             return

@@ -1,0 +1,86 @@
+"""schemathesis against the OpenAPI document of the real application over the real loop: no 5xx, answers as documented.
+
+`SEARCHD_FUZZ` inputs a route (CI: few; `make fuzz`: many); how many were tried is printed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+
+schemathesis = pytest.importorskip("schemathesis", reason="pip install schemathesis (extra dev)")
+
+from schemathesis.specs.openapi.checks import (  # noqa: E402
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from searchd.http.limits import Limits  # noqa: E402
+from tests.support.app import Service, until  # noqa: E402
+
+INPUTS = max(5, int(os.environ.get("SEARCHD_FUZZ", "150")) // 15)
+TRIED: Counter[int] = Counter()
+OWN = "own-token-0123456789abcdef"
+NAME = "tiny"
+STUDY: dict[str, Any] = {
+    "study": NAME, "space": {"x": {"float": [0, 1]}, "kind": {"choice": {"a": {"y": {"int": [1, 3]}}, "b": {}}}},
+    "objectives": {"loss": "minimize"}, "search": {"scheduler": "asha", "searcher": "random", "r": 1, "R": 9, "eta": 3},
+    "budget": {"trials": 50}, "task": "tests.nowhere:train",
+}  # fmt: skip
+CHECKS = (
+    schemathesis.checks.not_a_server_error, status_code_conformance, content_type_conformance, response_headers_conformance,
+    response_schema_conformance,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    limits = Limits(rate=0, studies=100_000)
+    with Service(tmp_path_factory.mktemp("fuzz"), OWN, limits) as running:
+        running.client.submit(STUDY)
+        until(lambda: running.dispatched)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def api(service: Service) -> Any:
+    return schemathesis.openapi.from_asgi("/openapi.json", service.app, headers={"Host": "127.0.0.1"})
+
+
+schema = schemathesis.pytest.from_fixture("api")
+
+
+@schemathesis.hook
+def map_path_parameters(context: Any, path_parameters: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
+    """Every second name is one that is there, so that the inside of the routes is reached too."""
+    if path_parameters and "study" in path_parameters and hash(str(path_parameters["study"])) % 2:
+        path_parameters["study"] = NAME
+    if path_parameters and isinstance(path_parameters.get("n"), int) and path_parameters["n"] > 3:
+        path_parameters["n"] %= 4
+    return path_parameters
+
+
+@schema.parametrize()
+@settings(max_examples=INPUTS, deadline=None, phases=(Phase.generate,), suppress_health_check=list(HealthCheck))
+def test_no_input_breaks_a_route(case: Any) -> None:
+    """Whatever the document allows, and more: an answer that the document describes, and never our fault."""
+    headers = {"Authorization": f"Bearer {OWN}", "Host": "127.0.0.1"}
+    response = case.call(headers=headers)
+    TRIED[response.status_code] += 1
+    case.validate_response(response, checks=CHECKS)
+
+
+def test_the_daemon_lives_on(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
+    """After all that the loop runs, and a study that was there is there; the inputs by status are printed."""
+    with capsys.disabled():
+        print(f"\nHTTP inputs tried: {TRIED.total()}, by status {dict(sorted(TRIED.items()))}")
+    assert service._thread.is_alive()
+    assert service.client.show(NAME)["name"] == NAME
+    assert service.client.submit({**STUDY, "study": "after"})
