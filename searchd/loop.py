@@ -119,7 +119,7 @@ class Loop:
         self._engines[study] = Engine(self._store, study)
         self._engines[study].wake(self._clock())
         self._looked = None
-        log.info("study %s submitted", study)
+        log.info("study %s submitted", study, extra={"study": study})
         return study
 
     def pause(self, study: str) -> None:
@@ -233,7 +233,8 @@ class Loop:
         except Unreachable:
             raise
         except Exception:
-            log.exception("study %s: a batch of %d messages broke the engine", study, len(batch))
+            log.exception("study %s: a batch of %d messages broke the engine", study, len(batch),
+                          extra={"study": study})  # fmt: skip
             for message in batch:
                 self._alone(engine, message)
 
@@ -245,7 +246,9 @@ class Loop:
             except Unreachable:
                 raise
             except Exception as error:
-                log.exception("study %s: strike %d of job %s", engine.study, strike, message.job)
+                log.exception("study %s: strike %d of job %s", engine.study, strike, message.job, extra={
+                    "study": engine.study, "trial": message.trial, "job": message.job, "attempt": message.attempt,
+                })  # fmt: skip
                 if strike == STRIKES:
                     engine.quarantine(_told(error), message.model_dump_json(), self._clock())
 
@@ -259,9 +262,9 @@ class Loop:
         except Exception as error:
             self._strikes[study] += 1
             if isinstance(error, SearchdError):
-                log.error("study %s: %s", study, error)
+                log.error("study %s: %s", study, error, extra={"study": study})
             else:
-                log.exception("study %s: strike %d", study, self._strikes[study])
+                log.exception("study %s: strike %d", study, self._strikes[study], extra={"study": study})
             if isinstance(error, SearchdError) or self._strikes[study] >= STRIKES:
                 engine.quarantine(_told(error), "", self._clock())
                 del self._strikes[study]
@@ -302,12 +305,13 @@ class Loop:
         again, lost = self._leases.unclaimed(jobs, could, tick)
         ends: dict[str, list[Up]] = defaultdict(list)
         for end in [*self._leases.expired(jobs, tick), *lost]:
-            log.warning("trial %d job %s attempt %d: %s", end.trial, end.job, end.attempt, end.reason)
+            log.warning("trial %d job %s attempt %d: %s", end.trial, end.job, end.attempt, end.reason, extra={
+                "study": end.study, "trial": end.trial, "job": end.job, "attempt": end.attempt})  # fmt: skip
             ends[end.study].append(end)
         for study, batch in ends.items():
             self._take(study, batch)
         for job in again:
-            log.warning("job %s was not claimed for long: sent again", job)
+            log.warning("job %s was not claimed for long: sent again", job, extra={"job": job})
             republish(self._store, self._dispatcher, job)
 
     def _fill(self) -> None:

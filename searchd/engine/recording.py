@@ -16,6 +16,7 @@ from searchd.engine.racing import crown, cut_losers, races
 from searchd.engine.results import below, fault
 from searchd.engine.turn import BY_USER, STUDY_ENDED, Turn
 from searchd.engine.verifying import exported
+from searchd.lines import about
 from searchd.search.events import Failed, Finished, Lost, Measured, Reported, Stopped
 from searchd.store.base import CheckpointRow, JobRow, JobStatus, PointRow, ReportRow
 from searchd.transport import Up
@@ -34,6 +35,11 @@ _ENDED: frozenset[JobStatus] = frozenset({"finished", "lost", "failed", "stopped
 
 def record(turn: Turn, message: Up) -> None:
     """Apply one message of a worker, or of the leases in a worker's name."""
+    with about(study=turn.id, trial=message.trial, job=message.job, attempt=message.attempt):
+        _record(turn, message)
+
+
+def _record(turn: Turn, message: Up) -> None:
     job = turn.tx.job(message.job)
     known = job is not None and job.study == turn.id and job.trial == message.trial
     if job is None or not known or message.attempt != job.attempt or job.status in _ENDED:

@@ -13,11 +13,13 @@ from searchd.http.answers import on_bad_request, on_http, on_user_error
 from searchd.http.commands import Commands
 from searchd.http.devices import devices
 from searchd.http.door import Door
+from searchd.http.health import health
 from searchd.http.limits import Feeds, Limits
-from searchd.http.parts import Parts
-from searchd.http.routes import health, v1
+from searchd.http.parts import Parts, Watch
+from searchd.http.routes import v1
 from searchd.http.tokens import tokens
 from searchd.leases import monotonic
+from searchd.observed import Observed
 from searchd.store.base import Store
 from searchd.tokens import Keys
 from searchd.wire import WorkerInfo
@@ -32,13 +34,14 @@ def create_app(
     now: Callable[[], float],
     limits: Limits | None = None,
     ticks: Callable[[], float] = monotonic,
+    watch: Watch | None = None,
 ) -> FastAPI:
     """The application over a store (read only here, but for tokens), the daemon's commands and the live workers.
 
     With a `token`, which is `admin`, every route but those of `door.OPEN` wants `Authorization: Bearer <token>`, that
     one or one of the store that reaches so far. Without one the daemon listens on loopback only, and requests that a
     browser brings from elsewhere (a foreign `Host` or `Origin`) are refused. `now` answers Unix seconds, `ticks`
-    monotonic ones.
+    monotonic ones. `watch`: how the loop and the broker do; None: nobody looks, so only the database counts.
     """
     limits = Limits() if limits is None else limits
     keys = Keys(store, token, ticks)
@@ -47,7 +50,7 @@ def create_app(
         swagger_ui_oauth2_redirect_url=None, redirect_slashes=False,
     )  # fmt: skip
     app.state.parts = Parts(store=store, commands=commands, workers=workers, now=now, keys=keys, limits=limits,
-                            feeds=Feeds(limits))  # fmt: skip
+                            feeds=Feeds(limits), watch=watch or Watch(Observed(ticks), lambda: None))  # fmt: skip
     app.add_middleware(Door, keys=keys, limits=limits, now=now, ticks=ticks)
     app.add_exception_handler(SearchdError, on_user_error)
     app.add_exception_handler(RequestValidationError, on_bad_request)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -11,9 +11,20 @@ from fastapi import Depends, Request
 from searchd.http import models as m
 from searchd.http.commands import Commands
 from searchd.http.limits import Feeds, Limits
+from searchd.observed import Observed
 from searchd.store.base import Store
 from searchd.tokens import Caller, Keys
 from searchd.wire import WorkerInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How the daemon does, for `/readyz` and `/metrics`: what was counted, whether the broker answers (`ping` raises a
+    SearchdError when not), and counts that others keep, by the metric's name."""
+
+    seen: Observed
+    ping: Callable[[], None]
+    extra: Mapping[str, Callable[[], float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +38,7 @@ class Parts:
     keys: Keys
     limits: Limits
     feeds: Feeds
+    watch: Watch
 
 
 def _parts(request: Request) -> Parts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,11 +29,17 @@ SERVED = frozenset({"report.html", "front.csv", "front.png"})
 """What `/files` hands out of a study's folder besides `trials/`: never its database, its broker or the daemon's token.
 """
 ENDED = frozenset({"done", "stopped", "faulted"})
+SUBMITTED = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": m.SubmitBody.model_json_schema()},
+                    "text/yaml": {"schema": {"type": "string", "description": "a study file"}}},
+    }
+}  # fmt: skip
 Count = Annotated[int, Query(ge=0, le=2**53)]
 Trial = Annotated[int, PathParameter(ge=0, le=2**53)]
 
 
-health = APIRouter(tags=["health"])
 v1 = APIRouter(prefix="/v1", tags=["studies"], responses=ERRORS)
 
 
@@ -54,23 +59,8 @@ def _done(parts: Parts, study: str) -> dict[str, Any]:
         return {"id": row.id, "status": row.status}
 
 
-# ---------------------------------------------------------------- health
-@health.get("/healthz", summary="the process is alive")
-def healthz() -> m.Health:
-    from searchd import __version__
-
-    return m.Health(ok=True, version=__version__, pid=os.getpid())
-
-
-@health.get("/readyz", summary="the store answers", responses={503: {"model": m.ErrorModel}})
-def readyz(parts: Here) -> m.Health:
-    with parts.store.reading() as reader:
-        reader.studies()
-    return healthz()
-
-
 # ---------------------------------------------------------------- studies
-@v1.post("/studies", status_code=201, summary="submit a study, as JSON or as a YAML file")
+@v1.post("/studies", status_code=201, summary="submit a study, as JSON or as a YAML file", openapi_extra=SUBMITTED)
 async def submit(request: Request, parts: Here) -> m.Submitted:
     body = await request.body()
     if "yaml" in request.headers.get("content-type", ""):

@@ -140,7 +140,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 def test_hostile_text(name: str) -> None:
     """What is built to hurt a YAML reader: refused, in bounded time and memory (the timeout is a hang's, no speed)."""
     study = loaded(HOSTILE[name], "hostile")
