@@ -30,7 +30,7 @@ import uvicorn
 from searchd import lines
 from searchd.desk import Desk
 from searchd.dispatch import CeleryDispatcher
-from searchd.errors import BadSetting, Refused, SearchdError, Unreachable
+from searchd.errors import Refused, SearchdError, Unreachable
 from searchd.hooks import Hooks
 from searchd.http.app import create_app
 from searchd.http.limits import Limits
@@ -67,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if at.database is None or at.broker is None:
             parser.error("--database and --broker are needed, or SEARCHD_DATABASE and SEARCHD_BROKER")
         at.may_listen()
+        at.may_tell()
         return _run(options, at, at.database, at.broker)
     except Unreachable as error:
         print(f"searchd daemon: {error}", file=sys.stderr)
@@ -116,12 +117,9 @@ def _run(options: argparse.Namespace, at: Settings, database: str, broker: str) 
 
 
 def _hooks(at: Settings, store: Store) -> Hooks | None:
-    """Who is told of the ends of studies. BadSetting: nothing to sign with."""
-    if at.webhook is None:
+    """Who is told of the ends of studies."""
+    if at.webhook is None or at.webhook_secret is None:
         return None
-    if at.webhook_secret is None:
-        raise BadSetting("SEARCHD_WEBHOOK is set, and its messages are signed: set SEARCHD_WEBHOOK_SECRET, or "
-                         "SEARCHD_WEBHOOK_SECRET_FILE")  # fmt: skip
     on = at.webhook_on.split(",")
     return Hooks(store, at.webhook, at.webhook_secret.get_secret_value(), on, now=wall, ticks=monotonic)
 

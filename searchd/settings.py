@@ -120,6 +120,12 @@ class Settings(BaseModel):
                 "--token-file, SEARCHD_TOKEN_FILE or SEARCHD_TOKEN, or listen on 127.0.0.1"
             )
 
+    def may_tell(self) -> None:
+        """BadSetting when a receiver of webhooks is named and there is nothing to sign the messages with."""
+        if self.webhook is not None and self.webhook_secret is None:
+            raise BadSetting("SEARCHD_WEBHOOK is set, and its messages are signed: set SEARCHD_WEBHOOK_SECRET, or "
+                             "SEARCHD_WEBHOOK_SECRET_FILE")  # fmt: skip
+
 
 def is_loopback(host: str) -> bool:
     """True for `localhost` and for addresses of the loopback network; a name that needs a resolver is not one."""

@@ -72,7 +72,8 @@ class Daemon:
         self.state, self.log = folder / "daemon.json", folder / "daemon.log"
         self._folder = folder
         self._env = os.environ | {
-            "PYTHONPATH": str(ROOT), "SEARCHD_DATABASE": f"sqlite:///{folder / 'study.db'}", "SEARCHD_BROKER": broker.url,
+            "PYTHONPATH": str(ROOT), "SEARCHD_DATABASE": f"sqlite:///{folder / 'study.db'}",
+            "SEARCHD_BROKER": broker.url,
             "SEARCHD_TOKEN": SECRETS["own"], "SEARCHD_WEBHOOK": hook, "SEARCHD_WEBHOOK_SECRET": SECRETS["hook"],
             "SEARCHD_LOG_FORMAT": "json",
         }  # fmt: skip
@@ -154,7 +155,8 @@ def test_what_is_told_and_what_never_is(
             wanted = signature(SECRETS["hook"], headers["X-Searchd-Timestamp"], body)
             assert headers["X-Searchd-Signature"] == wanted
             until(lambda: "searchd_webhooks_owed 0.0" in httpx.get(
-                f"{daemon.url}/metrics", headers={"Authorization": f"Bearer {minted}"}).text, "it is noted")  # fmt: skip
+                f"{daemon.url}/metrics", headers={"Authorization": f"Bearer {minted}"}).text,
+                "it is noted")  # fmt: skip
             daemon.kill()
             client = daemon.start()  # it is settled: the next daemon tells of the next study only
             again = client.submit({**STUDY, "study": "again", "budget": {"trials": 1}})

@@ -25,7 +25,7 @@ from schemathesis.specs.openapi.checks import (  # noqa: E402
 from searchd.http.limits import Limits  # noqa: E402
 from tests.support.app import Service, until  # noqa: E402
 
-INPUTS = max(5, int(os.environ.get("SEARCHD_FUZZ", "150")) // 15)
+INPUTS = max(3, int(os.environ.get("SEARCHD_FUZZ", "90")) // 30)
 TRIED: Counter[int] = Counter()
 OWN = "own-token-0123456789abcdef"
 NAME = "tiny"
@@ -35,7 +35,8 @@ STUDY: dict[str, Any] = {
     "budget": {"trials": 50}, "task": "tests.nowhere:train",
 }  # fmt: skip
 CHECKS = (
-    schemathesis.checks.not_a_server_error, status_code_conformance, content_type_conformance, response_headers_conformance,
+    schemathesis.checks.not_a_server_error, status_code_conformance, content_type_conformance,
+    response_headers_conformance,
     response_schema_conformance,
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The door: scopes, limits, hostile bodies and headers, by the real application and, where it matters, a real socket."""
+"""The door: scopes, limits, hostile bodies and headers, by the real application."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_what_no_rule_names_needs_admin() -> None:
 
 
 def test_each_scope_holds_those_before_it(tmp_path: Path) -> None:
-    """read looks, submit changes studies too, admin everything; 403 says which scope is needed, 401 that nobody asks."""
+    """read looks, submit changes studies too, admin everything; 403 says which scope is needed, 401: nobody."""
     with Service(tmp_path, OWN) as service, asking(service.app, OWN) as own:
         secrets = {s: own.post("/v1/tokens", json={"name": s, "scope": s}).json()["token"] for s in
                    ("read", "submit", "admin")}  # fmt: skip
@@ -174,7 +174,8 @@ def test_all_that_the_page_asks_needs_read(written: Written) -> None:
     try:
         with Client(URL, secret, transport=Asgi(reading_app(written.store, token=OWN))) as client:
             study = client.studies()[0]["id"]
-            for read in (client.show, client.spec, client.front, client.trials, client.curves, client.rungs, client.log):
+            for read in (client.show, client.spec, client.front, client.trials, client.curves, client.rungs,
+                         client.log):
                 assert read(study) is not None
             assert client.trial(study, 0)["trial"] == 0
             assert client.workers()
@@ -262,7 +263,8 @@ def test_wrong_tokens_are_slowed_down_and_right_ones_are_not(store: Store) -> No
 def test_so_many_studies_at_a_time(tmp_path: Path) -> None:
     """The limit counts those that have not ended; the answer says what to do."""
     spec = {"study": "t", "space": {"x": {"float": [0, 1]}}, "objectives": {"loss": "minimize"},
-            "search": {"scheduler": "asha", "searcher": "random", "R": 9}, "budget": {"trials": 1}, "task": "a:b"}  # fmt: skip
+            "search": {"scheduler": "asha", "searcher": "random", "R": 9}, "budget": {"trials": 1},
+            "task": "a:b"}  # fmt: skip
     with Service(tmp_path, limits=Limits(studies=2)) as service, asking(service.app) as http:
         ids = [http.post("/v1/studies", json={"spec": spec}) for _ in range(3)]
         assert [answer.status_code for answer in ids] == [201, 201, 429]
@@ -305,7 +307,8 @@ DEEP = b'{"values": ' + b"[" * 30_000 + b"]" * 30_000 + b"}"
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/studies", "/v1/studies/none/inject"])
-def test_a_hostile_body_is_the_senders_mistake(written: Written, path: str, body: bytes, status: int, said: str) -> None:
+def test_a_hostile_body_is_the_senders_mistake(written: Written, path: str, body: bytes, status: int,
+                                               said: str) -> None:
     """Whatever comes as JSON: an answer of ours with a reason, never a 500, and no command."""
     with asking(reading_app(written.store), **{"Content-Type": "application/json"}) as http:
         answer = http.post(path, content=body)
@@ -347,7 +350,8 @@ def test_a_body_without_an_end_is_cut_off(written: Written) -> None:
 @pytest.mark.parametrize("path", ["/v1/studies/%00", "/v1/studies/x/trials/99999999999999999999999",
                                   "/v1/studies/x/log?after=-1", "/v1/studies/x/log?limit=1e9",
                                   "/v1/studies/x/curves?metric=%00", "/v1/studies/x/files/%00",
-                                  "/v1/devices/%ed%a0%80", "/v1/studies/%ff%fe", "/v1/studies/" + "a" * 5000])  # fmt: skip
+                                  "/v1/devices/%ed%a0%80", "/v1/studies/%ff%fe",
+                                  "/v1/studies/" + "a" * 5000])  # fmt: skip
 def test_a_hostile_address_is_the_senders_mistake(written: Written, path: str) -> None:
     """NULs, numbers that no column holds, bytes that are no text: 4xx."""
     with asking(reading_app(written.store)) as http:
@@ -397,4 +401,5 @@ def test_the_openapi_document_names_every_status(written: Written) -> None:
     for path, methods in document["paths"].items():
         for method, what in methods.items():
             if path.startswith("/v1"):
-                assert {"400", "401", "403", "404", "413", "422", "429", "503"} <= what["responses"].keys(), (method, path)
+                assert {"400", "401", "403", "404", "413", "422", "429", "503"} <= what["responses"].keys(), (method,
+                    path)

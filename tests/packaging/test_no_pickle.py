@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("searchd", "workers", "spaces", "kernels", "ui")
-MODULES = frozenset({"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "jsonpickle"})
+MODULES = frozenset({"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal",
+                     "jsonpickle"})
 SAFE_YAML = frozenset({"safe_load", "safe_load_all", "safe_dump", "parse"})
 
 
@@ -67,9 +68,11 @@ def test_nothing_of_ours_unpickles() -> None:
     assert {name: what for name, what in found.items() if what} == {}
 
 
-@pytest.mark.parametrize("text", ["import pickle", "from joblib import load", "torch.load(f)", "np.load(f)", "yaml.load(f)",
+@pytest.mark.parametrize("text", ["import pickle", "from joblib import load", "torch.load(f)", "np.load(f)",
+    "yaml.load(f)",
                                   "torch.load(f, weights_only=False)", "np.load(f, allow_pickle=True)", "eval('1')",
-                                  "subprocess.run(x, shell=True)", "yaml.parse(x, Loader=yaml.Loader)", "pd.read_pickle(f)",
+                                  "subprocess.run(x, shell=True)", "yaml.parse(x, Loader=yaml.Loader)",
+                                  "pd.read_pickle(f)",
                                   "app.conf.update(accept_content=['pickle'])"])  # fmt: skip
 def test_it_would_be_found(text: str) -> None:
     """Each of these is a fault: the test above can fail."""

@@ -45,7 +45,8 @@ def test_nobody_forges_a_line(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["redis://user:HIDE@host:6379/0", "postgresql+psycopg://u:HIDE@db/x", "see redis://:HIDE@h", "Authorization: Bearer HIDE",
+    ["redis://user:HIDE@host:6379/0", "postgresql+psycopg://u:HIDE@db/x", "see redis://:HIDE@h",
+     "Authorization: Bearer HIDE",
      "token sd_HIDEHIDEHIDEHIDEHIDEHIDEHIDE here", "unix:///x?password=HIDE&db=1"],
 )  # fmt: skip
 def test_secrets_are_blotted_out(text: str) -> None:

@@ -59,7 +59,8 @@ class NoCommands:
 
 def reading_app(store: Store, *, token: str | None = None, now: float = 0.0, **more: Any) -> FastAPI:
     """The application over a store that nobody writes to."""
-    return create_app(store=store, commands=NoCommands(), token=token, workers=lambda: [WORKER], now=lambda: now, **more)  # type: ignore[arg-type]
+    return create_app(store=store, commands=NoCommands(), token=token, workers=lambda: [WORKER], now=lambda: now,
+        **more)  # type: ignore[arg-type]
 
 
 class Service:
