@@ -145,6 +145,7 @@ def test_what_is_told_and_what_never_is(
                 fleet.terminate()
             bodies += [json.dumps(client.log(study)), json.dumps(client.spec(study)), metrics]
             daemon.kill()
+            client.close()
             receiver.ready.set()
             client = daemon.start()
             until(lambda: receiver.taken, "the webhook after the kill", 60)
@@ -159,6 +160,7 @@ def test_what_is_told_and_what_never_is(
                 f"{daemon.url}/metrics", headers={"Authorization": f"Bearer {minted}"}).text,
                 "it is noted")  # fmt: skip
             daemon.kill()
+            client.close()
             client = daemon.start()  # it is settled: the next daemon tells of the next study only
             again = client.submit({**STUDY, "study": "again", "budget": {"trials": 1}})
             client.stop(again)
@@ -170,7 +172,7 @@ def test_what_is_told_and_what_never_is(
     lines = logged(daemon.log)
     worker = logged(fleet.log)
     of_jobs = [line for line in worker if line["message"].startswith("job ")]
-    assert len(of_jobs) >= 8  # in the slot and in the child, at both ends of at least two jobs
+    assert len(of_jobs) >= 4  # of two jobs, as each begins in the slot and ends in the child
     for line in of_jobs:
         assert line["study"] == study
         assert f"{study}-{line['trial']}-" in line["job"]
