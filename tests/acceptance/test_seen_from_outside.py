@@ -21,7 +21,7 @@ from searchd.hooks import signature
 from tests.support.broker import Broker
 from tests.support.fleet import ROOT, Fleet, until
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 SECRETS = {
     "own": "own-SECRET-token-1f6c09", "broker": "broker-SECRET-pass-77aa", "hook": "hook-SECRET-hmac-93bd",
     "key": "url-SECRET-key-c0ffee", "header": "header-SECRET-wrong-4242", "query": "query-SECRET-51",
@@ -85,7 +85,7 @@ class Daemon:
                 str(self.state)]  # fmt: skip
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(argv, cwd=self._folder, env=self._env, stdout=log, stderr=log)
-        until(lambda: self.state.exists() or self.process is None or self.process.poll() is not None, "a daemon", 60)
+        until(lambda: self.state.exists() or self.process is None or self.process.poll() is not None, "a daemon", 150)
         assert self.state.exists(), self.log.read_text()
         self.url = str(json.loads(self.state.read_text())["url"])
         return Client(self.url, SECRETS["own"])
@@ -123,7 +123,7 @@ def test_what_is_told_and_what_never_is(
             with Fleet(broker, tmp_path) as fleet:
                 minted = client.add_token("page", "read")["token"]
                 study = client.submit(STUDY)
-                assert client.wait(study, 120)["status"] == "done"
+                assert client.wait(study, 240)["status"] == "done"
                 until(lambda: receiver.refused, "a first try")
                 end = max(e["seq"] for e in client.log(study) if e["kind"] == "status")
                 assert set(receiver.refused) == {f"{study}:{end}"}
@@ -191,7 +191,7 @@ def test_a_hook_without_a_secret_is_no_setting(tmp_path: Path) -> None:
     env = os.environ | {"PYTHONPATH": str(ROOT), "SEARCHD_WEBHOOK": "http://127.0.0.1:1/x?key=SECRET"}
     argv = [sys.executable, "-P", "-m", "searchd.daemon", "--artifacts", str(tmp_path), "--database",
             f"sqlite:///{tmp_path / 'study.db'}", "--broker", "unix:///nowhere/x.sock"]  # fmt: skip
-    ended = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert ended.returncode == 2, ended.stderr
     assert "SEARCHD_WEBHOOK_SECRET" in ended.stderr
     assert "key=SECRET" not in ended.stderr
@@ -208,7 +208,7 @@ def test_a_token_by_the_command_line(tmp_path: Path) -> None:
 
             def run(*words: str) -> subprocess.CompletedProcess[str]:
                 where = ["--root", str(tmp_path)] if words[0] != "studies" else []
-                return subprocess.run([*command, *words, *where], env=env, capture_output=True, text=True, timeout=120,
+                return subprocess.run([*command, *words, *where], env=env, capture_output=True, text=True, timeout=300,
                                       check=False)  # fmt: skip
 
             made = run("token", "add", "page", "--scope", "read", "--expires", "30d")
