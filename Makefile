@@ -9,12 +9,13 @@ PIP_FLAGS    = --disable-pip-version-check -q $(if $(strip $(CONSTRAINTS)),-c $(
 BIN          = $(VENV)/bin
 PY           = $(BIN)/python
 
-.PHONY: help install install-dev demo test check up schema clean
+.PHONY: help install install-dev demo test check fuzz up schema clean
 
 help:
 	@echo "make demo     set up .venv and run examples/digits.yaml: a Pareto front of real models, in minutes"
 	@echo "make test     set up .venv and run the tests"
 	@echo "make check    ruff, mypy, import-linter"
+	@echo "make fuzz     hostile input against HTTP, study files and messages, many times (FUZZ=3000)"
 	@echo "make up       broker, daemon, two workers and the page on this machine, until Ctrl-C"
 	@echo "make install  set up .venv only (CONSTRAINTS= for your own build of torch)"
 	@echo "make clean    remove .venv, caches and out/"
@@ -46,6 +47,12 @@ check: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+# How many inputs each test of `make fuzz` tries; schemathesis a thirtieth of it for each route.
+FUZZ ?= 3000
+
+fuzz: install-dev
+	SEARCHD_FUZZ=$(FUZZ) $(PY) -m pytest -q -s --timeout 7200 tests/fuzz tests/engine/test_forged.py $(ARGS)
 
 up: install
 	$(BIN)/searchd serve --local $(ARGS)

@@ -48,6 +48,10 @@ class Backend(Protocol):
     def add_device(self, name: str, runtime: str | None = None) -> dict[str, Any]: ...
     def remove_device(self, name: str) -> None: ...
     def profile_device(self, name: str, spec: dict[str, Any], architectures: int | None) -> dict[str, Any]: ...
+    def me(self) -> dict[str, Any]: ...
+    def tokens(self) -> list[dict[str, Any]]: ...
+    def add_token(self, name: str, scope: str, expires_s: float | None = None) -> dict[str, Any]: ...
+    def remove_token(self, name: str) -> None: ...
     def alive(self, study: str) -> bool: ...
     def home(self, study: str) -> Path | None: ...
     def close(self) -> None: ...
@@ -214,6 +218,22 @@ class Client:
         spec = study if isinstance(study, Study) else Study.parse(dict(study))
         return self.backend.profile_device(name, spec.dump(), architectures)
 
+    def me(self) -> dict[str, Any]:
+        """Whose token this is, and how far it reaches: `{"name", "scope"}`."""
+        return self.backend.me()
+
+    def tokens(self) -> list[dict[str, Any]]:
+        """Every token of the daemon but its own: name, scope, created, expires, expired. Never a secret."""
+        return self.backend.tokens()
+
+    def add_token(self, name: str, scope: str, expires_s: float | None = None) -> dict[str, Any]:
+        """A new token of scope `read`, `submit` or `admin`; `token` of the answer is its secret, told this once."""
+        return self.backend.add_token(name, scope, expires_s)
+
+    def remove_token(self, name: str) -> None:
+        """The token is none from now on."""
+        self.backend.remove_token(name)
+
     def local_root(self) -> Path | None:
         """The folder that is read, where no daemon serves it; None: a daemon answers."""
         from searchd.folder import live_daemon
@@ -249,7 +269,7 @@ class Client:
         folder = Path(to)
         written = []
         for name in names:
-            path = folder / name
+            path = _below(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             self.backend.fetch(study, f"trials/{int(trial)}/{name}", path)
             written.append(path)
@@ -312,6 +332,19 @@ class Client:
         `jobs` that would end.
         """
         return self.backend.command(study, "rebase", {"apply": apply})
+
+
+def _below(folder: Path, name: str) -> Path:
+    """Where a file of this name goes; SearchdError when a daemon names one that would not lie in the folder."""
+    path = folder / name
+    try:
+        inside = not Path(name).is_absolute() and ".." not in Path(name).parts and "\\" not in name
+        inside = inside and path.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):
+        inside = False
+    if not inside:
+        raise SearchdError(f"the daemon names a file {name!r}, which would not lie in {folder}: it was not written")
+    return path
 
 
 def _frame(rows: list[dict[str, Any]]) -> Any:

@@ -3,7 +3,10 @@
 SearchdError
 ├── StudyError, SpaceError     the study file, the space            (spaces.errors)
 ├── NotFound                   no such study, trial, point, file
-├── Refused                    the daemon or the worker says no: state, token, allow-list, size
+├── Refused                    the daemon or the worker says no: state, token, allow-list
+│   ├── Forbidden              the token is good and does not reach so far
+│   ├── TooLarge               more bytes than are taken
+│   └── TooMany                too often: try again later
 ├── Unreachable                broker, database or daemon does not answer
 ├── BadSetting                 an option or a variable of the environment that cannot be
 └── Missing                    an optional part is not installed, or a program is not on the PATH
@@ -14,8 +17,8 @@ from __future__ import annotations
 from spaces.errors import Problem, SearchdError, SpaceError, StudyError
 
 __all__ = [
-    "BadSetting", "Missing", "NotFound", "Problem", "Refused", "SearchdError", "SpaceError", "StudyError",
-    "Unreachable",
+    "BadSetting", "Forbidden", "Missing", "NotFound", "Problem", "Refused", "SearchdError", "SpaceError", "StudyError",
+    "TooLarge", "TooMany", "Unreachable",
 ]  # fmt: skip
 
 
@@ -25,6 +28,22 @@ class NotFound(SearchdError):
 
 class Refused(SearchdError):
     """The request is understood and refused: wrong state, wrong token, not on the allow-list, too large."""
+
+
+class Forbidden(Refused):
+    """The token is good, and its scope does not reach so far."""
+
+
+class TooLarge(Refused):
+    """More bytes than are taken."""
+
+
+class TooMany(Refused):
+    """Too many requests, feeds or studies at a time; `retry_s`: seconds after which it may be tried again."""
+
+    def __init__(self, message: str, retry_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_s = retry_s
 
 
 class Unreachable(SearchdError):

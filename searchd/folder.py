@@ -159,6 +159,22 @@ class Folder:
         with contextlib.closing(self._daemon(f"`searchd device profile {name} STUDY` starts its own")) as daemon:
             return daemon.profile_device(name, spec, architectures)
 
+    def me(self) -> dict[str, Any]:
+        with contextlib.closing(self._daemon("tokens are a daemon's")) as daemon:
+            return daemon.me()
+
+    def tokens(self) -> list[dict[str, Any]]:
+        with contextlib.closing(self._daemon("tokens are a daemon's")) as daemon:
+            return daemon.tokens()
+
+    def add_token(self, name: str, scope: str, expires_s: float | None = None) -> dict[str, Any]:
+        with contextlib.closing(self._daemon("tokens are a daemon's")) as daemon:
+            return daemon.add_token(name, scope, expires_s)
+
+    def remove_token(self, name: str) -> None:
+        with contextlib.closing(self._daemon("tokens are a daemon's")) as daemon:
+            daemon.remove_token(name)
+
     def alive(self, study: str) -> bool:
         """Whether a daemon stands behind the study."""
         path, _ = self._locate(study)

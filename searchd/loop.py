@@ -34,7 +34,8 @@ T = TypeVar("T")
 
 
 class Loop:
-    """Drives every study of a store. One thread owns it; `fleet` may be read from others.
+    """Drives every study of a store. One thread owns it; `fleet` may be read from others, and `strangers`: how many
+    messages were of no study of the store.
 
     `clock` (Unix seconds) and `ticks` (monotonic seconds) are given by the tests of leases.
     """
@@ -60,6 +61,7 @@ class Loop:
         self._looked: float | None = None
         self._away = False
         self._recorded: list[str] = []
+        self.strangers = 0
         self._wake()
 
     # ------------------------------------------------------------ rounds
@@ -117,7 +119,7 @@ class Loop:
         self._engines[study] = Engine(self._store, study)
         self._engines[study].wake(self._clock())
         self._looked = None
-        log.info("study %s submitted", study)
+        log.info("study %s submitted", study, extra={"study": study})
         return study
 
     def pause(self, study: str) -> None:
@@ -222,6 +224,7 @@ class Loop:
         """Record a batch; one that breaks is taken message by message, so that the culprit is found."""
         engine = self._engine(study)
         if engine is None:
+            self.strangers += len(batch)
             log.warning("%d messages of a study that is not in this database: do two databases share the broker?",
                         len(batch))  # fmt: skip
             return
@@ -230,7 +233,8 @@ class Loop:
         except Unreachable:
             raise
         except Exception:
-            log.exception("study %s: a batch of %d messages broke the engine", study, len(batch))
+            log.exception("study %s: a batch of %d messages broke the engine", study, len(batch),
+                          extra={"study": study})  # fmt: skip
             for message in batch:
                 self._alone(engine, message)
 
@@ -242,7 +246,9 @@ class Loop:
             except Unreachable:
                 raise
             except Exception as error:
-                log.exception("study %s: strike %d of job %s", engine.study, strike, message.job)
+                log.exception("study %s: strike %d of job %s", engine.study, strike, message.job, extra={
+                    "study": engine.study, "trial": message.trial, "job": message.job, "attempt": message.attempt,
+                })  # fmt: skip
                 if strike == STRIKES:
                     engine.quarantine(_told(error), message.model_dump_json(), self._clock())
 
@@ -256,9 +262,9 @@ class Loop:
         except Exception as error:
             self._strikes[study] += 1
             if isinstance(error, SearchdError):
-                log.error("study %s: %s", study, error)
+                log.error("study %s: %s", study, error, extra={"study": study})
             else:
-                log.exception("study %s: strike %d", study, self._strikes[study])
+                log.exception("study %s: strike %d", study, self._strikes[study], extra={"study": study})
             if isinstance(error, SearchdError) or self._strikes[study] >= STRIKES:
                 engine.quarantine(_told(error), "", self._clock())
                 del self._strikes[study]
@@ -299,12 +305,13 @@ class Loop:
         again, lost = self._leases.unclaimed(jobs, could, tick)
         ends: dict[str, list[Up]] = defaultdict(list)
         for end in [*self._leases.expired(jobs, tick), *lost]:
-            log.warning("trial %d job %s attempt %d: %s", end.trial, end.job, end.attempt, end.reason)
+            log.warning("trial %d job %s attempt %d: %s", end.trial, end.job, end.attempt, end.reason, extra={
+                "study": end.study, "trial": end.trial, "job": end.job, "attempt": end.attempt})  # fmt: skip
             ends[end.study].append(end)
         for study, batch in ends.items():
             self._take(study, batch)
         for job in again:
-            log.warning("job %s was not claimed for long: sent again", job)
+            log.warning("job %s was not claimed for long: sent again", job, extra={"job": job})
             republish(self._store, self._dispatcher, job)
 
     def _fill(self) -> None:

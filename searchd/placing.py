@@ -94,7 +94,7 @@ class Places:
     def opened(self, job: str) -> None:
         """The job was sent to everybody. Nothing more goes to its worker alone until that one shows that it lives."""
         worker, _, _ = self._sent.pop(job)
-        log.info("job %s: worker %s did not take it, so whoever comes first has it", job, worker)
+        log.info("job %s: worker %s did not take it, so whoever comes first has it", job, worker, extra={"job": job})
         info = self._workers.get(worker)
         if info is not None:
             self._doubted[worker] = (info.pid, info.since)

@@ -4,13 +4,15 @@ Down: a Celery task named `TASK` on the queue of the device class with one `Disp
 Up: entries of the Redis stream `UP`, each one field `m` with one `Message` as JSON.
 Back channel: the key `stop_key(job)` holds a reason; workers read it in the same pipeline as a message up.
 A message that was seen before, or of an older attempt than the job's, is ignored and counted: never an error.
+One that no worker would send (names with control characters, numbers that no column holds, megabytes) is none.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 TASK = "searchd.dispatch"
 UP = "searchd:up"
@@ -65,6 +67,31 @@ def worker_key(name: str) -> str:
     return f"searchd:worker:{name}"
 
 
+LARGEST = 8 << 20
+"""Bytes of one message."""
+MOST = 4096
+"""Metrics of a report, points, checkpoints in memory."""
+BIGGEST = 2**53
+Name = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""An id or a name: one line of text, since it goes into rows, keys and logs."""
+Number = Annotated[int, Field(ge=0, le=BIGGEST)]
+
+
+def plain(value: Any, left: int = 40) -> Any:
+    """JSON as it is, where every part can hold it: ValueError for numbers of more than 64 bits and deep nests."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("a number of more than 64 bits")
+    if isinstance(value, dict | list | tuple):
+        if left == 0:
+            raise ValueError("nested deeper than 40")
+        for inner in value.values() if isinstance(value, dict) else value:
+            plain(inner, left - 1)
+    return value
+
+
+Plain = AfterValidator(plain)
+
+
 class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
 
@@ -72,10 +99,10 @@ class Frozen(BaseModel):
 class CheckpointRef(Frozen):
     """A durable checkpoint: `path` relative to the study's artifact root, SHA-256 of the file, size in bytes."""
 
-    step: int
-    path: str
-    sha256: str
-    bytes: int
+    step: Number
+    path: Name
+    sha256: Name
+    bytes: Number
 
 
 class ParentRef(Frozen):
@@ -135,11 +162,11 @@ class Dispatch(Frozen):
 
 
 class _Up(Frozen):
-    study: str
-    job: str
-    trial: int
-    attempt: int
-    worker: str = ""
+    study: Name
+    job: Name
+    trial: Number
+    attempt: Number
+    worker: Name = ""
 
 
 class Begun(_Up):
@@ -149,7 +176,7 @@ class Begun(_Up):
     """
 
     kind: Literal["begun"] = "begun"
-    device: str = ""
+    device: Name = ""
     warm: bool = False
 
 
@@ -173,11 +200,11 @@ class Report(_Up):
     """
 
     kind: Literal["report"] = "report"
-    step: int
-    metrics: dict[str, float] = Field(default_factory=dict)
-    points: tuple[dict[str, Any], ...] = ()
-    seconds: float = 0.0
-    energy_j: float | None = None
+    step: Number
+    metrics: dict[Name, float] = Field(default_factory=dict, max_length=MOST)
+    points: Annotated[tuple[dict[Name, Any], ...], Plain, Field(max_length=MOST)] = ()
+    seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    energy_j: float | None = Field(default=None, allow_inf_nan=False)
     """Joules that the device spent since the last report, whoever used it; None: no counter there can be read."""
     checkpoint: CheckpointRef | None = None
     """A checkpoint that is durable at this step, if one was written."""
@@ -193,13 +220,13 @@ class Ended(_Up):
 
     kind: Literal["ended"] = "ended"
     outcome: Outcome
-    step: int = 0
+    step: Number = 0
     reason: str = ""
     error: str = ""
     checkpoint: CheckpointRef | None = None
-    result: dict[str, Any] | None = None
+    result: Annotated[dict[str, Any] | None, Plain] = None
     seconds: float = 0.0
-    holds: tuple[str, ...] = ()
+    holds: tuple[Name, ...] = Field(default=(), max_length=MOST)
     """The checkpoints that the worker has in memory now (`held`)."""
 
 
@@ -214,21 +241,25 @@ def encode(message: Begun | Beat | Report | Ended) -> str:
 
 def decode(text: str | bytes) -> Begun | Beat | Report | Ended:
     """The message in `text`; raises pydantic's ValidationError when it is none."""
+    if len(text) > LARGEST:
+        said = {"n": len(text), "most": LARGEST}
+        why = PydanticCustomError("too_large", "{n} bytes, and a message has {most} at most", said)
+        raise ValidationError.from_exception_data("Message", [InitErrorDetails(type=why, input=text[:80])])
     return message_adapter.validate_json(text)
 
 
 class WorkerInfo(Frozen):
     """What `searchd workers` and the page show of one worker slot."""
 
-    name: str
-    device_class: str
-    device: str
-    host: str
-    pid: int
-    child_pid: int | None = None
+    name: Name
+    device_class: Name
+    device: Name
+    host: Name
+    pid: Number
+    child_pid: Number | None = None
     state: Literal["idle", "busy", "starting", "stopping"] = "idle"
-    job: str | None = None
-    since: float = 0.0
+    job: Name | None = None
+    since: float = Field(default=0.0, allow_inf_nan=False)
     functions: tuple[str, ...] = ()
     holds: tuple[str, ...] = ()
     """The checkpoints that its process has in memory (`held`)."""

@@ -21,6 +21,7 @@ from types import FrameType
 
 import redis.exceptions
 
+from searchd import lines
 from searchd.errors import Refused, SearchdError, Unreachable
 from workers.device import device
 from workers.kept import KEEP_MB
@@ -155,6 +156,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--keep-mb", type=int, default=KEEP_MB, metavar="MB",
                         help=f"memory of a slot for checkpoints of trials that may go on here [{KEEP_MB}]")  # fmt: skip
     parser.add_argument("--grace", type=float, default=5.0, metavar="S", help="for a last checkpoint at SIGTERM [5]")
+    parser.add_argument("--log-format", choices=["text", "json"], help="[SEARCHD_LOG_FORMAT, else text]")
     options = parser.parse_args(argv)
     if not options.broker:
         parser.error("no broker: give --broker URL or set SEARCHD_BROKER")
@@ -176,7 +178,9 @@ def _writable(folder: str) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Exit codes: 0 ended as asked, 2 bad usage, 4 the broker refuses us."""
     options = parse(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s workers %(message)s", stream=sys.stderr)
+    if options.log_format:
+        os.environ["SEARCHD_LOG_FORMAT"] = options.log_format  # slots and children too
+    lines.set_up()
     try:
         device(options.device)
         if options.artifacts:

@@ -21,7 +21,7 @@ from celery.exceptions import Reject, SecurityWarning
 from celery.worker import state
 from pydantic import ValidationError
 
-from searchd import wire
+from searchd import lines, wire
 from workers.child import ChildOptions
 from workers.device import device
 from workers.slot import Requeue, Slot, SlotOptions
@@ -110,9 +110,7 @@ def main(argv: list[str]) -> int:
     broker = os.environ.pop("SEARCHD_BROKER")
     if given["parent"]:
         die_with(given["parent"], signal.SIGTERM)
-    logging.basicConfig(
-        level=logging.INFO, format=f"%(asctime)s %(levelname)s {given['name']} %(message)s", stream=sys.stderr
-    )
+    lines.set_up(worker=given["name"])
     logging.getLogger("celery").setLevel(logging.WARNING)
     warnings.simplefilter("ignore", SecurityWarning)  # about root and pickle; this worker takes JSON only
     options = SlotOptions(

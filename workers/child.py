@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import faulthandler
 import json
-import logging
 import os
 import signal
 import sys
@@ -20,6 +19,7 @@ from typing import Any
 
 import kernels
 import spaces
+from searchd import lines
 from searchd.wire import CheckpointRef, Inherited, JobSpec
 from workers import job
 from workers.energy import Spent, meter
@@ -120,7 +120,7 @@ def main(argv: list[str]) -> int:
     for descriptor in (source, sink):
         os.set_inheritable(descriptor, False)
     faulthandler.enable()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    lines.set_up()
     options = ChildOptions.of(json.loads(argv[3]))
     sys.path.extend(p for p in options.path if p not in sys.path)  # last, and see PINNED: none of ours is shadowed
     link = SlotLink(Pipes(source, sink))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from searchd.errors import Missing, NotFound, Refused, SearchdError
+from searchd.lines import about
 from searchd.wire import CheckpointRef, JobSpec, Outcome
 from workers.describe import describe
 from workers.device import IDENTITY
@@ -50,6 +51,14 @@ def run(
 ) -> End:  # fmt: skip
     """Run one job to its end; never raises for what a task does. `artifacts`: the folder that jobs may write in;
     `kept`: the checkpoints that this process still has in memory."""
+    with about(study=spec.study, trial=spec.trial, job=spec.id, attempt=spec.attempt):
+        return _run(spec, link, allow, path, artifacts, kept)
+
+
+def _run(
+    spec: JobSpec, link: Link, allow: tuple[str, ...], path: tuple[str, ...], artifacts: Path | None,
+    kept: Kept | None,
+) -> End:  # fmt: skip
     began = time.monotonic()
     trial: Trial | None = None
     try:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from searchd.errors import Unreachable
+from searchd.lines import about
 from searchd.wire import BEAT_S, Begun, Dispatch, Ended, JobSpec, WorkerInfo, held
 from workers.child import ChildOptions
 from workers.device import Device
@@ -123,21 +124,25 @@ class Slot:
         """Run the jobs of a dispatch. Raises Requeue when none was begun before a shutdown."""
         beat_s = min(BEAT_S, dispatch.lease_s / 5)
         for number, spec in enumerate(dispatch.jobs):
-            if self._shutting():
-                if number == 0:
-                    raise Requeue
-                self._finish(self._lost(spec, SHUT_DOWN))
-            elif self._claim(spec):
-                self._begin(spec)
-                try:
-                    ended = self._relay(spec, beat_s).to_the_end()
-                    if ended.reason == OOM:
-                        self._warm.end()
-                    self._finish(ended.model_copy(update={"holds": self._holds()}))
-                finally:
-                    self._idle()
-            else:
-                log.info("dropped: job %s attempt %d was begun before", spec.id, spec.attempt)
+            with about(study=spec.study, trial=spec.trial, job=spec.id, attempt=spec.attempt):
+                self._run(number, spec, beat_s)
+
+    def _run(self, number: int, spec: JobSpec, beat_s: float) -> None:
+        if self._shutting():
+            if number == 0:
+                raise Requeue
+            self._finish(self._lost(spec, SHUT_DOWN))
+        elif self._claim(spec):
+            self._begin(spec)
+            try:
+                ended = self._relay(spec, beat_s).to_the_end()
+                if ended.reason == OOM:
+                    self._warm.end()
+                self._finish(ended.model_copy(update={"holds": self._holds()}))
+            finally:
+                self._idle()
+        else:
+            log.info("dropped: job %s attempt %d was begun before", spec.id, spec.attempt)
 
     def _claim(self, spec: JobSpec) -> bool:
         warm = spec.checkpoint is not None and held(spec.checkpoint.sha256) in self._holds()

@@ -21,7 +21,7 @@ _COMMANDS: dict[str, str] = {
     "submit": "studies", "list": "studies", "show": "studies", "watch": "studies", "front": "studies",
     "trials": "studies", "log": "studies", "workers": "studies",
     "ri": "relative", "proxies": "proxies",
-    "compare": "compare", "deepen": "deepen", "device": "device",
+    "compare": "compare", "deepen": "deepen", "device": "device", "token": "token",
     "pause": "change", "resume": "change", "stop": "change", "inject": "change",
     "rebase": "change",
     "export": "take", "replay": "take",
@@ -32,7 +32,7 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
     "Look": ("list", "show", "watch", "front", "trials", "compare", "log", "workers", "ri", "proxies"),
     "Change": ("submit", "pause", "resume", "stop", "inject", "deepen", "rebase"),
     "Take away": ("export", "replay"),
-    "A service": ("serve", "worker", "device", "ui"),
+    "A service": ("serve", "worker", "device", "token", "ui"),
     "Help": ("doctor", "completion"),
 }
 

@@ -25,6 +25,7 @@ PAGE_PORT = 8701
 @click.option("--port", type=int, help="[SEARCHD_PORT, else 8700]")
 @click.option("--token-file", type=click.Path(),
               help="Needed beyond this machine.  [SEARCHD_TOKEN_FILE, or SEARCHD_TOKEN]")  # fmt: skip
+@click.option("--log-format", type=click.Choice(["text", "json"]), help="[SEARCHD_LOG_FORMAT, else text]")
 @click.option("--root", default="out", show_default=True, help="With --local: the folder of everything.")
 @click.option("--slots", type=click.IntRange(0, 64), default=2, show_default=True, help="With --local: workers.")
 @click.option("--device", default="cpu", show_default=True, help="With --local: the workers' device.")
@@ -34,10 +35,12 @@ PAGE_PORT = 8701
 @json_option
 def serve_command(
     local: bool, database: str | None, broker: str | None, artifacts: str | None, host: str | None, port: int | None,
-    token_file: str | None, root: str, slots: int, device: str, allow: tuple[str, ...], page_port: int, no_page: bool,
-    as_json: bool,
+    token_file: str | None, log_format: str | None, root: str, slots: int, device: str, allow: tuple[str, ...],
+    page_port: int, no_page: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run the daemon over a database and a broker given as URLs, or everything on this machine with --local."""
+    if log_format:
+        os.environ["SEARCHD_LOG_FORMAT"] = log_format  # of what is started from here
     if local:
         at = load_settings("host", "port", host=host, port=port)
         if not is_loopback(at.host):
@@ -90,12 +93,13 @@ def _local(
 @click.option("--allow", multiple=True, envvar="SEARCHD_ALLOW", metavar="MODULE:FUNCTION",
               help="A function that studies may name, or module.*  [SEARCHD_ALLOW, spaces between]")  # fmt: skip
 @click.option("--path", multiple=True, metavar="DIR", help="Where those modules are.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), help="[SEARCHD_LOG_FORMAT, else text]")
 @click.option("--keep-mb", type=click.IntRange(min=0), metavar="MB",
               help="Memory of a slot for checkpoints of trials that may go on in it.  [512]")  # fmt: skip
 @json_option
 def worker_command(
     broker: str | None, slots: int, device: str, name: str | None, artifacts: str | None, allow: tuple[str, ...],
-    path: tuple[str, ...], keep_mb: int | None, as_json: bool,
+    path: tuple[str, ...], log_format: str | None, keep_mb: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Work for a daemon on this machine's device, until SIGTERM."""
     _needs("celery", "worker")
@@ -106,6 +110,7 @@ def worker_command(
     argv += ["--name", name] if name else []
     argv += ["--artifacts", artifacts] if artifacts else []
     argv += ["--keep-mb", str(keep_mb)] if keep_mb is not None else []
+    argv += ["--log-format", log_format] if log_format else []
     for function in allow:
         argv += ["--allow", function]
     for folder in path:

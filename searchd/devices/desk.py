@@ -151,6 +151,9 @@ class Devices:
         except SearchdError as error:
             self._fail(row, str(error), now)
             return
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            self._fail(row, f"the worker brought no table of operators: {type(error).__name__}: {error}", now)
+            return
         done = {k: said[k] for k in ("job", "attempt", "study", "since")}
         fresh = dataclasses.replace(row, profile=profile, profiling={**done, "status": "done", "error": "", "at": now})
         self._put(fresh)

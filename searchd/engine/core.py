@@ -19,6 +19,7 @@ from searchd.engine.recording import record
 from searchd.engine.turn import Turn
 from searchd.engine.verifying import verify
 from searchd.errors import NotFound
+from searchd.lines import about
 from searchd.store.base import Store, StudyStatus
 from searchd.transport import Up
 
@@ -156,7 +157,7 @@ class Engine:
     @contextmanager
     def _turn(self, now: float) -> Iterator[Turn]:
         try:
-            with self._store.transaction() as tx:
+            with about(study=self.study), self._store.transaction() as tx:
                 row = tx.study(self.study)
                 if row is None:
                     raise NotFound(f"no study {self.study!r}")

@@ -13,8 +13,10 @@ from searchd.engine.completing import completed
 from searchd.engine.describing import described
 from searchd.engine.measuring import measured
 from searchd.engine.racing import crown, cut_losers, races
+from searchd.engine.results import below, fault
 from searchd.engine.turn import BY_USER, STUDY_ENDED, Turn
 from searchd.engine.verifying import exported
+from searchd.lines import about
 from searchd.search.events import Failed, Finished, Lost, Measured, Reported, Stopped
 from searchd.store.base import CheckpointRow, JobRow, JobStatus, PointRow, ReportRow
 from searchd.transport import Up
@@ -33,6 +35,11 @@ _ENDED: frozenset[JobStatus] = frozenset({"finished", "lost", "failed", "stopped
 
 def record(turn: Turn, message: Up) -> None:
     """Apply one message of a worker, or of the leases in a worker's name."""
+    with about(study=turn.id, trial=message.trial, job=message.job, attempt=message.attempt):
+        _record(turn, message)
+
+
+def _record(turn: Turn, message: Up) -> None:
     job = turn.tx.job(message.job)
     known = job is not None and job.study == turn.id and job.trial == message.trial
     if job is None or not known or message.attempt != job.attempt or job.status in _ENDED:
@@ -110,7 +117,7 @@ def _points(turn: Turn, job: JobRow, message: Report) -> None:
 
 def _keep(turn: Turn, job: JobRow, ref: CheckpointRef | None) -> None:
     """Record a durable checkpoint; not one at `until` whose report never came: the step must then be run again."""
-    if ref is None or job.kind != "train":
+    if ref is None or job.kind != "train" or not below(ref.path):
         return
     if 0 < ref.step < job.until or (ref.step == job.until and turn.tx.has_report(turn.id, job.trial, ref.step)):
         turn.tx.put_checkpoint(CheckpointRow(turn.id, job.trial, ref.step, ref.path, ref.sha256, ref.bytes, turn.now))
@@ -136,6 +143,9 @@ def _ended(turn: Turn, job: JobRow, message: Ended) -> None:
 
 
 def _finished(turn: Turn, job: JobRow, message: Ended) -> None:
+    if why := fault(job.kind, message.result):
+        _fail(turn, job, "no result", why)
+        return
     if job.kind == "measure":
         _close(turn, job, "finished", "")
         turn.tell(measured(turn, job, message.result or {}), job=job.id)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Scope = Literal["read", "submit", "admin"]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+"""A number of something, or the number of something: what JSON and every database can hold."""
 
 
 class Answer(BaseModel):
@@ -32,8 +36,8 @@ class ExtendBody(Body):
 
 
 class DeepenBody(Body):
-    max_resource: int = Field(description="the new R: the old one times a power of eta")
-    trials: int | None = Field(default=None, ge=1, description="a new limit on the number of trials, set with it")
+    max_resource: Count = Field(description="the new R: the old one times a power of eta")
+    trials: Count | None = Field(default=None, ge=1, description="a new limit on the number of trials, set with it")
 
 
 class RebaseBody(Body):
@@ -254,14 +258,39 @@ class Worker(Answer):
     job: str | None = None
 
 
-class AddDeviceBody(BaseModel):
-    name: str = Field(pattern=r"^[A-Za-z][\w.-]{0,63}$", description="the class that its workers serve")
+class AddDeviceBody(Body):
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$", description="the class that its workers serve")
     runtime: str | None = None
 
 
-class ProfileBody(BaseModel):
+class ProfileBody(Body):
     spec: dict[str, Any] = Field(description="the study whose operators are timed")
-    architectures: int | None = None
+    architectures: int | None = Field(default=None, ge=1, le=100)
+
+
+class AddTokenBody(Body):
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    scope: Scope
+    expires_s: float | None = Field(default=None, gt=0, le=1e10, description="seconds from now; null: never")
+
+
+class Me(Answer):
+    name: str
+    scope: Scope
+
+
+class Token(Answer):
+    """A token without its secret, which is kept nowhere."""
+
+    name: str
+    scope: Scope
+    created: float
+    expires: float | None
+    expired: bool
+
+
+class NewToken(Token):
+    token: str = Field(description="the secret: shown this once")
 
 
 class Device(Answer):

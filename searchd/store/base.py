@@ -13,6 +13,8 @@ from typing import Any, Literal, Protocol
 
 StudyStatus = Literal["queued", "running", "paused", "verifying", "done", "stopped", "faulted"]
 TrialStatus = Literal["waiting", "running", "paused", "done", "stopped", "failed", "vetoed"]
+Scope = Literal["read", "submit", "admin"]
+"""How far a token reaches; each holds the one before it."""
 JobStatus = Literal["outbox", "queued", "running", "finished", "lost", "failed", "stopped", "cancelled"]
 
 
@@ -139,6 +141,17 @@ class DeviceRow:
     added_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """A bearer token: `sha256` of its secret in hex; `expires_at` None: never."""
+
+    name: str
+    scope: Scope
+    sha256: str
+    created_at: float
+    expires_at: float | None
+
+
 class Reader(Protocol):
     """Read-only questions; each sees one consistent state."""
 
@@ -166,6 +179,19 @@ class Reader(Protocol):
         """Every registered device, by name."""
         ...
     def device(self, name: str) -> DeviceRow | None: ...
+    def tokens(self) -> list[TokenRow]:
+        """Every bearer token, by name."""
+        ...
+    def hook(self, hook: str) -> float | None:
+        """Since when a receiver of webhooks is told; None: it is not known yet."""
+        ...
+    def notices(self, hook: str) -> set[tuple[str, int]]:
+        """(study, seq) of the ends that are settled with a receiver: delivered, or given up."""
+        ...
+    def tally(self) -> Mapping[tuple[str, str, str], int]:
+        """How many rows: (`studies`, status, ""), (`jobs`, kind, status), (`trials`, status, ""), and `reports`,
+        `duplicates` of all studies as (name, "", "")."""
+        ...
     def counts(self, study: str) -> Mapping[str, int]:
         """`reports`, `steps` (sum over trials of the last step), `duplicates`, `events`, `trials`."""
         ...
@@ -197,6 +223,14 @@ class Transaction(Reader, Protocol):
     def drop_device(self, name: str) -> None:
         """Forget a device and its profile; one that is not there changes nothing."""
         ...
+    def put_token(self, row: TokenRow) -> None:
+        """Add a token, or replace the one of that name."""
+        ...
+    def drop_token(self, name: str) -> None:
+        """Forget a token; one that is not there changes nothing."""
+        ...
+    def put_hook(self, hook: str, since: float) -> None: ...
+    def put_notice(self, hook: str, study: str, seq: int, state: str, at: float) -> None: ...
     def count_duplicate(self, study: str, n: int = 1) -> None: ...
 
 

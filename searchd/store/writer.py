@@ -11,10 +11,33 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from searchd.errors import NotFound, Refused
-from searchd.store.base import CheckpointRow, DeviceRow, EventRow, JobRow, PointRow, ReportRow, StudyRow, TrialRow
+from searchd.store.base import (
+    CheckpointRow,
+    DeviceRow,
+    EventRow,
+    JobRow,
+    PointRow,
+    ReportRow,
+    StudyRow,
+    TokenRow,
+    TrialRow,
+)
 from searchd.store.codec import Encoded, encode
 from searchd.store.reader import SqlReader
-from searchd.store.schema import checkpoints, devices, events, jobs, measurements, metrics, reports, studies, trials
+from searchd.store.schema import (
+    checkpoints,
+    devices,
+    events,
+    hooks,
+    jobs,
+    measurements,
+    metrics,
+    notices,
+    reports,
+    studies,
+    tokens,
+    trials,
+)
 from searchd.store.schema import points as points_table
 
 _INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
@@ -168,6 +191,19 @@ class SqlTransaction(SqlReader):
 
     def drop_device(self, name: str) -> None:
         self._connection.execute(sa.delete(devices).where(devices.c.name == name))
+
+    def put_token(self, row: TokenRow) -> None:
+        self._put(tokens, row)
+
+    def drop_token(self, name: str) -> None:
+        self._connection.execute(sa.delete(tokens).where(tokens.c.name == name))
+
+    def put_hook(self, hook: str, since: float) -> None:
+        self._connection.execute(_upsert(hooks, self._dialect), {"hook": hook, "since": since})
+
+    def put_notice(self, hook: str, study: str, seq: int, state: str, at: float) -> None:
+        values = {"hook": hook, "study": study, "seq": seq, "state": state, "at": at}
+        self._connection.execute(_upsert(notices, self._dialect), values)
 
     def count_duplicate(self, study: str, n: int = 1) -> None:
         self._connection.execute(_DUPLICATES, {"key": study, "n": n})
