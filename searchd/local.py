@@ -61,16 +61,18 @@ def run_local(
     fresh: bool = False,
     rebase: bool = False,
     progress: Progress,
+    code: str | os.PathLike[str] | None = None,
 ) -> Outcome:
     """Run the study file at `path` to its end, in `out/NAME`; a folder with the same study is resumed.
 
     `slots`: workers (default: the study's `budget.parallel`, else 2). `rebase`: when this version does not replay the
-    study's log, go on all the same. Raises StudyError for a bad file, Refused when the folder holds another study or a
-    run is going on there, SearchdError when a process dies again and again.
+    study's log, go on all the same. `code`: where a user's function or program lies, if not beside the file. Raises
+    StudyError for a bad file, Refused when the folder holds another study or a run is going on there, SearchdError when
+    a process dies again and again.
     """
     study = Study.load(Path(path))
     folder = made(Path(out) / study.name)
-    beside = Path(path).resolve().parent
+    beside = Path(path).resolve().parent if code is None else Path(code).resolve()
     with lock(folder), contextlib.closing(Folder(folder)) as reader, listening() as signals:
         if fresh:
             _remove(folder)

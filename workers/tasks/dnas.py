@@ -34,13 +34,15 @@ from workers.data import Part
 from workers.dnas.export import export
 from workers.dnas.losses import expected_ms, loss_of
 from workers.dnas.modules import Mixture, Path, Theta
-from workers.dnas.table import Table, table_of
+from workers.dnas.table import FILE, Table, table_of
 from workers.optimizers import Optimizers
 from workers.tasks.classify import batch_size, batches, optimizer_of
 from workers.trial import Trial
 
 __all__ = ["export", "train"]
 
+RESTS_ON = (FILE,)
+"""The latencies in the loss: a search that is made again needs those that it had."""
 WEIGHTS, THETA, DRAWN = 1, 2, 3
 """What random numbers of an epoch are for."""
 
