@@ -20,9 +20,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from searchd.again import write_front
 from searchd.broker import broker, short_folder, wait_until_it_answers
 from searchd.errors import NotFound, Refused, SearchdError, Unreachable
-from searchd.folder import STATE, STUDY_DB, Folder, daemon_state, live_daemon, teach_device, with_device, with_past
+from searchd.folder import (
+    BESIDE,
+    STATE,
+    STUDY_DB,
+    Folder,
+    daemon_state,
+    live_daemon,
+    teach_device,
+    with_device,
+    with_past,
+)
 from searchd.processes import Family, Interrupted, Member, Signals, listening
 from searchd.progress import Progress
 from searchd.schedulers.rungs import deeper
@@ -30,8 +41,6 @@ from spaces.lint import lint_study
 from spaces.study import Study
 
 ENDED = frozenset({"done", "stopped", "faulted"})
-BESIDE = "beside"
-"""The file that names the folder of the study's file: there a function is found again."""
 DAEMON_START_S = 60.0
 POLL_S = 0.5
 OURS = (STUDY_DB, f"{STUDY_DB}-wal", f"{STUDY_DB}-shm", STATE, "token", "broker", "trials", "logs", "report.html",
@@ -87,6 +96,8 @@ def run_local(
         interrupted = run.to_the_end()
         if not interrupted and study.latency == "predicted":
             teach_device(str(folder), folder.parent)
+        if not interrupted:
+            write_front(lambda view: reader.read(str(folder), view), folder, beside)
         report = "" if interrupted else _report(folder)
         return _outcome(reader, study, folder, interrupted=interrupted, report=report)
 
