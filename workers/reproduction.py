@@ -56,7 +56,7 @@ def complete(trial: Trial, spec: JobSpec, result: Mapping[str, Any], rests_on: S
         card |= {
             "task": {str(spec.task["kind"]): trial.options},
             "files": {Path(n).name: digest(trial.files / n) for n in belonging(name, names, cards)},
-            "libraries": libraries,
+            "libraries": libraries, "runtime": spec.runtime or "onnxruntime",
             "reproduce": {"file": up + FILE, "command": command(up + FILE), "exact": EXACT, "may_differ": MAY_DIFFER},
         }
         text = json.dumps(card, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
