@@ -70,7 +70,7 @@ def exports(folder: Path) -> list[Export]:
         raise NotFound(f"there is no folder {folder}: `searchd export STUDY N --to DIR` makes one")
     cards = sorted(p for p in folder.rglob("card*.json") if is_card(p.name))
     if not cards:
-        raise NotFound(f"{folder}/ holds no card.json: give the folder of an export (`searchd export STUDY N --to DIR`)")
+        raise NotFound(f"{folder}/ holds no card.json: give the folder of an export (`searchd export STUDY N --to D`)")
     return [_export(path) for path in cards]
 
 

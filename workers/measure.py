@@ -47,10 +47,12 @@ FLOAT_KERNELS = frozenset({"Conv", "FusedConv", "Gemm", "FusedGemm"})
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Milliseconds of one sample: the median and the 95th percentile."""
+    """Milliseconds of one sample: the median and the 95th percentile. `spread`: by what share the median differs
+    between every other round and the rest."""
 
     p50_ms: float
     p95_ms: float
+    spread: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class Measured:
         return {
             "cumulative_ms": [e.p50_ms for e in self.exits],
             "p95_ms": [e.p95_ms for e in self.exits],
+            "spread": [e.spread for e in self.exits],
             "kernel_bits": [bits for name, bits in self.kernel_bits.items() if name.startswith("blocks.")],
             "device": device(),
         }
@@ -167,10 +170,12 @@ def time_runs(
     if rounds is None:
         rounds = fitting(max(warm, default=0.0) / 1000)
     found = [[by.times(run, round_s) for run in runs] for _ in range(rounds)]
-    p50 = [min(float(np.percentile(r[k], 50)) for r in found) for k in range(len(runs))]
-    p95 = [min(float(np.percentile(r[k], 95)) for r in found) for k in range(len(runs))]
-    rising = zip(np.maximum.accumulate(p50), np.maximum.accumulate(p95), strict=True)
-    return tuple(Latency(float(a), float(b)) for a, b in rising)
+    p50 = np.array([[np.percentile(times, 50) for times in turn] for turn in found])
+    p95 = np.array([[np.percentile(times, 95) for times in turn] for turn in found])
+    halves = p50[::2].min(axis=0), p50[1::2].min(axis=0) if rounds > 1 else p50.min(axis=0)
+    apart = np.abs(halves[0] - halves[1]) / p50.min(axis=0)
+    rising = zip(np.maximum.accumulate(p50.min(axis=0)), np.maximum.accumulate(p95.min(axis=0)), apart, strict=True)
+    return tuple(Latency(float(a), float(b), float(c)) for a, b, c in rising)
 
 
 def fitting(run_s: float) -> int:

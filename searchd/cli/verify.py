@@ -82,7 +82,8 @@ def show(out: Console, found: Mapping[str, Any]) -> None:
         out.print(table)
         if not export["comparable"]:
             by = "" if export["runtime"] == "onnxruntime" else f" by {export['runtime']}"
-            out.print(f"latencies were recorded{by} on {export['recorded_on']}, and are those of {found['device']} here")
+            there = export["recorded_on"]
+            out.print(f"latencies were recorded{by} on {there}, and are those of {found['device']} here")
         out.print()
 
 

@@ -1,4 +1,7 @@
-"""The configs of a reproduction: each trial gets the one that it had, and perhaps the one before it as its parent."""
+"""The configs of a reproduction: each trial gets the one that it had, and perhaps the one before it as its parent.
+
+A copy may have its parent's very config: it is suggested again, whoever is there already.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,8 @@ class Given:
         if trial >= len(self._trials):
             raise SpaceError(f"a reproduction has {len(self._trials)} trials, and this is number {trial}: a bug")
         said = self._trials[trial]
-        if history.rejected:  # nothing else may take its place
-            raise SpaceError(f"the config of trial {said.trial} must not be trained here: is the file as it was written?")
         config = history.space.complete(said.config)
+        if config in history.rejected and all(config != record.config for record in history.records):
+            raise SpaceError(f"the config of trial {said.trial} breaks a bound on what is known before training: "
+                             "nothing else may take its place")  # fmt: skip
         return Morphed(config, trial - 1) if said.begins == "morph" else config

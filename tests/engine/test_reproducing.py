@@ -1,4 +1,4 @@
-"""A trial made again: its study replays the chain of its ancestors with their seeds, and asks for the points as said."""
+"""A trial made again: its study replays the chain of its ancestors with their seeds, and asks for its points."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_nothing_else_is_trained_there(world: World) -> None:
 def test_a_race_cannot_be_made_again() -> None:
     """Figures that a clock decided are refused, with what to do instead."""
     said = {"task": {"command": ["x"], "instances": ["a"]}}
-    with pytest.raises(Refused, match="race that a clock decided.*inject"):
+    with pytest.raises(Refused, match=r"race that a clock decided.*inject"):
         again.reproduction({"spec": said, "trials/0": {"points": []}}.__getitem__, 0)
 
 

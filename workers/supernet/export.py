@@ -79,7 +79,7 @@ def _one(
             "shift": data.shift.tolist(), "scale": data.scale.tolist(),
         },
         "output": {"name": "exit0", "shape": ["N", data.classes], "meaning": "logits"},
-        "layers": layers(found.spec), "device": measure.device(),
+        "layers": layers(found.spec), "device": measure.device(), "latency_spread": timed.spread,
         "latency_summed_ms": point.get("latency_ms"),
     }  # fmt: skip
     config = {**trial.config, "subnet": dict(found.spec.genome)}
