@@ -3,7 +3,7 @@
 Prefixes are cumulative and whole sessions of their own, not differences of segments (an empty session alone costs
 microseconds). One thread, input and output bound beforehand, warmed up. Every prefix gets many short rounds, the
 prefixes taking turns; a figure is the best round's, since what else runs on the machine can only add time, and comes in
-bursts: forty rounds of 3 ms were a third as far off as five of 12 on a busy machine (docs/log.md).
+bursts: with forty rounds of 3 ms the worst figures were half as far off as with five of 12 (docs/log.md).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from tests.support.again import exported, made_again, trained
 from workers import measure
 from workers.deployed import Corrupt, exports
 from workers.prefixes import BadModel, upto_exit, upto_layer
-from workers.verify import main, verified
+from workers.verify import _row, main, verified
 
 ADAM = {"choice": {"adamw": {"lr": {"float": [0.003, 0.03], "log": True}}}}
 CHOSEN: dict[str, Any] = {"optimizer": "adamw", "optimizer.adamw.lr": 0.01}
@@ -205,3 +205,17 @@ def test_prefixes_are_those_that_were_timed(made: tuple[str, dict[str, Any], Pat
         assert onnx.load_from_string(upto_layer(token, 3)) == onnx.load_from_string(token)
         with pytest.raises(BadModel, match="not the 4 layers"):
             upto_layer(token, 4)
+
+
+@pytest.mark.parametrize(
+    ("again", "comparable", "same"),
+    [
+        ([10.0, 10.5, 10.9], True, True), ([11.5, 11.6, 11.7], True, False), ([8.0, 8.1, 8.2], True, False),
+        ([9.0, 11.9, 12.0], True, True), ([10.4, 13.0, 13.1], True, True), ([20.0], False, None),
+    ],
+)  # fmt: skip
+def test_when_a_latency_is_as_recorded(again: list[float], comparable: bool, same: bool | None) -> None:
+    """The median within the bound or the spread, or the best repeat within the bound; faster is off as well."""
+    row = _row("latency_ms", 10.0, again, 0.1, comparable)
+    assert row["same"] is same
+    assert row["least"] == min(again)
