@@ -54,6 +54,7 @@ class Backend(Protocol):
     def remove_token(self, name: str) -> None: ...
     def alive(self, study: str) -> bool: ...
     def home(self, study: str) -> Path | None: ...
+    def code(self, study: str) -> Path | None: ...
     def close(self) -> None: ...
 
 
@@ -259,11 +260,15 @@ class Client:
     ) -> list[Path]:
         """Copy a trial's files (model.onnx, weights.bin, config.json, ... of a verified front trial) into `to`.
 
-        With `checkpoints` those of its training too.
+        With `checkpoints` those of its training too. A trial of a function or a command gets config, card and
+        `reproduce.yaml` besides.
         """
+        from searchd import again
+
         there = self.trial(study, trial)["files"]
         names = [n for n in there if checkpoints or not n.startswith("ckpt-")]
-        if not names:
+        by_user = again.made_by_user(self.spec(study))
+        if not names and not by_user:
             what = "no files but checkpoints (--checkpoints copies them)" if there else "no files"
             raise NotFound(f"trial {trial} of {study!r} has {what}; those on the front of an ended study have a model")
         folder = Path(to)
@@ -273,6 +278,9 @@ class Client:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.backend.fetch(study, f"trials/{int(trial)}/{name}", path)
             written.append(path)
+        if by_user:
+            mine = again.write(lambda view: self.backend.read(study, view), trial, folder, self.backend.code(study))
+            written += [path for path in mine if path not in written]
         return written
 
     # ------------------------------------------------------------ changes

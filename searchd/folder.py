@@ -27,6 +27,8 @@ SERVICE_DB = "searchd.db"
 DEVICES = ".devices"
 DEVICES_DB = "devices.db"
 STATE = "daemon.json"
+BESIDE = "beside"
+"""The file that names the folder of the study's file: there a function is found again."""
 
 
 class Folder:
@@ -187,6 +189,12 @@ class Folder:
         """The folder that a `searchd run` made for the study; None of a study in a service's database."""
         path, _ = self._locate(study)
         return path.parent if path.name == STUDY_DB else None
+
+    def code(self, study: str) -> Path | None:
+        """Where the function or program of a study lies that `searchd run` ran; None where nobody says."""
+        home = self.home(study)
+        beside = None if home is None else home / BESIDE
+        return Path(beside.read_text()) if beside is not None and beside.is_file() else None
 
     def close(self) -> None:
         for store in self._open.values():

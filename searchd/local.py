@@ -20,9 +20,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from searchd.again import write_front
 from searchd.broker import broker, short_folder, wait_until_it_answers
 from searchd.errors import NotFound, Refused, SearchdError, Unreachable
-from searchd.folder import STATE, STUDY_DB, Folder, daemon_state, live_daemon, teach_device, with_device, with_past
+from searchd.folder import (
+    BESIDE,
+    STATE,
+    STUDY_DB,
+    Folder,
+    daemon_state,
+    live_daemon,
+    teach_device,
+    with_device,
+    with_past,
+)
 from searchd.processes import Family, Interrupted, Member, Signals, listening
 from searchd.progress import Progress
 from searchd.schedulers.rungs import deeper
@@ -30,8 +41,6 @@ from spaces.lint import lint_study
 from spaces.study import Study
 
 ENDED = frozenset({"done", "stopped", "faulted"})
-BESIDE = "beside"
-"""The file that names the folder of the study's file: there a function is found again."""
 DAEMON_START_S = 60.0
 POLL_S = 0.5
 OURS = (STUDY_DB, f"{STUDY_DB}-wal", f"{STUDY_DB}-shm", STATE, "token", "broker", "trials", "logs", "report.html",
@@ -61,16 +70,18 @@ def run_local(
     fresh: bool = False,
     rebase: bool = False,
     progress: Progress,
+    code: str | os.PathLike[str] | None = None,
 ) -> Outcome:
     """Run the study file at `path` to its end, in `out/NAME`; a folder with the same study is resumed.
 
     `slots`: workers (default: the study's `budget.parallel`, else 2). `rebase`: when this version does not replay the
-    study's log, go on all the same. Raises StudyError for a bad file, Refused when the folder holds another study or a
-    run is going on there, SearchdError when a process dies again and again.
+    study's log, go on all the same. `code`: where a user's function or program lies, if not beside the file. Raises
+    StudyError for a bad file, Refused when the folder holds another study or a run is going on there, SearchdError when
+    a process dies again and again.
     """
     study = Study.load(Path(path))
     folder = made(Path(out) / study.name)
-    beside = Path(path).resolve().parent
+    beside = Path(path).resolve().parent if code is None else Path(code).resolve()
     with lock(folder), contextlib.closing(Folder(folder)) as reader, listening() as signals:
         if fresh:
             _remove(folder)
@@ -85,6 +96,8 @@ def run_local(
         interrupted = run.to_the_end()
         if not interrupted and study.latency == "predicted":
             teach_device(str(folder), folder.parent)
+        if not interrupted:
+            write_front(lambda view: reader.read(str(folder), view), folder, beside)
         report = "" if interrupted else _report(folder)
         return _outcome(reader, study, folder, interrupted=interrupted, report=report)
 

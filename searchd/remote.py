@@ -143,6 +143,10 @@ class Remote:
         """No folder of this machine."""
         return None
 
+    def code(self, study: str) -> Path | None:  # noqa: ARG002
+        """Unknown: the workers know where they find a user's code."""
+        return None
+
     def close(self) -> None:
         self._http.close()
 

@@ -151,6 +151,10 @@ class JobSpec(Frozen):
     """train: what the latencies of a trial's networks are predicted by (`spaces.predictor`); None: it times them."""
     costs: tuple[float, ...] = ()
     """train: cumulative latency up to each exit in ms, where it was measured for this shape."""
+    given: dict[str, Any] = Field(default_factory=dict)
+    """train: JSON files that the trial's folder gets before it begins, by name."""
+    reproduce: dict[str, Any] | None = None
+    """export: the study that trains this trial again, and selects `points`; the worker adds what it finds out."""
 
 
 class Dispatch(Frozen):

@@ -13,7 +13,7 @@ from spaces.balance import check_balanced
 from spaces.bounds import check_bounds
 from spaces.domains import Choice, Domain, Int
 from spaces.errors import SpaceError, StudyError
-from spaces.forms import Goal, StudyForm
+from spaces.forms import Goal, ReproducesForm, StudyForm
 from spaces.formulas import TRAIN_S, formula
 from spaces.latency import check_latency
 from spaces.library import sub_space
@@ -22,6 +22,7 @@ from spaces.parse import read_space
 from spaces.problems import Path as KeyPath
 from spaces.problems import Problems
 from spaces.raising import check_raising
+from spaces.reproduces import check_reproduces
 from spaces.single import check_single
 from spaces.space import Space
 from spaces.suggest import did_you_mean
@@ -120,6 +121,7 @@ class Study(BaseModel):
     seed: int = 0
     warm_start: tuple[str, ...] = ()
     earlier: tuple[Earlier, ...] = ()
+    reproduces: ReproducesForm | None = None
 
     @classmethod
     def parse(cls, said: Mapping[str, Any], base: str | Path | None = None) -> Study:
@@ -148,6 +150,8 @@ class Study(BaseModel):
             warm["predictor"] = dict(self.predictor)
         if self.earlier:
             warm["earlier"] = [e.model_dump(mode="json") for e in self.earlier]
+        if self.reproduces is not None:
+            warm["reproduces"] = self.reproduces.model_dump(mode="json")
         return {
             "study": self.name,
             "space": self.space.dump(),
@@ -200,7 +204,10 @@ def _read(said: Any, problems: Problems, base: Path | None, *, typed: bool = Fal
         seed=form.seed,
         warm_start=tuple(form.warm_start),
         earlier=tuple(Earlier.model_validate(e.model_dump()) for e in form.earlier),
+        reproduces=form.reproduces,
     )
+    if study.reproduces is not None:
+        check_reproduces(study.reproduces, study.space, study.task, problems)
     if (known := task.built_in) is not None and known.check is not None:
         known.check(study.space, task.options, problems, typed)
     _check_instances(study, problems)

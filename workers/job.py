@@ -17,6 +17,7 @@ from workers.describe import describe
 from workers.device import IDENTITY
 from workers.facts import named
 from workers.kept import Kept
+from workers.reproduction import complete, prepare
 from workers.state import seed_everything
 from workers.tasks import Runner, resolve
 from workers.trial import Ending, Link, Trial
@@ -84,6 +85,7 @@ def _run(
 def _by_kind(runner: Runner, trial: Trial, spec: JobSpec, link: Link) -> End:
     match spec.kind:
         case "train":
+            prepare(trial, spec)
             runner.train(trial)
             trial.close()
             asked = link.request()
@@ -109,7 +111,8 @@ def _by_kind(runner: Runner, trial: Trial, spec: JobSpec, link: Link) -> End:
         case "export":
             if runner.export is None:
                 raise Refused(f"task {runner.name} cannot be exported; only the built-in task can")
-            return End("finished", spec.until, result=dict(runner.export(trial, spec)))
+            exported = complete(trial, spec, runner.export(trial, spec), runner.rests_on)
+            return End("finished", spec.until, result=exported)
 
 
 def artifact_root(wanted: str, allowed: Path | None) -> Path:

@@ -24,14 +24,14 @@ _COMMANDS: dict[str, str] = {
     "compare": "compare", "deepen": "deepen", "device": "device", "token": "token",
     "pause": "change", "resume": "change", "stop": "change", "inject": "change",
     "rebase": "change",
-    "export": "take", "replay": "take",
+    "export": "take", "replay": "take", "verify": "verify",
     "doctor": "doctor", "completion": "doctor",
 }  # fmt: skip
 _SECTIONS: dict[str, tuple[str, ...]] = {
     "One study on this machine": ("validate", "plan", "simulate", "run"),
     "Look": ("list", "show", "watch", "front", "trials", "compare", "log", "workers", "ri", "proxies"),
     "Change": ("submit", "pause", "resume", "stop", "inject", "deepen", "rebase"),
-    "Take away": ("export", "replay"),
+    "Take away": ("export", "verify", "replay"),
     "A service": ("serve", "worker", "device", "token", "ui"),
     "Help": ("doctor", "completion"),
 }

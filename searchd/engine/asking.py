@@ -10,6 +10,7 @@ from searchd.engine.measuring import measured_of
 from searchd.engine.mind import Hopeless
 from searchd.engine.racing import limit_s
 from searchd.engine.raising import raised
+from searchd.engine.reproducing import given_files, origin, reproduction
 from searchd.engine.turn import Turn
 from searchd.log import answer_payload
 from searchd.search.events import Exhausted, Job, Wait
@@ -106,7 +107,7 @@ def put_job(
     spec = {
         "id": job, "study": turn.id, "trial": trial, "kind": kind, "since": since, "until": until,
         "config": config.flat(), "nested": turn.study.space.nested(config), "task": task.model_dump(mode="json"),
-        "seed": trial_seed(turn.study.seed, trial),
+        "seed": trial_seed(turn.study.seed, origin(turn.study, trial)),
         "objectives": [name for name in needed(turn.study.objectives) if name not in exact and name not in OURS],
         "artifacts": turn.row.artifacts, "signature": signature, "points": list(points),
         "time_limit_s": task.options.get("time_limit_s") if kind == "train" else None,
@@ -115,6 +116,10 @@ def put_job(
         "costs": list(turn.search.costs(trial)) if kind == "train" else [],
         "predicts": kind == "train" and _predicts(turn),
     }  # fmt: skip
+    if kind == "train" and (files := given_files(turn.study, trial)):
+        spec["given"] = dict(files)
+    if kind == "export":
+        spec["reproduce"] = reproduction(turn, trial, until, points)
     if kind in ("measure", "export") and (registered := _registered(turn)) is not None:
         spec["runtime"] = registered.runtime
     row = JobRow(job, turn.id, trial, kind, since, until, 1, "outbox", "", "", "", None, spec, turn.now, None, None)

@@ -86,7 +86,7 @@ def _one(
         "output": {"name": "exit0", "shape": ["N", data.classes], "meaning": "logits"},
         **({"exits": {"outputs": [f"exit{k}" for k in range(exits)], "rule": in_words(chosen["rule"])}}
            if exits > 1 else {}),
-        "layers": layers(found.spec), "device": measure.device(),
+        "layers": layers(found.spec), "device": measure.device(), "latency_spread": [one.spread for one in timed],
         "latency_summed_ms": point.get("latency_ms"),
     }  # fmt: skip
     config = {**trial.config, "subnet": dict(found.spec.genome)}

@@ -36,7 +36,7 @@ from workers.dnas.export import export
 from workers.dnas.graph import model
 from workers.dnas.losses import expected_ms, loss_of
 from workers.dnas.modules import Mixture, Path, Theta
-from workers.dnas.table import Table, predicted, table_of
+from workers.dnas.table import FILE, Table, predicted, table_of
 from workers.measurers import Measurer, onnx_run
 from workers.measurers import Run as Timed
 from workers.optimizers import Optimizers
@@ -45,6 +45,8 @@ from workers.trial import Trial
 
 __all__ = ["export", "prepare", "train"]
 
+RESTS_ON = (FILE,)
+"""The latencies in the loss: a search that is made again needs those that it had."""
 WEIGHTS, THETA, DRAWN = 1, 2, 3
 """What random numbers of an epoch are for."""
 
