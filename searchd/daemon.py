@@ -142,7 +142,8 @@ def _signals(ending: threading.Event) -> None:
 @contextlib.contextmanager
 def _http(store: Store, desk: Desk, loop: Loop, token: str | None, host: str, port: int) -> Iterator[str]:
     """Serve HTTP in a thread of its own; yields the URL."""
-    app = create_app(store=store, commands=desk, token=token, workers=lambda: loop.fleet.workers, now=wall)
+    app = create_app(store=store, commands=desk, token=token, workers=lambda: loop.fleet.workers, now=wall,
+                     waits=lambda: loop.waits)  # fmt: skip
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family)

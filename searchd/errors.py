@@ -3,6 +3,7 @@
 SearchdError
 ├── StudyError, SpaceError     the study file, the space            (spaces.errors)
 ├── NotFound                   no such study, trial, point, file
+├── Infeasible                 raised by a task: this config cannot be trained
 ├── Refused                    the daemon or the worker says no: state, token, allow-list, size
 ├── Unreachable                broker, database or daemon does not answer
 ├── BadSetting                 an option or a variable of the environment that cannot be
@@ -14,13 +15,17 @@ from __future__ import annotations
 from spaces.errors import Problem, SearchdError, SpaceError, StudyError
 
 __all__ = [
-    "BadSetting", "Missing", "NotFound", "Problem", "Refused", "SearchdError", "SpaceError", "StudyError",
+    "BadSetting", "Infeasible", "Missing", "NotFound", "Problem", "Refused", "SearchdError", "SpaceError", "StudyError",
     "Unreachable",
 ]  # fmt: skip
 
 
 class NotFound(SearchdError):
     """No such study, trial, point or file."""
+
+
+class Infeasible(SearchdError):
+    """Raise it in a training function for a config that cannot be: its trial fails as `infeasible`, no bug of yours."""
 
 
 class Refused(SearchdError):

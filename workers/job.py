@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 import traceback
@@ -10,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from searchd.errors import Missing, NotFound, Refused, SearchdError
-from searchd.wire import CheckpointRef, JobSpec, Outcome
+from searchd.errors import Infeasible, Missing, NotFound, Refused, SearchdError
+from searchd.wire import INFEASIBLE, OOM, CheckpointRef, JobSpec, Outcome
 from workers.describe import describe
 from workers.device import IDENTITY
 from workers.facts import named
@@ -20,10 +19,6 @@ from workers.state import seed_everything
 from workers.tasks import Runner, resolve
 from workers.trial import Ending, Link, Trial
 
-log = logging.getLogger("searchd.worker")
-
-OOM = "oom"
-"""The reason of a job that ran out of memory; its slot takes a fresh child then."""
 ERROR_CHARS = 20_000
 ENDED_EARLY = (
     "the training function returned after step {step} of a job that goes on; "
@@ -65,7 +60,6 @@ def run(
             trial.abandon()
         reason, text = explain(error)
         end = End("failed", _step(trial), reason, text)
-    log.info("job %s attempt %d: %s %s", spec.id, spec.attempt, end.outcome, end.reason)
     return End(
         end.outcome, end.step, end.reason, end.error, None if trial is None else trial.durable, end.result,
         time.monotonic() - began,
@@ -120,6 +114,8 @@ def explain(error: BaseException) -> tuple[str, str]:
             return OOM, _trace(error) or "out of memory"
         case RuntimeError() if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
             return OOM, _trace(error)
+        case Infeasible():
+            return INFEASIBLE, str(error)
         case Refused():
             return "refused", str(error)
         case NotFound() | Missing():

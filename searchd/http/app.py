@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request, Response
@@ -37,15 +37,16 @@ def create_app(
     token: str | None,
     workers: Callable[[], Sequence[WorkerInfo]],
     now: Callable[[], float],
+    waits: Callable[[], Mapping[str, str]] = dict,
 ) -> FastAPI:
     """The application over a store (read only here), the daemon's commands and the live workers.
 
     With a `token`, everything below `/v1` wants `Authorization: Bearer <token>`. Without one the daemon listens on
     loopback only, and requests that a browser brings from elsewhere (a foreign `Host` or `Origin`) are refused.
-    `now` answers Unix seconds.
+    `now` answers Unix seconds, `waits` why each active study waits.
     """
     app = FastAPI(title="searchd", version=_version(), summary="AutoML as a service: studies, trials, fronts.")
-    app.state.parts = Parts(store=store, commands=commands, workers=workers, now=now)
+    app.state.parts = Parts(store=store, commands=commands, workers=workers, now=now, waits=waits)
 
     @app.middleware("http")
     async def door(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -16,12 +16,13 @@ from searchd.wire import WorkerInfo
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the routes work with; `now` answers Unix seconds."""
+    """What the routes work with; `now` answers Unix seconds, `waits` why each active study waits, by id."""
 
     store: Store
     commands: Commands
     workers: Callable[[], Sequence[WorkerInfo]]
     now: Callable[[], float]
+    waits: Callable[[], Mapping[str, str]] = dict
 
 
 def _parts(request: Request) -> Parts:
