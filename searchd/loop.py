@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from searchd.devices.desk import PREFIX, Devices
@@ -21,7 +22,7 @@ from searchd.placing import Places
 from searchd.seats import Need
 from searchd.store.base import JobRow, Store, StudyStatus
 from searchd.transport import Transport, Up
-from searchd.waiting import Waits
+from searchd.waits import Waits
 from searchd.wire import LEASE_S, Ended, cause_of
 
 log = logging.getLogger("searchd.daemon")
@@ -305,7 +306,7 @@ class Loop:
         seats, _ = self._places.seats(jobs)
         held = {e.device for e in active.values() if self._devices.holds(e.device)}
         for study, text in self._waits.look(active, jobs, self.fleet, seats, held).items():
-            self._guarded(study, lambda engine, text=text: engine.note_waits(text, self._clock()))
+            self._guarded(study, partial(Engine.note_waits, text=text, now=self._clock()))
 
     @property
     def waits(self) -> Mapping[str, str]:

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from searchd.leases import Fleet
-from searchd.seats import Need, Seats
-from searchd.store.base import JobRow
 from searchd.wire import WorkerInfo
 from spaces.labels import fits, shown
-
-if TYPE_CHECKING:
-    from searchd.engine import Engine
 
 NAMED = 4
 """So many names are listed."""
@@ -24,7 +17,8 @@ NAMED = 4
 class Asking:
     """What is known of a study. `jobs`: in flight; `alone`: the trial of one that is to run alone and has not begun;
     `wants`: its search has a job to give; `trials`: those in flight; `others`: jobs of the other studies of its device
-    class, by name; `profiled`: its device is being profiled; `free`: slots that suit it and have no job."""
+    class, by name; `profiled`: its device is being profiled; `free`: slots that suit it and have no job; `shared`:
+    slots of it share memory."""
 
     status: str
     device: str
@@ -38,16 +32,17 @@ class Asking:
     others: Mapping[str, int] = field(default_factory=dict)
     profiled: bool = False
     free: int = 0
+    shared: bool = False
 
 
-def why(asking: Asking, fleet: Fleet) -> str:
+def why(asking: Asking, workers: Sequence[WorkerInfo]) -> str:
     """One line; empty where nothing keeps it from going on."""
     a = asking
     if a.status == "paused":
         return "it is paused: no new job starts until it is resumed"
     if a.status not in ("queued", "running", "verifying"):
         return ""
-    if said := unserved(a.device, a.needs, fleet):
+    if said := unserved(a.device, a.needs, workers):
         return said
     if a.profiled:
         return f"device {a.device} is being profiled, with nothing else on it"
@@ -59,10 +54,11 @@ def why(asking: Asking, fleet: Fleet) -> str:
         return f"its limit of {a.limit} slot{'s' if a.limit > 1 else ''} is reached (budget.parallel)"
     if not a.wants:
         return f"the search waits for results of {_named('trial', list(map(str, a.trials)))}" if a.jobs else ""
-    if a.free > 0 and (a.jobs or a.others):
-        return f"the memory of {a.device} has no room beside the jobs that run" if not a.running else ""
-    if a.free <= 0 and a.others:
-        slots = len(_suited(a.device, a.needs, fleet))
+    if a.free > 0:
+        full = a.shared and not a.running and a.others
+        return f"the memory of {a.device} has no room beside the jobs that run" if full else ""
+    if a.others:
+        slots = len(_suited(a.device, a.needs, workers))
         busy = sorted(a.others) + (["itself"] if a.jobs else [])
         which = f"all {slots} slots" if slots > 1 else "the only slot"
         verb = "are" if slots > 1 else "is"
@@ -70,25 +66,25 @@ def why(asking: Asking, fleet: Fleet) -> str:
     return ""
 
 
-def unserved(device: str, needs: Mapping[str, str], fleet: Fleet) -> str:
+def unserved(device: str, needs: Mapping[str, str], workers: Sequence[WorkerInfo]) -> str:
     """Why no live worker can take a job of this device class with these labels; empty: one can."""
-    alive = [w for w in fleet.workers if w.state != "stopping"]
+    alive = [w for w in workers if w.state != "stopping"]
     there = [w for w in alive if w.device_class == device]
     if not there:
         classes = Counter(w.device_class for w in alive)
         served = ", ".join(f"{name} ({n})" for name, n in sorted(classes.items()))
-        leaving = any(w.device_class == device for w in fleet.workers)
+        leaving = any(w.device_class == device for w in workers)
         what = "the last worker that serves it is leaving" if leaving else "no worker serves it"
         return f"device {device}: {what}; " + (f"served: {served}" if served else "no worker is alive")
-    if not _suited(device, needs, fleet):
+    if not _suited(device, needs, workers):
         theirs = Counter(shown(w.labels) for w in there)
         have = "; ".join(f"{said} ({n})" for said, n in sorted(theirs.items()))
         return f"no worker of {device} has the labels that it needs, {shown(needs)}; they have: {have}"
     return ""
 
 
-def _suited(device: str, needs: Mapping[str, str], fleet: Fleet) -> list[WorkerInfo]:
-    alive = (w for w in fleet.workers if w.state != "stopping" and w.device_class == device)
+def _suited(device: str, needs: Mapping[str, str], workers: Sequence[WorkerInfo]) -> list[WorkerInfo]:
+    alive = (w for w in workers if w.state != "stopping" and w.device_class == device)
     return [w for w in alive if fits(needs, w.labels)]
 
 
@@ -99,51 +95,3 @@ def _with(needs: Mapping[str, str]) -> str:
 def _named(what: str, names: Sequence[str], one: str = "", many: str = "s") -> str:
     listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
     return f"{what}{one if len(names) == 1 else many} {listed}"
-
-
-class Waits:
-    """What is known of all studies at the last look (`now`), and what is to be noted in their logs."""
-
-    def __init__(self) -> None:
-        self.now: dict[str, str] = {}
-        self._before: dict[str, str] = {}
-
-    def look(
-        self, active: Mapping[str, Engine], jobs: Sequence[JobRow], fleet: Fleet, seats: Seats, held: Container[str]
-    ) -> dict[str, str]:
-        """Study → what its log is to say now: why nothing of it runs, where that has been so at two looks and is
-        something else than what it said last; empty once it runs."""
-        of: dict[str, list[JobRow]] = {study: [] for study in active}
-        for job in jobs:
-            of.setdefault(job.study, []).append(job)
-        found: dict[str, str] = {}
-        noted: dict[str, str] = {}
-        for study, engine in active.items():
-            asking = self._asking(study, engine, of, active, seats, held)
-            found[study] = text = why(asking, fleet)
-            stands = text if not asking.running and asking.status != "paused" else ""
-            if stands != engine.waits and (not stands or self._before.get(study) == stands):
-                noted[study] = stands
-        self.now, self._before = found, found
-        return noted
-
-    def _asking(
-        self, study: str, engine: Engine, of: Mapping[str, Sequence[JobRow]], active: Mapping[str, Engine],
-        seats: Seats, held: Container[str],
-    ) -> Asking:  # fmt: skip
-        mine = of[study]
-        others = {name_of(other): len(of[other]) for other, e in active.items()
-                  if other != study and e.device == engine.device and of[other]}  # fmt: skip
-        suited = {info.name for info in seats.suited(Need(engine.device, engine.needs))}
-        return Asking(
-            status=engine.status, device=engine.device, needs=engine.needs, limit=engine.parallel, jobs=len(mine),
-            running=sum(job.status == "running" for job in mine),
-            alone=next((j.trial for j in mine if j.spec.get("alone") and j.status == "outbox"), None),
-            wants=engine.wants(), trials=sorted({job.trial for job in mine}), others=others,
-            profiled=engine.device in held, free=len(suited & set(seats.free())),
-        )  # fmt: skip
-
-
-def name_of(study: str) -> str:
-    """The name in a study's id (`digits-261122-41bb29`)."""
-    return study.rsplit("-", 2)[0]

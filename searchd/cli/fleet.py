@@ -81,16 +81,15 @@ def _part(part: Mapping[str, Any]) -> None:
     out.print(Text.assemble((f"{part['job']} ", "bold"), f"attempt {part['attempt']} {where} ", (how, "dim")))
     if part["output"]:
         click.echo(part["output"].rstrip())
-    elif part["output"] is None:
-        out.print(Text("no output was kept here", style="dim"))
+    else:
+        out.print(Text("nothing that it printed is kept here", style="dim"))
     if part["error"]:
         out.print(Text(part["error"].rstrip(), style="red"))
 
 
 def unserved_by(workers: Sequence[Mapping[str, Any]], device: str, needs: Mapping[str, str]) -> str:
     """Why none of these workers can take the jobs of a study; empty: one can."""
-    from searchd.leases import Fleet
     from searchd.waiting import unserved
     from searchd.wire import WorkerInfo
 
-    return unserved(device, needs, Fleet(tuple(WorkerInfo.model_validate(w) for w in workers)))
+    return unserved(device, needs, [WorkerInfo.model_validate(w) for w in workers])

@@ -100,7 +100,7 @@ def _report(turn: Turn, job: JobRow, message: Report) -> None:
     turn.tell(Reported(job.trial, message.step, message.metrics, message.points), job=job.id, **_peak(turn, message))
 
 
-def _peak(turn: Turn, message: Report | Ended) -> dict[str, int]:
+def _peak(turn: Turn, message: Report | Ended) -> dict[str, Any]:
     """What the event of a message says of memory."""
     if message.peak_bytes is None:
         return {}
@@ -230,7 +230,7 @@ def _refused(turn: Turn, job: JobRow, error: str) -> None:
 def _fail(
     turn: Turn, job: JobRow, reason: str, error: str, status: JobStatus = "failed", cause: Cause | None = None
 ) -> None:
-    said = {"job": job.id, "cause": cause or cause_of("failed", reason)}
+    said: dict[str, Any] = {"job": job.id, "cause": cause or cause_of("failed", reason)}
     _close(turn, job, status, reason)
     if job.kind == "measure":
         signature = str(job.spec.get("signature"))

@@ -20,7 +20,6 @@ from searchd.errors import NotFound, Refused
 from searchd.http import models as m
 from searchd.http.parts import ERRORS, Here, Parts
 from searchd.http.stream import server_sent_events
-from searchd.leases import Fleet
 from searchd.lookup import find
 from searchd.store.base import Reader, StudyRow
 from searchd.views.plain import plain
@@ -80,7 +79,7 @@ async def submit(request: Request, parts: Here) -> m.Submitted:
             raise RequestValidationError(error.errors()) from error
         study, artifacts = Study.parse(given.spec), _below(given.artifacts)
     identity = await run_in_threadpool(parts.commands.submit, study.dump(), artifacts)
-    lacks = unserved(study.device, study.needs, Fleet(tuple(parts.workers())))
+    lacks = unserved(study.device, study.needs, parts.workers())
     return m.Submitted(id=identity, name=study.name, waits=lacks)
 
 

@@ -59,8 +59,6 @@ def waits(reader: Reader, row: StudyRow, live: Mapping[str, str] | None = None,
     if live is not None and row.id in live:
         return live[row.id]
     if workers is not None:
-        from searchd.leases import Fleet
-
-        return unserved(str(row.spec.get("device", "cpu")), row.spec.get("needs") or {}, Fleet(tuple(workers)))
+        return unserved(str(row.spec.get("device", "cpu")), row.spec.get("needs") or {}, workers)
     said = reader.events(row.id, kinds=("waits",))
     return str(said[-1].payload["text"]) if said else ""
