@@ -59,10 +59,10 @@ def why(asking: Asking, workers: Sequence[WorkerInfo]) -> str:
         return f"the memory of {a.device} has no room beside the jobs that run" if full else ""
     if a.others:
         slots = len(_suited(a.device, a.needs, workers))
-        busy = sorted(a.others) + (["itself"] if a.jobs else [])
+        own = " and with its own jobs" if a.jobs else ""
         which = f"all {slots} slots" if slots > 1 else "the only slot"
         verb = "are" if slots > 1 else "is"
-        return f"{which} of {a.device}{_with(a.needs)} {verb} busy with {_named('stud', busy, 'y', 'ies')}"
+        return f"{which} of {a.device}{_with(a.needs)} {verb} busy with {_named('stud', sorted(a.others), 'y', 'ies')}{own}"
     return ""
 
 

@@ -181,5 +181,5 @@ def _output(trial: Mapping[str, Any], look: Look) -> None:
             st.html(f'<div class="sd-trace sd-output">{escape(part["output"][-SHOWN_CHARS:])}</div>')
         else:
             st.html('<span class="sd-small">Nothing that it printed is kept here.</span>')
-        if part["error"]:
+        if part["error"] and part["error"] != trial.get("error"):  # that one is at the top
             st.html(f'<div class="sd-trace">{escape(part["error"])}</div>')

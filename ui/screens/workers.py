@@ -71,4 +71,4 @@ def _waiting() -> None:
     if rows:
         st.html(pieces.sub("studies"))
         head = ("study", "state", "priority", "device", "jobs running", "jobs queued", "why no more")
-        st.html(pieces.table(head, rows, right=(2, 4, 5)))
+        st.html(pieces.table(head, rows))
