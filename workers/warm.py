@@ -36,7 +36,7 @@ class Warm:
         """What this process had started before: not ours to end."""
         self._pipes: Pipes | None = None
         self._pump: Pump | None = None
-        self._groups = groups()
+        self._groups: list[Path] = []
         self._oom_kills = 0
         self.holds: tuple[str, ...] = ()
         """The checkpoints that the child said it has in memory, by SHA-256."""
@@ -55,6 +55,7 @@ class Warm:
         argv = [sys.executable, "-P", "-m", "workers.child", str(down_read), str(up_write), str(os.getpid())]
         argv.append(json.dumps(asdict(self._options)))
         said, says = os.pipe()
+        self._groups = groups()
         self._oom_kills = oom_kills(self._groups)
         self._process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=says, stderr=says, env=os.environ | self._env,
