@@ -62,7 +62,8 @@ def why(asking: Asking, workers: Sequence[WorkerInfo]) -> str:
         own = " and with its own jobs" if a.jobs else ""
         which = f"all {slots} slots" if slots > 1 else "the only slot"
         verb = "are" if slots > 1 else "is"
-        return f"{which} of {a.device}{_with(a.needs)} {verb} busy with {_named('stud', sorted(a.others), 'y', 'ies')}{own}"
+        whose = _named("stud", sorted(a.others), "y", "ies")
+        return f"{which} of {a.device}{_with(a.needs)} {verb} busy with {whose}{own}"
     return ""
 
 
