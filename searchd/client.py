@@ -135,6 +135,11 @@ class Client:
         answer: dict[str, Any] = self.backend.read(study, f"trials/{int(n)}")
         return answer
 
+    def logs(self, study: str, trial: int) -> list[dict[str, Any]]:
+        """What a trial's jobs printed, attempt by attempt: `output`, `error` (the traceback), `cause` of the end."""
+        answer: list[dict[str, Any]] = self.backend.read(study, f"trials/{int(trial)}/logs")
+        return answer
+
     def curves(self, study: str, metric: str | None = None) -> list[dict[str, Any]]:
         """`{"trial", "step", "value"}` of a metric (default: the first objective), by trial and step."""
         answer: list[dict[str, Any]] = self.backend.read(study, "curves", metric=metric)
@@ -191,7 +196,7 @@ class Client:
         return list(dict.fromkeys(f"warm_start: {said.removeprefix('warm_start: ')}" for said in found if said))
 
     def workers(self) -> list[dict[str, Any]]:
-        """Every live worker slot: name, device, state, job."""
+        """Every live worker slot: name, device, labels, state, since when, and its job: study, trial, step, until."""
         return self.backend.workers()
 
     def devices(self) -> list[dict[str, Any]]:
@@ -266,10 +271,10 @@ class Client:
         from searchd import again
 
         there = self.trial(study, trial)["files"]
-        names = [n for n in there if checkpoints or not n.startswith("ckpt-")]
+        names = [n for n in there if checkpoints or not n.startswith(("ckpt-", "log-"))]
         by_user = again.made_by_user(self.spec(study))
         if not names and not by_user:
-            what = "no files but checkpoints (--checkpoints copies them)" if there else "no files"
+            what = "no files but checkpoints and logs (--checkpoints copies them)" if there else "no files"
             raise NotFound(f"trial {trial} of {study!r} has {what}; those on the front of an ended study have a model")
         folder = Path(to)
         written = []
@@ -331,6 +336,10 @@ class Client:
     def extend(self, study: str, **budget: Any) -> dict[str, Any]:
         """Replace the budget (`trials`, `hours`, `steps`, `parallel`; absent: no limit). An ended study goes on."""
         return self.backend.command(study, "extend", {"budget": budget})
+
+    def prioritize(self, study: str, priority: float) -> dict[str, Any]:
+        """Give a study another weight where studies share worker slots: twice the weight, twice the slots."""
+        return self.backend.command(study, "priority", {"priority": priority})
 
     def rebase(self, study: str, *, apply: bool = False) -> dict[str, Any]:
         """Let the daemon's version decide from here on a study whose log it does not replay: what was trained stays.

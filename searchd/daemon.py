@@ -189,7 +189,7 @@ def _http(store: Store, desk: Desk, loop: Loop, at: Settings, watch: Watch) -> I
     host, port = at.host, at.port
     limits = Limits(rate=at.rate, burst=max(1, round(4 * at.rate)), studies=at.studies)
     app = create_app(store=store, commands=desk, token=at.secret, workers=lambda: loop.fleet.workers, now=wall,
-                     limits=limits, watch=watch)  # fmt: skip
+                     limits=limits, watch=watch, waits=lambda: loop.waits)  # fmt: skip
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family)

@@ -3,6 +3,7 @@
 SearchdError
 ├── StudyError, SpaceError     the study file, the space            (spaces.errors)
 ├── NotFound                   no such study, trial, point, file
+├── Infeasible                 raised by a task: this config cannot be trained
 ├── Refused                    the daemon or the worker says no: state, token, allow-list
 │   ├── Forbidden              the token is good and does not reach so far
 │   ├── TooLarge               more bytes than are taken
@@ -17,13 +18,17 @@ from __future__ import annotations
 from spaces.errors import Problem, SearchdError, SpaceError, StudyError
 
 __all__ = [
-    "BadSetting", "Forbidden", "Missing", "NotFound", "Problem", "Refused", "SearchdError", "SpaceError", "StudyError",
-    "TooLarge", "TooMany", "Unreachable",
+    "BadSetting", "Forbidden", "Infeasible", "Missing", "NotFound", "Problem", "Refused", "SearchdError", "SpaceError",
+    "StudyError", "TooLarge", "TooMany", "Unreachable",
 ]  # fmt: skip
 
 
 class NotFound(SearchdError):
     """No such study, trial, point or file."""
+
+
+class Infeasible(SearchdError):
+    """Raise it in a training function for a config that cannot be: its trial fails as `infeasible`, no bug of yours."""
 
 
 class Refused(SearchdError):

@@ -49,8 +49,8 @@ class Folder:
         return sorted(found, key=lambda s: s["created"], reverse=True)
 
     def read(self, study: str, view: str, **params: Any) -> Any:
-        """One view of a study: `""` (the summary), `spec`, `front`, `trials`, `trials/N`, `curves`, `rungs`, `log`,
-        `compare`, `deepen`."""
+        """One view of a study: `""` (the summary), `spec`, `front`, `trials`, `trials/N`, `trials/N/logs`, `curves`,
+        `rungs`, `log`, `compare`, `deepen`."""
         from searchd import views
 
         with self.opened(study) as (reader, identity):
@@ -62,6 +62,8 @@ class Folder:
                     return self._spec(reader, identity)
                 case "front":
                     return views.front(reader, identity)
+                case "trials" if rest.endswith("/logs"):
+                    return views.captured(reader, identity, int(rest.removesuffix("/logs")))
                 case "trials" if rest:
                     return views.trial(reader, identity, int(rest))
                 case "trials":

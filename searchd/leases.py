@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from searchd.store.base import JobRow
 from searchd.transport import Transport, Up
 from searchd.wire import LEASE_S, Ended, WorkerInfo
+from spaces.labels import fits
 
 CLAIM_S = 30.0
 """A queued job that an idle worker could have taken for this long is sent again: the broker may have lost it."""
@@ -115,9 +116,12 @@ class Fleet:
 
     workers: tuple[WorkerInfo, ...] = ()
 
-    def slots(self, device_class: str) -> int:
-        """How many slots may serve this device class."""
-        return sum(w.device_class == device_class and w.state != "stopping" for w in self.workers)
+    def slots(self, device_class: str, needs: Mapping[str, str] | None = None) -> int:
+        """How many slots may serve this device class, and have the labels that are needed."""
+        return sum(
+            w.device_class == device_class and w.state != "stopping" and fits(needs or {}, w.labels)
+            for w in self.workers
+        )
 
     def devices(self, device_class: str) -> tuple[str, ...]:
         """The identities of the devices of this class, each once."""

@@ -37,6 +37,7 @@ from searchd.folder import (
 from searchd.processes import Family, Interrupted, Member, Signals, listening
 from searchd.progress import Progress
 from searchd.schedulers.rungs import deeper
+from searchd.standing_in import stands_in
 from spaces.lint import lint_study
 from spaces.study import Study
 
@@ -46,6 +47,8 @@ POLL_S = 0.5
 OURS = (STUDY_DB, f"{STUDY_DB}-wal", f"{STUDY_DB}-shm", STATE, "token", "broker", "trials", "logs", "report.html",
         BESIDE, "front.csv", "front.png")  # fmt: skip
 """What `--fresh` removes: what a run makes, never what else lies in the folder."""
+FREE = ("budget", "earlier", "predictor", "priority")
+"""What a file may say otherwise than the study in its folder: nothing that the search decides depends on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +166,7 @@ class _Run:
         (folder / STATE).unlink(missing_ok=True)
         self.family.add(daemon(f"unix://{sock}", f"sqlite:///{folder / STUDY_DB}", folder, logs / "daemon.log", token))
         self.family.add(workers(f"unix://{sock}", self.study.device, self.slots, folder, logs / "workers.log",
-                                allowed(self.study), self.beside))  # fmt: skip
+                                allowed(self.study), self.beside, self.study.needs))  # fmt: skip
 
     def _tend(self) -> None:
         self.signals.check()
@@ -178,7 +181,7 @@ class _Run:
             with daemon_of(self.folder) as remote:
                 remote.submit(with_device(with_past(self.study, root), root).dump(), ".")
             self.progress.say(f"{self.study.name}: {self.slots} workers, files in {self.folder}/")
-            for finding in lint_study(self.study):
+            for finding in (*stands_in(self.study, root), *lint_study(self.study)):
                 self.progress.say(f"look: {finding}")
             return
         summary, spec = known[0], self.reader.read(str(self.folder), "spec")
@@ -243,8 +246,9 @@ def daemon(
 
 
 def workers(
-    url: str, device: str, slots: int, artifacts: Path, log: Path, allow: list[str], beside: Path | None = None
-) -> Member:
+    url: str, device: str, slots: int, artifacts: Path, log: Path, allow: list[str], beside: Path | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> Member:  # fmt: skip
     """The workers' supervisor with `slots` slots; `allow`: functions it may run, found in the folder `beside` too."""
     argv = [sys.executable, "-P", "-m", "workers", "--broker", url, "--device", device, "--slots", str(slots)]
     argv += ["--artifacts", str(artifacts)]
@@ -252,6 +256,8 @@ def workers(
         argv += ["--allow", name]
     if beside is not None:
         argv += ["--path", str(beside)]
+    for key, value in (labels or {}).items():
+        argv += ["--label", f"{key}={value}"]
     return Member("workers", argv, log, end_s=15.0)
 
 
@@ -342,7 +348,7 @@ def _is_over(reader: Folder, study: Study, folder: Path) -> bool:
     if spec is None:
         return False
     wanted = study.dump()
-    changed = [k for k in differences(spec, wanted) if k.split(".")[0] not in ("budget", "earlier", "predictor")]
+    changed = [k for k in differences(spec, wanted) if k.split(".")[0] not in FREE]
     if changed == ["search.R"] and _deepened(spec["search"], study):
         changed = []  # the file says how it began
     if changed == ["search.R"] and study.search.R in deeper(spec["search"]["R"], study.search.R, study.search.eta):

@@ -8,18 +8,22 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from searchd.devices.desk import PREFIX, Devices
 from searchd.dispatch import Dispatcher
-from searchd.engine import Engine, Stops, publish, republish, submit
+from searchd.engine import Engine, Stops, publish, republish, submit, withdraw
 from searchd.engine.turn import IN_FLIGHT
 from searchd.errors import NotFound, SearchdError, Unreachable
+from searchd.filling import Filling
 from searchd.leases import Fleet, Leases, Stopwatch, monotonic, wall
 from searchd.placing import Places
+from searchd.seats import Need
 from searchd.store.base import JobRow, Store, StudyStatus
 from searchd.transport import Transport, Up
-from searchd.wire import LEASE_S
+from searchd.waits import Waits
+from searchd.wire import LEASE_S, Ended, cause_of
 
 log = logging.getLogger("searchd.daemon")
 
@@ -52,10 +56,12 @@ class Loop:
         self._clock = clock
         self._ticks = ticks
         self._leases = Leases(transport, lease_s=lease_s)
-        self._places = Places(transport)
+        self._engines: dict[str, Engine] = {}
+        self._places = Places(transport, self._need)
+        self._filling = Filling(self._engines, self._places, self._jobs, self._ask)
+        self._waits = Waits()
         self._watch = Stopwatch()
         self._devices = Devices(store, transport, dispatcher, root, lease_s)
-        self._engines: dict[str, Engine] = {}
         self._strikes: Counter[str] = Counter()
         self._stops: dict[str, str | None] = {}
         self._looked: float | None = None
@@ -149,6 +155,9 @@ class Loop:
     def extend(self, study: str, budget: Mapping[str, Any]) -> None:
         self._command(study, lambda engine, now: engine.extend(budget, now))
 
+    def prioritize(self, study: str, priority: float) -> None:
+        self._command(study, lambda engine, now: engine.prioritize(priority, now))
+
     def deepen(self, study: str, max_resource: int, trials: int | None = None) -> None:
         self._command(study, lambda engine, now: engine.deepen(max_resource, trials, now))
 
@@ -228,6 +237,8 @@ class Loop:
             log.warning("%d messages of a study that is not in this database: do two databases share the broker?",
                         len(batch))  # fmt: skip
             return
+        if any(isinstance(m, Ended) and (m.cause or cause_of(m.outcome, m.reason)) == "out_of_memory" for m in batch):
+            self._places.alone = True
         try:
             self._stops |= engine.step(batch, self._clock())
         except Unreachable:
@@ -278,15 +289,35 @@ class Loop:
         self._places.looked(self.fleet.workers)
         running = [study for study in self.active() if self._engines[study].status == "running"]
         for study in self.active():
-            self._note_slots(study, self.fleet.slots(self._engines[study].device))
+            engine = self._engines[study]
+            self._note_slots(study, self.fleet.slots(engine.device, engine.needs))
         for study in running:
             self._note_time(study, tick)
         self._watch.running(running, tick)
         jobs = self._jobs()
         self._leases.watch(jobs, tick)
         self._devices.look(self.fleet.workers, jobs, tick, self._clock())
+        self._places.directed = frozenset(
+            {e.device for s in self.active() if (e := self._engines[s]).needs}
+            | {w.device_class for w in self.fleet.workers if w.shared}
+        )
+        self._places.alone = any(job.spec.get("alone") for job in jobs)
         if caught_up:
             self._overdue(jobs, tick)
+        self._say_why(jobs)
+
+    def _say_why(self, jobs: Sequence[JobRow]) -> None:
+        """Why studies wait, now; and in the log of those of which nothing runs, once it has been so for a while."""
+        active = {study: self._engines[study] for study in self.active()}
+        seats, _ = self._places.seats(jobs)
+        held = {e.device for e in active.values() if self._devices.holds(e.device)}
+        for study, text in self._waits.look(active, jobs, self.fleet, seats, held).items():
+            self._guarded(study, partial(Engine.note_waits, text=text, now=self._clock()))
+
+    @property
+    def waits(self) -> Mapping[str, str]:
+        """Why each active study waits, at the last look; may be read from other threads."""
+        return self._waits.now
 
     def _note_slots(self, study: str, slots: int) -> None:
         engine = self._engines[study]
@@ -312,29 +343,19 @@ class Loop:
             self._take(study, batch)
         for job in again:
             log.warning("job %s was not claimed for long: sent again", job, extra={"job": job})
-            republish(self._store, self._dispatcher, job)
+            self._again(job)
 
     def _fill(self) -> None:
-        """Give the free slots away, one at a time to the study with the fewest jobs, until none is free or wanted."""
+        """Give the free slots away; a device that is measured alone gets nothing."""
         held = {e.device for e in self._engines.values() if self._devices.holds(e.device)}
         wanting = [s for s in self.active() if self._engines[s].device not in held and self._engines[s].wants()]
-        if not wanting:
-            return
-        counts = Counter(job.study for job in self._jobs())
-        for device in sorted({self._engines[s].device for s in wanting}):
-            served = [s for s in self._engines if self._engines[s].device == device]
-            queue = [s for s in wanting if self._engines[s].device == device]
-            while queue:
-                free = self.fleet.slots(device) - sum(counts[s] for s in served)
-                study = min(queue, key=lambda s: (counts[s], s))
-                if free <= 0 and self._engines[study].status != "verifying":
-                    queue.remove(study)
-                    continue
-                self._ask(study, counts[study] + (free if len(queue) == 1 else 1))
-                now = sum(job.study == study for job in self._jobs())
-                if now <= counts[study] or not self._engines[study].wants():
-                    queue.remove(study)
-                counts[study] = now
+        self._filling.fill(wanting, self.fleet, self._ticks())
+
+    def _need(self, job: JobRow) -> Need:
+        engine = self._engine(job.study)
+        if engine is None:
+            return Need("")
+        return Need(engine.device, engine.needs, engine.memory(job.trial), alone=bool(job.spec.get("alone")))
 
     def _ask(self, study: str, slots: int) -> None:
         devices = self.fleet.devices(self._engines[study].device)
@@ -349,10 +370,22 @@ class Loop:
             else:
                 self._transport.stop(job, reason)
             del self._stops[job]
-        publish(self._store, self._dispatcher, self._places.choose)
+        if self._places.alone or self._places.directed:
+            self._places.fill(self._jobs())
+        publish(self._store, self._dispatcher, self._places.choose, self._places.directs)
         for job in self._places.overdue(tick):
-            republish(self._store, self._dispatcher, job)
+            self._again(job)
             self._places.opened(job)
+
+    def _again(self, job: str) -> None:
+        """A job that was not claimed: to whoever comes, or to another slot that suits it."""
+        with self._store.reading() as reader:
+            row = reader.job(job)
+        engine = None if row is None else self._engine(row.study)
+        if engine is not None and self._places.directs(engine.device):
+            withdraw(self._store, job)
+        else:
+            republish(self._store, self._dispatcher, job)
 
     def _jobs(self) -> list[JobRow]:
         with self._store.reading() as reader:

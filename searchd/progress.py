@@ -95,6 +95,10 @@ def panel(
     if inherited.get("total"):
         fresh = f", {inherited['fresh']} of them from nothing after all" if inherited["fresh"] else ""
         grid.add_row("parents", f"{inherited['total']} trials began with the weights of another{fresh}")
+    if ended := summary.get("ends"):
+        grid.add_row("ends", ", ".join(f"{n} {cause.replace('_', ' ')}" for cause, n in ended.items()))
+    if summary.get("waits") and not (summary.get("jobs") or {}).get("running"):
+        grid.add_row("waits", Text(summary["waits"], style="yellow"))
     grid.add_row("work", steps + (f", slots {busy:.0%} busy" if busy else "") + warm)
     if news:
         grid.add_row("last", Text(news, style="dim", overflow="ellipsis", no_wrap=True))
@@ -139,6 +143,7 @@ def line(summary: dict[str, Any]) -> str:
         f"{summary['steps_done']} {summary.get('unit', 'step')}s",
         f"front {summary['front']}",
     ]
+    parts += [f"waits: {summary['waits']}"] if summary.get("waits") and not summary["jobs"]["running"] else []
     parts += [f"best {best}"] if best else []
     parts += [f"about {words.duration(left)} left"] if left is not None else []
     return "  ".join(parts)

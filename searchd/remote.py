@@ -65,13 +65,13 @@ class Remote:
         return answer
 
     def read(self, study: str, view: str, **params: Any) -> Any:
-        """One view of a study: `""` (the summary), `spec`, `front`, `trials`, `trials/N`, `curves`, `rungs`, `log`,
-        `compare`, `deepen`."""
+        """One view of a study: `""` (the summary), `spec`, `front`, `trials`, `trials/N`, `trials/N/logs`, `curves`,
+        `rungs`, `log`, `compare`, `deepen`."""
         given = {k: v for k, v in params.items() if v is not None}
         return self._json("GET", self._path(study, view), params=given)
 
     def command(self, study: str, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """`pause`, `resume`, `stop`, `trials/N/stop`, `inject`, `extend`, `deepen`, `rebase`."""
+        """`pause`, `resume`, `stop`, `trials/N/stop`, `inject`, `extend`, `priority`, `deepen`, `rebase`."""
         answer: dict[str, Any] = self._json("POST", self._path(study, verb), json=body)
         return answer
 

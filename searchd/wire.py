@@ -213,18 +213,61 @@ class Report(_Up):
     checkpoint: CheckpointRef | None = None
     """A checkpoint that is durable at this step, if one was written."""
     inherited: Inherited | None = None
+    peak_bytes: int | None = None
+    """The most memory that the job held of its device so far; None: not known."""
 
 
 Outcome = Literal["finished", "lost", "failed", "stopped"]
+Cause = Literal[
+    "preempted", "lost", "stopped", "exception", "crashed", "out_of_memory", "time_limit", "diverged", "infeasible",
+    "incomplete", "refused",
+]  # fmt: skip
+"""Why a job ended before its time: its worker was asked to leave and handed it back, or was lost; it was stopped; or it
+failed: it raised, its process crashed, memory or time ran out, a metric was no number, the task said that the config
+cannot be, it left something out that it must do, or the worker may not do it."""
+SHUT_DOWN = "worker shut down"
+OOM = "out of memory"
+TIME_LIMIT = "time limit"
+INFEASIBLE = "infeasible"
+DIVERGED = "diverged"
+
+
+def cause_of(outcome: str, reason: str) -> Cause | None:
+    """The cause by the words of its reason: of messages and rows that do not say it themselves; None: it finished."""
+    if outcome == "finished":
+        return None
+    if outcome == "stopped":
+        return "stopped"
+    if outcome == "lost":
+        return "preempted" if reason == SHUT_DOWN else "lost"
+    word = reason.partition(":")[0]
+    for cause, words in _WORDS.items():
+        if word in words:
+            return cause
+    if reason.startswith(("crashed", "the process ended")):
+        return "crashed"
+    if reason.startswith("lost "):
+        return "lost"
+    return "incomplete" if reason.startswith("ended ") else "exception"
+
+
+_WORDS: dict[Cause, tuple[str, ...]] = {
+    "out_of_memory": (OOM, "oom"), "time_limit": (TIME_LIMIT,), "diverged": (DIVERGED,), "infeasible": (INFEASIBLE,),
+    "refused": ("refused", "not found"), "lost": (SHUT_DOWN,),
+}  # fmt: skip
 
 
 class Ended(_Up):
-    """One of the four ends of a job. `reason` is a short word for a person (`oom`, `exception`, `diverged`,
-    `time limit`, `worker shut down`), `error` the captured traceback. `result`: what a job found."""
+    """One of the four ends of a job. `cause` says why, for programs; `reason` is a short word for a person, `error` the
+    captured traceback. `result`: what a job found."""
 
     kind: Literal["ended"] = "ended"
     outcome: Outcome
     step: Number = 0
+    cause: Cause | None = None
+    """None: it finished, or an older worker says it in `reason` alone."""
+    peak_bytes: Number | None = None
+    """The most memory that the job held of its device; None: not known."""
     reason: str = ""
     error: str = ""
     checkpoint: CheckpointRef | None = None
@@ -267,5 +310,13 @@ class WorkerInfo(Frozen):
     functions: tuple[str, ...] = ()
     holds: tuple[str, ...] = ()
     """The checkpoints that its process has in memory (`held`)."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """What a study may need (`spaces.labels`)."""
+    domain: str = ""
+    """The memory that its jobs hold, by its name on the host: `host`, or one accelerator's (`cuda:0`)."""
+    memory_bytes: int = 0
+    """How much of it all slots of the domain may hold together; 0: not known."""
+    shared: bool = False
+    """Whether a job begins there only where it fits beside those of the other slots of the domain."""
     facts: dict[str, str] = Field(default_factory=dict)
     """What figures taken there hold for: `runtime`, `driver`, `clocks`, `threads` (`workers.facts`)."""

@@ -218,6 +218,12 @@ class StudyForm(Form):
         default="classify", description="classify, package.module:function, or a mapping with one of these keys."
     )
     device: str = "cpu"
+    needs: dict[str, str | int | bool] = Field(
+        default_factory=dict, description="Labels that a worker must have: those of `searchd worker --label KEY=VALUE`."
+    )
+    priority: Annotated[Number, Field(gt=0, le=1000)] = Field(
+        default=1, description="The study's weight where studies share worker slots: twice the weight, twice the slots."
+    )
     latency: Literal["measured", "predicted"] = Field(
         default="measured", description="What the search goes by: a measure job a shape, or the device's profile."
     )

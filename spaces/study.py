@@ -15,10 +15,12 @@ from spaces.domains import Choice, Domain, Int
 from spaces.errors import SpaceError, StudyError
 from spaces.forms import Goal, ReproducesForm, StudyForm
 from spaces.formulas import TRAIN_S, formula
+from spaces.labels import check_needs, text
 from spaces.latency import check_latency
 from spaces.library import sub_space
 from spaces.morphs import GROWS
 from spaces.parse import read_space
+from spaces.population import check_population
 from spaces.problems import Path as KeyPath
 from spaces.problems import Problems
 from spaces.raising import check_raising
@@ -116,6 +118,8 @@ class Study(BaseModel):
     budget: Budget = Budget()
     task: Task
     device: str = "cpu"
+    needs: dict[str, str] = Field(default_factory=dict)
+    priority: float = 1.0
     latency: Literal["measured", "predicted"] = "measured"
     predictor: dict[str, Any] | None = None
     seed: int = 0
@@ -148,6 +152,10 @@ class Study(BaseModel):
             warm["latency"] = self.latency
         if self.predictor is not None:
             warm["predictor"] = dict(self.predictor)
+        if self.needs:
+            warm["needs"] = dict(self.needs)
+        if self.priority != 1:
+            warm["priority"] = self.priority
         if self.earlier:
             warm["earlier"] = [e.model_dump(mode="json") for e in self.earlier]
         if self.reproduces is not None:
@@ -199,6 +207,8 @@ def _read(said: Any, problems: Problems, base: Path | None, *, typed: bool = Fal
         budget=Budget(**form.budget.model_dump()),
         task=task,
         device=form.device,
+        needs={key: text(value) for key, value in form.needs.items()},
+        priority=float(form.priority),
         latency=form.latency,
         predictor=form.predictor,
         seed=form.seed,
@@ -212,6 +222,7 @@ def _read(said: Any, problems: Problems, base: Path | None, *, typed: bool = Fal
         known.check(study.space, task.options, problems, typed)
     _check_instances(study, problems)
     check_latency(study.latency, task, study.objectives, problems)
+    check_needs(study.needs, problems)
     problems.raise_any()
     return study
 
@@ -317,30 +328,11 @@ def _check_instances(study: Study, problems: Problems) -> None:
     names = [o.name for o in study.objectives]
     check_single(study.search.options, names, problems)
     check_raising(study.search.scheduler, study.search.R, study.search.eta, study.search.options, names, problems)
-    _check_population(study, problems)
+    check_population(study.space, study.search, problems)
     _check_morph(study, problems)
     check_balanced(study.space, study.search, problems)
     if races and study.budget.steps is not None:
         problems.add(("budget", "steps"), "acband spends R instances: set search.R instead of budget.steps")
-
-
-def _check_population(study: Study, problems: Problems) -> None:
-    """Whoever takes over weights must change only what they fit: both halves of the method, and names to explore."""
-    search = study.search
-    if (search.scheduler == "pbt") != (search.searcher == "pbt"):
-        key = "searcher" if search.scheduler == "pbt" else "scheduler"
-        problems.add(("search", key), f"population-based training is pbt with searcher pbt: write {key}: pbt")
-    elif search.scheduler == "pbt":
-        explore = search.options.get("explore")
-        names = explore if isinstance(explore, list) else []
-        if not names:
-            said = "pbt needs explore: [names], the parameters that may change while weights are kept, such as lr"
-            problems.add(("search", "options"), said)
-        known = [*study.space.names, *{n.rpartition(".")[0] for n in study.space.names} - {""}]
-        for name in names:
-            if not any(n == name or n.startswith(f"{name}.") for n in study.space.names):
-                said = f"{name!r} is no parameter of this space: {did_you_mean(str(name), known)}"
-                problems.add(("search", "options", "explore"), said)
 
 
 def _check_morph(study: Study, problems: Problems) -> None:

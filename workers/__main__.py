@@ -22,7 +22,8 @@ from types import FrameType
 import redis.exceptions
 
 from searchd import lines
-from searchd.errors import Refused, SearchdError, Unreachable
+from searchd.errors import Refused, SearchdError, SpaceError, Unreachable
+from spaces.labels import label
 from workers.device import device
 from workers.kept import KEEP_MB
 from workers.tether import adopt_orphans, end_orphans
@@ -113,7 +114,9 @@ class Supervisor:
         options = self._options
         settings = {
             "name": f"{options.name}-{member.number}", "device": options.device,
-            "slot": member.number, "threads": options.threads, "grace_s": options.grace, "parent": os.getpid(),
+            "slot": 0 if options.share else member.number, "labels": dict(options.label),
+            "memory_bytes": (options.memory or 0) << 20, "shared": options.share,
+            "threads": options.threads, "grace_s": options.grace, "parent": os.getpid(),
             "child": {"allow": options.allow, "path": options.path, "artifacts": options.artifacts,
                       "keep_mb": options.keep_mb},
         }  # fmt: skip
@@ -153,6 +156,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--path", action="append", default=[], metavar="DIR", help="where users' code lies")
     parser.add_argument("--artifacts", metavar="DIR", default=os.environ.get("SEARCHD_ARTIFACTS"),
                         help="the only folder that jobs may write in [$SEARCHD_ARTIFACTS]")  # fmt: skip
+    parser.add_argument("--label", action="append", default=[], type=_label, metavar="KEY=VALUE",
+                        help="what studies may need (again for more)")  # fmt: skip
+    parser.add_argument("--share", action="store_true",
+                        help="all slots are on one device: jobs begin where their memory fits beside the others'")
+    parser.add_argument("--memory", type=int, metavar="MB",
+                        help="what a job may hold on a CPU, all together with --share [what there is]")  # fmt: skip
     parser.add_argument("--keep-mb", type=int, default=KEEP_MB, metavar="MB",
                         help=f"memory of a slot for checkpoints of trials that may go on here [{KEEP_MB}]")  # fmt: skip
     parser.add_argument("--grace", type=float, default=5.0, metavar="S", help="for a last checkpoint at SIGTERM [5]")
@@ -162,7 +171,16 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("no broker: give --broker URL or set SEARCHD_BROKER")
     if options.slots < 1:
         parser.error(f"--slots {options.slots}: a worker needs at least 1")
+    if options.memory is not None and options.memory < 1:
+        parser.error(f"--memory {options.memory}: give MiB, at least 1")
     return options
+
+
+def _label(said: str) -> tuple[str, str]:
+    try:
+        return label(said)
+    except SpaceError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _writable(folder: str) -> None:

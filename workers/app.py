@@ -116,7 +116,7 @@ def main(argv: list[str]) -> int:
     options = SlotOptions(
         name=given["name"], broker=broker, device=device(given["device"], given["slot"]),
         child=ChildOptions.of(given["child"]), threads=given["threads"], grace_s=given["grace_s"],
-        parent=given["parent"],
+        parent=given["parent"], labels=given["labels"], memory_bytes=given["memory_bytes"], shared=given["shared"],
     )  # fmt: skip
     serve(options)
     return 0

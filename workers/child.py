@@ -7,6 +7,7 @@ conversation, which has descriptors of its own.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import json
 import os
@@ -24,6 +25,7 @@ from searchd.wire import CheckpointRef, Inherited, JobSpec
 from workers import job
 from workers.energy import Spent, meter
 from workers.kept import KEEP_MB, Kept
+from workers.memory import Peak
 from workers.pipes import Gone, Pipes
 from workers.tether import die_with
 from workers.trial import Request
@@ -58,6 +60,7 @@ class SlotLink:
         self._job: tuple[str, int] | None = None
         self._waiting: list[dict[str, Any]] = []
         self._spent = Spent(meter())
+        self._peak = Peak()
 
     def next_job(self) -> JobSpec:
         """The next job; waits for it. Raises Gone when the slot is."""
@@ -69,6 +72,7 @@ class SlotLink:
                     spec = JobSpec.model_validate(message["job"])
                     self._job = (spec.id, spec.attempt)
                     self._spent.joules()  # what was spent before is nobody's
+                    self._peak.begin()
                     return spec
             self._waiting = []
 
@@ -81,6 +85,7 @@ class SlotLink:
             "up": "report", "step": step, "metrics": dict(metrics), "points": [dict(p) for p in points],
             "seconds": seconds, "checkpoint": None if checkpoint is None else checkpoint.model_dump(),
             "inherited": None if inherited is None else inherited.model_dump(), "energy_j": self._spent.joules(),
+            "peak_bytes": self._peak.bytes(),
         })  # fmt: skip
         while not self._heard(self._pipes.receive(None)):
             pass
@@ -93,8 +98,12 @@ class SlotLink:
 
     def ended(self, end: job.End, holds: Sequence[str]) -> None:
         """The last word about a job; `holds`: the checkpoints that are in memory now, by SHA-256."""
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
         self._pipes.send({
-            "up": "ended", "outcome": end.outcome, "step": end.step, "reason": end.reason, "error": end.error,
+            "up": "ended", "peak_bytes": self._peak.bytes(),
+            "outcome": end.outcome, "step": end.step, "reason": end.reason, "error": end.error,
             "checkpoint": None if end.checkpoint is None else end.checkpoint.model_dump(),
             "result": end.result, "seconds": end.seconds, "holds": list(holds),
         })  # fmt: skip

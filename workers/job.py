@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 import traceback
@@ -10,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from searchd.errors import Missing, NotFound, Refused, SearchdError
+from searchd.errors import Infeasible, Missing, NotFound, Refused, SearchdError
 from searchd.lines import about
-from searchd.wire import CheckpointRef, JobSpec, Outcome
+from searchd.wire import INFEASIBLE, OOM, CheckpointRef, JobSpec, Outcome
 from workers.describe import describe
 from workers.device import IDENTITY
 from workers.facts import named
@@ -22,10 +21,6 @@ from workers.state import seed_everything
 from workers.tasks import Runner, resolve
 from workers.trial import Ending, Link, Trial
 
-log = logging.getLogger("searchd.worker")
-
-OOM = "oom"
-"""The reason of a job that ran out of memory; its slot takes a fresh child then."""
 ERROR_CHARS = 20_000
 ENDED_EARLY = (
     "the training function returned after step {step} of a job that goes on; "
@@ -75,7 +70,6 @@ def _run(
             trial.abandon()
         reason, text = explain(error)
         end = End("failed", _step(trial), reason, text)
-    log.info("job %s attempt %d: %s %s", spec.id, spec.attempt, end.outcome, end.reason)
     return End(
         end.outcome, end.step, end.reason, end.error, None if trial is None else trial.durable, end.result,
         time.monotonic() - began,
@@ -135,6 +129,8 @@ def explain(error: BaseException) -> tuple[str, str]:
             return OOM, _trace(error) or "out of memory"
         case RuntimeError() if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
             return OOM, _trace(error)
+        case Infeasible():
+            return INFEASIBLE, str(error)
         case Refused():
             return "refused", str(error)
         case NotFound() | Missing():

@@ -87,6 +87,10 @@ def _local(
 @click.option("--broker", metavar="URL", help="redis://...  [SEARCHD_BROKER]")
 @click.option("--slots", type=click.IntRange(1, 256), default=1, show_default=True, help="Jobs at a time.")
 @click.option("--device", default="cpu", show_default=True, help="Device class: cpu, cuda, or a name of yours.")
+@click.option("--label", multiple=True, metavar="KEY=VALUE", help="What studies may need: `needs: {rack: 3}`.")
+@click.option("--share", is_flag=True, help="All slots on one device: jobs begin where their memory fits.")
+@click.option("--memory", type=click.IntRange(1), metavar="MB",
+              help="What a job may hold on a CPU, all together where they --share.  [what there is]")  # fmt: skip
 @click.option("--name", help="Name of this worker.  [host and pid]")
 @click.option("--artifacts", metavar="DIR",
               help="The folder that jobs may write in.  [SEARCHD_ARTIFACTS, else where the daemon says]")  # fmt: skip
@@ -99,7 +103,8 @@ def _local(
 @json_option
 def worker_command(
     broker: str | None, slots: int, device: str, name: str | None, artifacts: str | None, allow: tuple[str, ...],
-    path: tuple[str, ...], log_format: str | None, keep_mb: int | None, as_json: bool,
+    path: tuple[str, ...], log_format: str | None, keep_mb: int | None, label: tuple[str, ...], share: bool,
+    memory: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Work for a daemon on this machine's device, until SIGTERM."""
     _needs("celery", "worker")
@@ -111,6 +116,10 @@ def worker_command(
     argv += ["--artifacts", artifacts] if artifacts else []
     argv += ["--keep-mb", str(keep_mb)] if keep_mb is not None else []
     argv += ["--log-format", log_format] if log_format else []
+    argv += ["--share"] if share else []
+    argv += ["--memory", str(memory)] if memory is not None else []
+    for said in label:
+        argv += ["--label", said]
     for function in allow:
         argv += ["--allow", function]
     for folder in path:

@@ -15,15 +15,20 @@ Place = Callable[[JobSpec, str, Sequence[tuple[str, JobRow]]], str | None]
 that is to have it, or None: whoever comes."""
 
 
-def publish(store: Store, dispatcher: Dispatcher, place: Place | None = None) -> int:
-    """Send every job in the outbox and mark it `queued`; the number sent. `place` may choose a worker.
+def publish(
+    store: Store, dispatcher: Dispatcher, place: Place | None = None, directs: Callable[[str], bool] | None = None
+) -> int:
+    """Send every job in the outbox and mark it `queued`; the number sent. `place` may choose a worker. Jobs of a device
+    class that it `directs` wait here until it does.
 
     Those for one worker go first: it looks into its own queue first, and must not have taken another job by then.
     A crash before the mark sends it again after the restart. Unreachable when the broker is away: the rest waits.
     """
     with store.reading() as reader:
         waiting = [(row, *_parcel(reader, row)) for row in reader.jobs(statuses=("outbox",))]
-        chosen = _chosen(reader, waiting, place) if place is not None else {}
+        chosen = _chosen(reader, waiting, place, directs) if place is not None else {}
+    if directs is not None:
+        waiting = [parcel for parcel in waiting if parcel[0].id in chosen or not directs(parcel[2])]
     for row, dispatch, device_class in sorted(waiting, key=lambda parcel: parcel[0].id not in chosen):
         worker = chosen.get(row.id, "")
         dispatcher.publish(dispatch, device_class, worker)
@@ -34,9 +39,13 @@ def publish(store: Store, dispatcher: Dispatcher, place: Place | None = None) ->
     return len(waiting)
 
 
-def _chosen(reader: Reader, waiting: Sequence[tuple[JobRow, Dispatch, str]], place: Place) -> dict[str, str]:
-    """Job → the worker that is to have it, for those that go on from a checkpoint and have one."""
-    resumed = [(row, dispatch, asks) for row, dispatch, asks in waiting if dispatch.jobs[0].checkpoint is not None]
+def _chosen(
+    reader: Reader, waiting: Sequence[tuple[JobRow, Dispatch, str]], place: Place,
+    directs: Callable[[str], bool] | None = None,
+) -> dict[str, str]:  # fmt: skip
+    """Job → the worker that is to have it, for those that go on from a checkpoint, or are directed, and have one."""
+    resumed = [(row, dispatch, asks) for row, dispatch, asks in waiting
+               if dispatch.jobs[0].checkpoint is not None or (directs is not None and directs(asks))]  # fmt: skip
     if not resumed:
         return {}
     sent = [(_device(reader, row), row) for row in reader.jobs(statuses=("queued", "running"))]
@@ -61,6 +70,14 @@ def republish(store: Store, dispatcher: Dispatcher, job: str) -> None:
         now = tx.job(job)
         if now is not None and now.status == "queued" and now.worker:
             tx.set_job(job, worker="")
+
+
+def withdraw(store: Store, job: str) -> None:
+    """Take a queued job back into the outbox, under the same attempt: its worker does not come for it."""
+    with store.transaction() as tx:
+        row = tx.job(job)
+        if row is not None and row.status == "queued":
+            tx.set_job(job, status="outbox", worker="")
 
 
 def _parcel(reader: Reader, row: JobRow) -> tuple[Dispatch, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -35,6 +35,7 @@ def create_app(
     limits: Limits | None = None,
     ticks: Callable[[], float] = monotonic,
     watch: Watch | None = None,
+    waits: Callable[[], Mapping[str, str]] = dict,
 ) -> FastAPI:
     """The application over a store (read only here, but for tokens), the daemon's commands and the live workers.
 
@@ -42,6 +43,7 @@ def create_app(
     one or one of the store that reaches so far. Without one the daemon listens on loopback only, and requests that a
     browser brings from elsewhere (a foreign `Host` or `Origin`) are refused. `now` answers Unix seconds, `ticks`
     monotonic ones. `watch`: how the loop and the broker do; None: nobody looks, so only the database counts.
+    `waits`: why each active study waits.
     """
     limits = Limits() if limits is None else limits
     keys = Keys(store, token, ticks)
@@ -50,7 +52,8 @@ def create_app(
         swagger_ui_oauth2_redirect_url=None, redirect_slashes=False,
     )  # fmt: skip
     app.state.parts = Parts(store=store, commands=commands, workers=workers, now=now, keys=keys, limits=limits,
-                            feeds=Feeds(limits), watch=watch or Watch(Observed(ticks), lambda: None))  # fmt: skip
+                            feeds=Feeds(limits), watch=watch or Watch(Observed(ticks), lambda: None),
+                            waits=waits)  # fmt: skip
     app.add_middleware(Door, keys=keys, limits=limits, now=now, ticks=ticks)
     app.add_exception_handler(SearchdError, on_user_error)
     app.add_exception_handler(RequestValidationError, on_bad_request)

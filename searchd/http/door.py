@@ -25,7 +25,7 @@ log = logging.getLogger("searchd.http")
 OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
 """What is answered without a token: nothing of a study."""
 READS = ("/v1/", "/metrics")
-SUBMITS = frozenset({"pause", "resume", "stop", "inject", "extend", "deepen"})
+SUBMITS = frozenset({"pause", "resume", "stop", "inject", "extend", "deepen", "priority"})
 HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),

@@ -35,6 +35,10 @@ class ExtendBody(Body):
     budget: dict[str, Any] = Field(description="the whole new budget: trials, hours, steps, parallel; absent: no limit")
 
 
+class PriorityBody(Body):
+    priority: float = Field(gt=0, le=1000, description="the study's weight where studies share worker slots")
+
+
 class DeepenBody(Body):
     max_resource: Count = Field(description="the new R: the old one times a power of eta")
     trials: Count | None = Field(default=None, ge=1, description="a new limit on the number of trials, set with it")
@@ -66,6 +70,7 @@ class Health(Answer):
 class Submitted(Answer):
     id: str
     name: str
+    waits: str = Field(default="", description="why no live worker can take its jobs now")
 
 
 class Injected(Answer):
@@ -103,6 +108,11 @@ class Summary(Answer):
     status: str
     reason: str = ""
     remark: str = Field(default="", description="what the searcher says, such as: no config keeps the bounds")
+    waits: str = Field(default="", description="why it waits, such as: no worker serves its device")
+    ends: dict[str, int] = Field(default={}, description="trials that failed and attempts that were lost, by cause")
+    device: str = "cpu"
+    needs: dict[str, str] = {}
+    priority: float = 1.0
     created: float
     seconds: float
     trials: dict[str, int] = Field(description="by state, and `total`")
@@ -256,6 +266,29 @@ class Worker(Answer):
     pid: int
     state: str
     job: str | None = None
+    since: float = Field(default=0.0, description="Unix seconds: in this state since")
+    labels: dict[str, str] = {}
+    study: str | None = None
+    trial: int | None = None
+    kind: str | None = None
+    step: int | None = Field(default=None, description="the last step that its trial reported")
+    until: int | None = None
+    doing: str = Field(default="", description="its job in words")
+
+
+class Captured(Answer):
+    """One attempt of a job: how it ended, and what it printed (null: the file is not where the daemon is)."""
+
+    job: str
+    kind: str
+    attempt: int
+    worker: str
+    status: str
+    cause: str | None
+    reason: str
+    error: str
+    output: str | None
+    file: str | None
 
 
 class AddDeviceBody(Body):

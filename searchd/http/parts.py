@@ -29,7 +29,7 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the routes work with; `now` answers Unix seconds."""
+    """What the routes work with; `now` answers Unix seconds, `waits` why each active study waits, by id."""
 
     store: Store
     commands: Commands
@@ -39,6 +39,7 @@ class Parts:
     limits: Limits
     feeds: Feeds
     watch: Watch
+    waits: Callable[[], Mapping[str, str]] = dict
 
 
 def _parts(request: Request) -> Parts:

@@ -23,6 +23,7 @@ from searchd.http.stream import Feed, server_sent_events
 from searchd.lookup import find
 from searchd.store.base import Reader, StudyRow
 from searchd.views.plain import plain
+from searchd.waiting import unserved
 from spaces.study import Study
 
 SERVED = frozenset({"report.html", "front.csv", "front.png"})
@@ -73,7 +74,8 @@ async def submit(request: Request, parts: Here) -> m.Submitted:
         study, artifacts = Study.parse(given.spec), _below(given.artifacts)
     await run_in_threadpool(_room, parts)
     identity = await run_in_threadpool(parts.commands.submit, study.dump(), artifacts)
-    return m.Submitted(id=identity, name=study.name)
+    lacks = unserved(study.device, study.needs, parts.workers())
+    return m.Submitted(id=identity, name=study.name, waits=lacks)
 
 
 def _below(artifacts: str | None) -> str | None:
@@ -96,13 +98,19 @@ def _room(parts: Parts) -> None:
 def studies(parts: Here) -> list[dict[str, Any]]:
     with parts.store.reading() as reader:
         rows = sorted(reader.studies(), key=lambda r: r.created_at, reverse=True)
-        return [views.summary(reader, row.id, parts.now()) for row in rows]
+        return [_summary(parts, reader, row) for row in rows]
+
+
+def _summary(parts: Parts, reader: Reader, row: StudyRow) -> dict[str, Any]:
+    """With why it waits at this moment, rather than what was noted last."""
+    return {**views.summary(reader, row.id, parts.now()), "waits": views.waits(reader, row, parts.waits(),
+                                                                               parts.workers())}  # fmt: skip
 
 
 @v1.get("/studies/{study}", summary="one study at a glance", response_model=m.Summary)
 def show(study: str, parts: Here) -> dict[str, Any]:
     with _reading(parts, study) as (reader, row):
-        return views.summary(reader, row.id, parts.now())
+        return _summary(parts, reader, row)
 
 
 @v1.get("/studies/{study}/spec", summary="the study file, defaults written out")
@@ -230,6 +238,19 @@ def extend(study: str, body: m.ExtendBody, parts: Here) -> dict[str, Any]:
     return _done(parts, study)
 
 
+@v1.post("/studies/{study}/priority", summary="its weight where studies share slots", response_model=m.Done)
+def prioritize(study: str, body: m.PriorityBody, parts: Here) -> dict[str, Any]:
+    parts.commands.prioritize(_id(parts, study), body.priority)
+    return _done(parts, study)
+
+
+@v1.get("/studies/{study}/trials/{n}/logs", summary="what its jobs printed, attempt by attempt",
+        response_model=list[m.Captured])  # fmt: skip
+def logs(study: str, n: int, parts: Here) -> list[dict[str, Any]]:
+    with _reading(parts, study) as (reader, row):
+        return views.captured(reader, row.id, n)
+
+
 @v1.get("/studies/{study}/deepen", summary="what raising R would cost", response_model=m.Deepening)
 def deepening(study: str, max_resource: Count, parts: Here, trials: Count | None = None) -> dict[str, Any]:
     with _reading(parts, study) as (reader, row):
@@ -249,6 +270,7 @@ def rebase(study: str, body: m.RebaseBody, parts: Here) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------- workers
-@v1.get("/workers", tags=["workers"], summary="every live worker slot", response_model=list[m.Worker])
+@v1.get("/workers", tags=["workers"], summary="every live worker slot and what it does", response_model=list[m.Worker])
 def workers(parts: Here) -> list[dict[str, Any]]:
-    return [w.model_dump(mode="json") for w in parts.workers()]
+    with parts.store.reading() as reader:
+        return views.working(reader, parts.workers())

@@ -11,6 +11,7 @@ from searchd.search.points import merge
 from searchd.store.base import JobRow, Reader, StudyRow, TrialRow, TrialStatus
 from searchd.views.clock import Span, overlap, spans
 from searchd.views.clock import seconds as total
+from searchd.views.fleet import ends, waits
 from searchd.views.fronts import best, members, unvalued
 from searchd.views.parents import parents
 from searchd.views.plain import Goal, goals, losses, plain, the
@@ -56,6 +57,7 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
         "status": row.status,
         "reason": row.status_reason,
         "remark": remark(reader, study),
+        "waits": waits(reader, row),
         "created": row.created_at,
         "seconds": seconds,
         "trials": {**trials, "total": sum(trials.values())},
@@ -73,7 +75,11 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
         "objectives": [
             {"name": o.name, "goal": o.goal, "at_most": o.at_most, "at_least": o.at_least} for o in objectives
         ],
+        "ends": ends(reader, study, rows),
         "budget": budget,
+        "device": row.spec.get("device", "cpu"),
+        "needs": dict(row.spec.get("needs") or {}),
+        "priority": row.spec.get("priority", 1.0),
         "scheduler": search.get("scheduler"),
         "searcher": search.get("searcher"),
         "unit": search.get("unit"),

@@ -22,8 +22,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 INLINE = re.compile(r"`(searchd [^`]+)`")
-TOP = {"study", "space", "use", "constraints", "objectives", "search", "budget", "task", "device", "seed", "warm_start",
-       "latency"}
+TOP = {"study", "space", "use", "constraints", "objectives", "search", "budget", "task", "device", "needs", "priority",
+       "seed", "warm_start", "latency"}
 
 
 def name(page: Path) -> str:

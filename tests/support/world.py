@@ -135,6 +135,7 @@ class Worker:
         self.own: list[JobSpec] = []
         self.holds: tuple[str, ...] = ()
         self.warm: list[str] = []
+        self.says: dict[str, Any] = {}
 
     def work(self) -> bool:
         """Begin a job, train one step, or end; False when there was nothing to do."""
@@ -214,7 +215,7 @@ class Worker:
         state = "idle" if self.job is None else "busy"
         info = WorkerInfo(name=self.name, device_class="cpu", device=DEVICE, host="here", pid=1, state=state,
                           job=None if self.job is None else self.job.id, holds=self.holds)  # fmt: skip
-        self.fleet.broker.alive(info)
+        self.fleet.broker.alive(info.model_copy(update=self.says))
         if self.job is not None:
             self._up(Beat)
 

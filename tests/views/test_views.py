@@ -87,6 +87,7 @@ def test_a_study_that_has_not_begun(store: Store) -> None:
         "budget": {"trials": 10, "hours": None, "steps": None, "parallel": 2}, "scheduler": "asha",
         "searcher": "tpe", "unit": "epoch", "ladders": [[1, 3, 9]], "jobs": {"queued": 0, "running": 0},
         "time_left_s": None, "artifacts": got["artifacts"], "predicted": None, "static": None,
+        "waits": "", "ends": {}, "device": "cpu", "needs": {}, "priority": 1.0,
     }  # fmt: skip
     assert ask(store, lambda r: views.front(r, S)) == []
     assert ask(store, lambda r: views.trials(r, S)) == []
