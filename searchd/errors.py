@@ -5,6 +5,7 @@ SearchdError
 ├── NotFound                   no such study, trial, point, file
 ├── Refused                    the daemon or the worker says no: state, token, allow-list, size
 ├── Unreachable                broker, database or daemon does not answer
+│   └── Fenced                 another daemon has taken the database over
 ├── BadSetting                 an option or a variable of the environment that cannot be
 └── Missing                    an optional part is not installed, or a program is not on the PATH
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 from spaces.errors import Problem, SearchdError, SpaceError, StudyError
 
 __all__ = [
-    "BadSetting", "Missing", "NotFound", "Problem", "Refused", "SearchdError", "SpaceError", "StudyError",
+    "BadSetting", "Fenced", "Missing", "NotFound", "Problem", "Refused", "SearchdError", "SpaceError", "StudyError",
     "Unreachable",
 ]  # fmt: skip
 
@@ -29,6 +30,10 @@ class Refused(SearchdError):
 
 class Unreachable(SearchdError):
     """The broker, the database or the daemon does not answer."""
+
+
+class Fenced(Unreachable):
+    """Another daemon has taken the database over: it answers this one no more."""
 
 
 class BadSetting(SearchdError):

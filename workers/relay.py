@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from searchd.wire import Beat, CheckpointRef, Ended, JobSpec, Outcome, Report
-from workers.uplink import Uplink
+from workers.uplink import Superseded, Uplink
 from workers.warm import Warm
 
 LOOK_S = 0.2
 SHUT_DOWN = "worker shut down"
+SUPERSEDED = "given to another worker"
 
 
 def who(spec: JobSpec, worker: str) -> dict[str, Any]:
@@ -42,6 +43,7 @@ class Relay:
         self._began = time.monotonic()
         self._beat_at = self._began + beat_s
         self._kill_at: float | None = None
+        self._leaving = ""
 
     def to_the_end(self) -> Ended:
         """Relay until the child says the end, dies, or is killed for its time."""
@@ -66,11 +68,10 @@ class Relay:
             self._beat_at = now + self._beat_s
         if limit is not None and now - self._began > limit:
             return self._killed("failed", "time limit", f"the job ran longer than its limit of {limit:g} s")
-        if self._shutting() and self._kill_at is None:
-            self._kill_at = now + self._grace_s
-            self._ask("halt", SHUT_DOWN)
+        if self._shutting():
+            self._leave(SHUT_DOWN)
         if self._kill_at is not None and now > self._kill_at:
-            return self._killed("lost", SHUT_DOWN)
+            return self._killed("lost", self._leaving)
         if self._asked is not None and self._spec.kind != "train":
             return self._killed("stopped", self._asked)
         return None
@@ -85,13 +86,23 @@ class Relay:
         self._step = report.step
         self._checkpoint = report.checkpoint or self._checkpoint
         self._heed(self._uplink.send(report))
-        self._warm.send({"do": "ack"})
+        up = not self._uplink.waits and self._leaving != SUPERSEDED
+        self._warm.send({"do": "ack", "up": up})
 
     def _heed(self, reason: str | None) -> None:
-        """Hand a stop request down, once."""
-        if reason is not None and self._asked is None:
+        """Hand a stop request down, once; let go of what another worker has by now."""
+        if isinstance(reason, Superseded):
+            self._leave(SUPERSEDED)
+        elif reason is not None and self._asked is None:
             self._asked = reason
             self._ask("stop", reason)
+
+    def _leave(self, reason: str) -> None:
+        """The job goes elsewhere: it gets `grace_s` for its last checkpoint."""
+        if self._kill_at is None:
+            self._leaving = reason
+            self._kill_at = time.monotonic() + self._grace_s
+            self._ask("halt", reason)
 
     def _ask(self, what: str, reason: str) -> None:
         self._warm.send({"do": what, "job": self._spec.id, "attempt": self._spec.attempt, "reason": reason})

@@ -29,10 +29,10 @@ import sqlalchemy as sa
 from searchd.store.base import JobStatus, StudyStatus, TrialStatus
 from searchd.store.codec import Json, Real, Words
 
-HEAD = "0002"
+HEAD = "0003"
 """The schema that this code reads and writes: the id of the newest migration."""
-READABLE = frozenset({"0001"})
-"""Older schemas that are read as they are: they lack tables only (devices), which are then empty."""
+READABLE = frozenset({"0001", "0002"})
+"""Older schemas that are read as they are: they lack tables only (devices, lead), which are then empty."""
 
 metadata = sa.MetaData(
     naming_convention={"pk": "pk_%(table_name)s", "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -197,4 +197,12 @@ devices = sa.Table(  # registered by a person; across studies
     sa.Column("profile", Json),  # a table of operators, measured architectures, the predictor that was fitted to them
     sa.Column("profiling", Json),  # how the last profile goes, or went
     sa.Column("added_at", sa.Double, nullable=False),
+)
+
+lead = sa.Table(  # one row: the fencing token of the daemon that writes
+    "lead",
+    metadata,
+    sa.Column("one", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("token", sa.BigInteger, nullable=False),  # the store that took it writes; each new daemon raises it
+    sa.Column("holder", sa.Text, nullable=False),  # for messages: machine and process
 )

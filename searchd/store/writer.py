@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from searchd.errors import NotFound, Refused
+from searchd.store import lead
 from searchd.store.base import CheckpointRow, DeviceRow, EventRow, JobRow, PointRow, ReportRow, StudyRow, TrialRow
 from searchd.store.codec import Encoded, encode
 from searchd.store.reader import SqlReader
@@ -168,6 +169,10 @@ class SqlTransaction(SqlReader):
 
     def drop_device(self, name: str) -> None:
         self._connection.execute(sa.delete(devices).where(devices.c.name == name))
+
+    def lead(self, holder: str) -> int:
+        """Raise the fencing token; see `searchd.store.lead`."""
+        return lead.take(self._connection, holder)
 
     def count_duplicate(self, study: str, n: int = 1) -> None:
         self._connection.execute(_DUPLICATES, {"key": study, "n": n})
