@@ -46,7 +46,8 @@ def run(
     """So many faults, one after the other, of the kinds that match `only`; studies are submitted as long as it takes.
     Raises Stuck."""
     rng = Random(seed)
-    kinds = [k for k in KINDS for _ in range(k.weight) if world.database.name in k.databases and re.search(only, k.name)]
+    possible = [k for k in KINDS if world.database.name in k.databases and re.search(only, k.name)]
+    kinds = [k for k in possible for _ in range(k.weight)]
     happened: list[Happened] = []
     deck: list[Kind] = []
     keep_busy(world, trials, step_s)
