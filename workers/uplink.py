@@ -12,6 +12,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import redis
@@ -61,12 +62,12 @@ def redis_url(url: str) -> str:
     raise Refused(f"broker {parts.scheme}:… is not a Redis URL; write redis://HOST:PORT/0 or unix:///PATH")
 
 
-def connect(url: str, retries: int = 1) -> redis.Redis:
+def connect(url: str, retries: int = 1, **more: Any) -> redis.Redis:
     """A client that tries again on a stale connection and then lets its caller know. Refused: no URL."""
     try:
         return redis.Redis.from_url(
             redis_url(url), decode_responses=True, socket_timeout=SOCKET_S, socket_connect_timeout=SOCKET_S,
-            retry=Retry(NoBackoff(), retries),
+            retry=Retry(NoBackoff(), retries), **more,
         )  # fmt: skip
     except ValueError as error:
         raise Refused(f"the broker's URL cannot be read ({error}); write redis://HOST:PORT/0 or unix:///PATH") from None
@@ -80,7 +81,7 @@ class Uplink:
     """One slot's connection; used by its main thread, and `info` by its heartbeat thread."""
 
     def __init__(self, url: str) -> None:
-        self._redis = connect(url, retries=0)
+        self._redis = connect(url, retries=0, redis_connect_func=self._connected)
         self._claim = self._redis.register_script(CLAIM)
         self._waiting: deque[Beat | Report | Ended] = deque()
         self._recent: deque[tuple[float, Report | Ended]] = deque()
@@ -129,26 +130,41 @@ class Uplink:
         """
         if time.monotonic() < self._retry_at:
             return None
-        for last in (False, True):
-            pipeline = self._redis.pipeline(transaction=False)
-            for message in [*(m for _, m in self._recent if self._broken), *messages]:
-                pipeline.xadd(wire.UP, {"m": wire.encode(message)})
-            pipeline.get(wire.stop_key(job))
-            pipeline.get(wire.fence_key(job))
+        new = list(messages)
+        for last in (False, True, True):
             try:
+                self._reconnect()
+                again, self._broken = [m for _, m in self._recent if self._broken], False
+                pipeline = self._redis.pipeline(transaction=False)
+                for message in [*again, *new]:
+                    pipeline.xadd(wire.UP, {"m": wire.encode(message)})
+                pipeline.get(wire.stop_key(job))
+                pipeline.get(wire.fence_key(job))
                 *_, reason, fence = pipeline.execute()
-                break
             except RedisError as error:
                 self._broken = True
                 if last:
                     self._lost(error)
                     return None
+                continue
+            if not self._broken or not self._recent:
+                break
+            new = []  # they went over a new connection; what the server may have forgotten follows
         self._back()
         self._remember(messages)
         self._waiting.clear()
         if fence is not None and 0 < attempt < int(fence):
             return Superseded(f"attempt {fence} was sent out")
         return None if reason is None else str(reason)
+
+    def _reconnect(self) -> None:
+        """Have a connection that lives, so that one which broke while nothing was sent is known before more is."""
+        pool = self._redis.connection_pool
+        pool.release(pool.get_connection())
+
+    def _connected(self, connection: Any) -> None:
+        connection.on_connect()
+        self._broken = True
 
     def _remember(self, messages: Sequence[Beat | Report | Ended]) -> None:
         now = time.monotonic()
@@ -205,5 +221,5 @@ class Uplink:
     def _back(self) -> None:
         if self._away:
             log.info("the broker is back")
-        self._away = self._broken = False
+        self._away = False
         self._retry_at = 0.0

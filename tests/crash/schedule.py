@@ -12,7 +12,7 @@ from random import Random
 
 from searchd.store.base import Reader
 from tests.crash.faults import KINDS, NOBODY, Kind
-from tests.crash.world import Notes, World
+from tests.crash.world import SLOTS, Notes, World
 
 log = logging.getLogger("crash")
 
@@ -66,6 +66,7 @@ def run(
         recovery = None
         if rng.random() >= TWIN or len(happened) + 1 == faults:
             recovery = _recovered(world, before, over)
+            world.until(lambda: len(world.named("workers.child")) >= SLOTS, "every slot is there again", STUCK_S)
             time.sleep(rng.uniform(0.0, 1.0))
         happened.append(Happened(kind.name, began, over, len(before), recovery))
         log.info("%3d %-42s hit %d, recovered in %s", len(happened), kind.name, len(before),
@@ -93,12 +94,17 @@ def finish(world: World, seconds: float) -> None:
 
 
 def _recovered(world: World, steps: set[tuple[str, int]], over: float) -> float | None:
-    """Seconds from `over` until each of the trials went on: a step that was computed since then is recorded, or no job
-    of it is in flight any more."""
-    if not steps:
-        return None
+    """Seconds from `over` until the daemon answers and each of the trials went on: a step that was computed since then
+    is recorded, or no job of it is in flight any more."""
     waiting, last = set(steps), 0.0
     deadline = time.monotonic() + STUCK_S
+    while not world.ready():
+        last = time.time() - over
+        if time.monotonic() > deadline:
+            raise Stuck(f"the daemon does not answer after {STUCK_S:g} s; logs: {world.logs}")
+        time.sleep(0.05)
+    if not steps and not last:
+        return None
     while waiting:
         notes = world.witness()
         for study, trial in list(waiting):

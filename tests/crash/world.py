@@ -29,6 +29,7 @@ RESTART_S = 0.2
 LOOK_S = 0.1
 FLEET = {"a": ["--name", "a"], "b": [], "c": ["--name", "c", "--slots", "2"]}
 """Three `searchd worker`: one keeps its name over its deaths, one takes a new name each time, one has two slots."""
+SLOTS = 4
 T = TypeVar("T")
 
 
@@ -124,7 +125,7 @@ class World:
         self.hold(self.wards, False)
         try:
             self.until(self.ready, "the daemon is ready", 60)
-            self.until(lambda: self.slots() >= 4, "four slots are there", 60)
+            self.until(lambda: self.slots() >= SLOTS, "four slots are there", 60)
         except BaseException:
             self.close()
             raise

@@ -307,6 +307,7 @@ def test_only_a_few_checkpoints_stay(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, 4, 2, start)
     for step in range(2, 9):
         checkpoints.write(step, {"objects": {}, "random": {}})
+        checkpoints.known(step)
     names = sorted(p.name for p in (tmp_path / "trials" / "4").iterdir())
     files = ["ckpt-1-a1.safetensors", "ckpt-7-a2.safetensors", "ckpt-8-a2.safetensors"]
     assert names == sorted(files + [f + ".json" for f in files])
