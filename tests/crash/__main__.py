@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +25,7 @@ from tests.crash.world import World
 def crash(folder: Path, database: str, faults: int, seed: int, *, trials: int = 60, lease_s: float = 4.0,
           step_s: float = 0.15, patience_s: float = 300.0, only: str = "") -> dict[str, object]:  # fmt: skip
     """One run over a fresh world in `folder`; its figures, with what is `wrong`."""
+    imports = [start_s()]
     began = time.monotonic()
     with World(folder, database, lease_s) as world:
         try:
@@ -30,9 +33,19 @@ def crash(folder: Path, database: str, faults: int, seed: int, *, trials: int = 
             finish(world, patience_s)
         except AssertionError as error:
             return figures(world, [], [f"{type(error).__name__}: {error}"], time.monotonic() - began)
+        seconds = time.monotonic() - began
         wrong = check(world)
-        wrong += world.end()
-        return figures(world, happened, wrong, time.monotonic() - began)
+        found = figures(world, happened, wrong, seconds)
+        imports.append(start_s())
+        found["wrong"] += world.end()
+        return found | {"daemon_imports_s": imports, "load": round(os.getloadavg()[1], 1), "cpus": os.cpu_count()}
+
+
+def start_s() -> float:
+    """Seconds that a Python needs now to import the daemon, which every restart has to: the machine may be busy."""
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-P", "-c", "import searchd.daemon"], check=True)
+    return round(time.monotonic() - began, 1)
 
 
 def main() -> int:

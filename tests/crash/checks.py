@@ -10,7 +10,7 @@ from typing import Any
 
 from searchd.replay import replay
 from searchd.store.base import EventRow, Reader, StudyRow
-from searchd.wire import GROUP, UP
+from searchd.wire import GROUP, LEASE_S, UP
 from tests.crash.crash_tasks import error
 from tests.crash.world import Notes, World
 
@@ -128,6 +128,9 @@ def _broker(world: World) -> Iterator[str]:
         pending: Any = redis.xpending(UP, GROUP)
         stops = redis.keys("searchd:stop:*")
         yield f"left in the broker: {redis.xlen(UP)} entries, {pending['pending']} pending, {stops}"
+    for key in redis.scan_iter("searchd:worker:*"):
+        if not 0 < redis.ttl(key) <= LEASE_S:
+            yield f"{key} lives for ever"
     if poison := redis.xlen("searchd:poison"):
         yield f"{poison} messages were unreadable"
 

@@ -50,8 +50,10 @@ def table(found: dict[str, Any]) -> str:
     said = [
         f"{found['faults']} faults in {found['seconds']} s on {found['database']}, lease {found['lease_s']:g} s: "
         f"{found['studies']} studies, {found['trials']} trials, {found['reports']} reports, {found['duplicates']} "
-        f"duplicates dropped, {found['lost']} attempts lost, {found['repeated']} steps repeated; "
-        f"{len(found['wrong'])} checks failed.",
+        f"duplicates dropped, {found['lost']} attempts lost, {found['repeated']} steps repeated "
+        f"(most beyond one for each lost attempt, in one trial: {max(found['beyond'], default=0)}); "
+        f"{len(found['wrong'])} checks failed. A daemon's imports alone took {found.get('daemon_imports_s')} s at the "
+        f"beginning and the end (load {found.get('load')} on {found.get('cpus')} CPUs). Disk: {found['disk']}.",
         "", "| fault | times | jobs running | recovery, median (s) | most (s) |", "| --- | --: | --: | --: | --: |",
     ]  # fmt: skip
     for name, kind in found["kinds"].items():

@@ -27,7 +27,7 @@ SCHEDULERS = ("asha", "stopping", "hyperband")
 @dataclass(frozen=True, slots=True)
 class Happened:
     """One fault. `hit`: jobs that ran then. `recovery_s`: from the end of the harm until each of them had reported or
-    ended; None where another fault came before, or nothing ran."""
+    ended; None where another fault came before that, or had come just before, or nothing ran."""
 
     kind: str
     at: float
@@ -50,6 +50,7 @@ def run(
     kinds = [k for k in possible for _ in range(k.weight)]
     happened: list[Happened] = []
     deck: list[Kind] = []
+    calm = True
     keep_busy(world, trials, step_s)
     while len(happened) < faults:
         if not deck:
@@ -64,9 +65,13 @@ def run(
         if over == NOBODY:
             continue
         recovery = None
+        alone = calm
+        calm = False
         if rng.random() >= TWIN or len(happened) + 1 == faults:
             recovery = _recovered(world, before, over)
             world.until(lambda: len(world.named("workers.child")) >= SLOTS, "every slot is there again", STUCK_S)
+            recovery = recovery if alone else None
+            calm = True
             time.sleep(rng.uniform(0.0, 1.0))
         happened.append(Happened(kind.name, began, over, len(before), recovery))
         log.info("%3d %-42s hit %d, recovered in %s", len(happened), kind.name, len(before),
