@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from tests.crash.checks import check
 from tests.crash.figures import figures, table
@@ -23,13 +24,14 @@ from tests.crash.world import World
 
 
 def crash(folder: Path, database: str, faults: int, seed: int, *, trials: int = 60, lease_s: float = 4.0,
-          step_s: float = 0.15, patience_s: float = 300.0, only: str = "") -> dict[str, object]:  # fmt: skip
+          step_s: float = 0.15, patience_s: float = 300.0, only: str = "",
+          once: bool = False) -> dict[str, Any]:  # fmt: skip
     """One run over a fresh world in `folder`; its figures, with what is `wrong`."""
     imports = [start_s()]
     began = time.monotonic()
     with World(folder, database, lease_s) as world:
         try:
-            happened = run(world, faults, seed, trials, step_s, only)
+            happened = run(world, faults, seed, trials, step_s, only, once)
             finish(world, patience_s)
         except AssertionError as error:
             return figures(world, [], [f"{type(error).__name__}: {error}"], time.monotonic() - began)

@@ -41,13 +41,13 @@ class Stuck(AssertionError):
 
 
 def run(
-    world: World, faults: int, seed: int, trials: int = 60, step_s: float = 0.15, only: str = ""
+    world: World, faults: int, seed: int, trials: int = 60, step_s: float = 0.15, only: str = "", once: bool = False,
 ) -> list[Happened]:  # fmt: skip
-    """So many faults, one after the other, of the kinds that match `only`; studies are submitted as long as it takes.
-    Raises Stuck."""
+    """So many faults, one after the other, of the kinds that match `only`, by their weights or each of them `once`;
+    studies are submitted as long as it takes. Raises Stuck."""
     rng = Random(seed)
     possible = [k for k in KINDS if world.database.name in k.databases and re.search(only, k.name)]
-    kinds = [k for k in possible for _ in range(k.weight)]
+    kinds = [k for k in possible for _ in range(1 if once else k.weight)]
     happened: list[Happened] = []
     deck: list[Kind] = []
     calm = True

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import psutil
 
 from searchd import Client
+from searchd.errors import SearchdError
 from searchd.store import open_store
 from searchd.store.base import JobRow, Reader, Store
 from tests.crash.services import ROOT, Broker, Database, Disk, Postgres, Sqlite
@@ -211,7 +212,7 @@ class World:
     # ------------------------------------------------------------ talking to it
     def ready(self) -> bool:
         """Whether the daemon that runs now answers."""
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, SearchdError):
             state = json.loads(self.state.read_text())
             if state["pid"] == self.daemon.pid:
                 with Client(state["url"]) as client:
@@ -246,8 +247,6 @@ class World:
 
     def read(self, question: Callable[[Reader], T]) -> T | None:
         """Ask the database past the fleet's ways; None while it does not answer."""
-        from searchd.errors import SearchdError
-
         try:
             if self._store is None:
                 self._store = open_store(self.database.direct, readonly=True)
