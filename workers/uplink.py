@@ -98,7 +98,7 @@ class Uplink:
     def claim(self, spec: JobSpec, begun: Begun, token: str | None = None) -> bool:
         """Take the job; False when this or a newer attempt was begun before, by another `token`. Raises Unreachable."""
         keys = [wire.claim_key(spec.id), wire.UP, f"{wire.claim_key(spec.id)}:by"]
-        args = [spec.attempt, wire.encode(begun), CLAIM_S, token or uuid.uuid4().hex]
+        args: list[str | int] = [spec.attempt, wire.encode(begun), CLAIM_S, token or uuid.uuid4().hex]
         try:
             return bool(self._claim(keys=keys, args=args))
         except RedisError as error:

@@ -27,6 +27,7 @@ def crash(folder: Path, database: str, faults: int, seed: int, *, trials: int = 
           step_s: float = 0.15, patience_s: float = 300.0, only: str = "",
           once: bool = False) -> dict[str, Any]:  # fmt: skip
     """One run over a fresh world in `folder`; its figures, with what is `wrong`."""
+    start_s()  # the first one may compile
     imports = [start_s()]
     began = time.monotonic()
     with World(folder, database, lease_s) as world:

@@ -53,13 +53,18 @@ def _reports(reader: Reader, row: StudyRow, notes: Notes) -> Iterator[str]:
     """Every report once, none missing, with the value that its step has; and the search was told of each rung once."""
     stopped = {t.trial for t in reader.trials(row.id) if t.status in ("stopped", "failed")}
     stored: dict[int, list[int]] = defaultdict(list)
+    pids: dict[tuple[str, int], set[int]] = defaultdict(set)
     for report in reader.reports(row.id):
         stored[report.trial].append(report.step)
         trial = reader.trial(row.id, report.trial)
         assert trial is not None
         wanted = {"error": error(trial.config["x"], report.step), "count": float(report.step)}
-        if dict(report.metrics) != wanted:
-            yield f"{row.id} trial {report.trial} step {report.step} has {dict(report.metrics)}, not {wanted}"
+        found = dict(report.metrics)
+        pids[report.job, report.attempt].add(int(found.pop("pid")))
+        if found != wanted:
+            yield f"{row.id} trial {report.trial} step {report.step} has {found}, not {wanted}"
+    if shared := {key: sorted(who) for key, who in pids.items() if len(who) > 1}:
+        yield f"{row.id}: two processes reported as one attempt: {shared}"
     computed = {(trial, step) for study, trial, step in notes if study == row.id}
     for trial, steps in stored.items():
         if sorted(steps) != list(range(1, max(steps) + 1)):

@@ -25,7 +25,7 @@ def train(trial: Trial) -> None:
         count += 1
         who = f"{trial.options['study']} {trial.number} {step} {os.getpid()}"
         note(trial.options["notes"], f"{who} {time.time():.3f}\n")
-        trial.report(error=error(trial.config["x"], step), count=count)
+        trial.report(error=error(trial.config["x"], step), count=count, pid=os.getpid())
         trial.save(count=count)
 
 
