@@ -28,6 +28,7 @@ from searchd import wire
 from workers.child import ChildOptions
 from workers.device import device
 from workers.relay import LOOK_S
+from workers.settled import Settled
 from workers.slot import Requeue, Slot, SlotOptions
 from workers.tether import die_with
 from workers.uplink import Uplink, connect, redis_url
@@ -65,6 +66,8 @@ def application(broker: str) -> Celery:
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_channel_error_retry=True,  # "the disk is full" is one, and passes
+        worker_enable_prefetch_count_reduction=False,
         broker_transport_options={
             "visibility_timeout": VISIBILITY_S, "socket_connect_timeout": 5.0, "queue_order_strategy": "priority",
         },
@@ -112,7 +115,7 @@ def serve(options: SlotOptions) -> None:
         except Requeue as error:
             raise Reject("not begun", requeue=True) from error
 
-    app.task(dispatch, name=wire.TASK)
+    app.task(dispatch, name=wire.TASK, Request=Settled)
     queues = [wire.own_queue(options.name), wire.queue(options.device.device_class)]  # looked at in this order
     worker = app.Worker(
         hostname=options.name, pool_cls="solo", concurrency=1, queues=queues,

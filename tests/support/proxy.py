@@ -14,13 +14,15 @@ from types import TracebackType
 
 class LossyProxy:
     """Forwards to `target`. Set `lose_answer_to` to a command: the next request that holds it reaches the server, its
-    answer is read and thrown away, and the connection is closed; `lost` counts them."""
+    answer is read and thrown away, and the connection is closed; `lost` counts them.
+    `for_good`: so it goes with each one after it too, until it is None again."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
         self.folder = Path(tempfile.mkdtemp(prefix="sdp-", dir="/tmp"))
         self.path = self.folder / "s"
         self.lose_answer_to: bytes | None = None
+        self.for_good = False
         self.lost = 0
         self._over = threading.Event()
         self._listener = socket.socket(socket.AF_UNIX)
@@ -63,9 +65,13 @@ class LossyProxy:
                     continue
                 if one not in other:
                     continue
-                data = one.recv(65536)
+                try:
+                    data = one.recv(65536)
+                except ConnectionResetError:
+                    data = b""
                 if one in clients and self.lose_answer_to is not None and self.lose_answer_to in data:
-                    self.lose_answer_to = None
+                    if not self.for_good:
+                        self.lose_answer_to = None
                     doomed.add(other[one])
                 if one in doomed and data:
                     self.lost += 1
