@@ -146,6 +146,7 @@ class Postgres:
         self.link: Proxy | None = Proxy(lambda: _unix(self._folder / ".s.PGSQL.5432"))
         self.url = f"postgresql://searchd@127.0.0.1:{self.link.port}/postgres?sslmode=disable&gssencmode=disable"
         self._owner = (self._folder / "data").stat()
+        self._words = (self._folder / "data/postmaster.opts").read_text().partition(" ")[2].strip().replace('"', "'")
 
     def disturb(self, seconds: float) -> None:
         self._control("stop", "-m", "immediate")
@@ -156,9 +157,8 @@ class Postgres:
         programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
         pg_ctl = shutil.which("pg_ctl") or str(programs[-1])
         argv = [pg_ctl, "-D", str(self._folder / "data"), "-w", "-t", "60", verb, *more]
-        if verb == "start":  # the command line of the start before
-            words = (self._folder / "data/postmaster.opts").read_text()
-            argv += ["-o", words.partition(" ")[2].strip().replace('"', "'")]
+        if verb == "start":
+            argv += ["-o", self._words]
         user = {"user": self._owner.st_uid, "group": self._owner.st_gid, "extra_groups": ()} if os.getuid() == 0 else {}
         subprocess.run(argv, check=True, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **user)
 
