@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,9 +17,10 @@ from tests.support.proxy import LossyProxy
 pytestmark = pytest.mark.acceptance
 
 
-def test_a_lost_acknowledgement_stops_no_slot(own_broker: Broker, tmp_path: Path) -> None:
-    """The answers to a job's acknowledgement are lost, each with its connection, until the slot gives up: it connects
-    anew, drops the message that comes again, and runs the next job, in the same process."""
+@pytest.mark.parametrize("away_s", [0.0, 3.0])
+def test_a_lost_acknowledgement_stops_no_slot(own_broker: Broker, tmp_path: Path, away_s: float) -> None:
+    """The broker goes just then, and comes back at once or later: the slot connects anew, drops the message that comes
+    again, and runs the next job, in the same process."""
     with LossyProxy(own_broker.socket) as proxy:
         way: Any = SimpleNamespace(url=f"unix://{proxy.path}", client=own_broker.client)
         with Fleet(way, tmp_path) as fleet:
@@ -28,11 +30,17 @@ def test_a_lost_acknowledgement_stops_no_slot(own_broker: Broker, tmp_path: Path
 
             def given_up() -> bool:
                 said = fleet.log.read_text()
-                return "not acknowledged" in said or "Couldn't ack" in said
+                return "Connection to broker lost" in said or "Couldn't ack" in said
 
             proxy.for_good = True
             proxy.lose_answer_to = b"ZREM"  # of the index of messages that are not acknowledged
-            until(given_up, "an acknowledgement fails")
+            if away_s:
+                until(lambda: proxy.lost, "an acknowledgement is sent")
+                own_broker.kill()
+                time.sleep(away_s)
+                own_broker.start()
+            else:
+                until(given_up, "an acknowledgement fails")
             proxy.lose_answer_to = None
             second = fleet.send(fleet.job())
             assert fleet.ended(second).outcome == "finished"

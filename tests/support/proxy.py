@@ -59,7 +59,12 @@ class LossyProxy:
             for one in select.select([self._listener, *other], [], [], 0.05)[0]:
                 if one is self._listener:
                     client, server = self._listener.accept()[0], socket.socket(socket.AF_UNIX)
-                    server.connect(str(self.target))
+                    try:
+                        server.connect(str(self.target))
+                    except OSError:  # the server is down: so is this address
+                        client.close()
+                        server.close()
+                        continue
                     other[client], other[server] = server, client
                     clients.add(client)
                     continue
