@@ -315,6 +315,7 @@ class Loop:
         ends: dict[str, list[Up]] = defaultdict(list)
         for end in [*self._leases.expired(jobs, tick), *lost]:
             log.warning("trial %d job %s attempt %d: %s", end.trial, end.job, end.attempt, end.reason)
+            self._transport.fence(end.job, end.attempt + 1)  # first, so that nothing it says from now on counts as said
             ends[end.study].append(end)
         for study, batch in ends.items():
             self._take(study, batch)

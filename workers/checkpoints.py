@@ -24,8 +24,9 @@ from workers.state import pack, unpack
 log = logging.getLogger("searchd.worker")
 
 KEEP = 2
-"""How many of a job's own checkpoints stay besides the one it began from. One goes only once the daemon can know a
-newer one, so while the broker is away there may be more."""
+"""How many of a job's own checkpoints stay besides the one it began from. One goes only once the daemon can know two
+newer ones (of the last report it may say that it came too late), so there is one more, or several while the broker is
+away."""
 BLOB = "blob"
 
 T = TypeVar("T")
@@ -169,7 +170,7 @@ class Checkpoints:
         write_atomically(path, data)
         write_atomically(path.with_name(path.name + ".json"), reference.model_dump_json().encode())
         self._own = [r for r in self._own if r.step != step] + [reference]
-        while len(self._own) > KEEP and self._own[1].step <= self._known:
+        while len(self._own) > KEEP and self._own[2].step <= self._known:
             self._remove(self._own.pop(0))
         return reference
 

@@ -151,7 +151,6 @@ class World:
         """SIGTERM to workers and daemon; what did not end, or left a process behind."""
         self.hold(self.wards, True)
         said: list[str] = []
-        known = self.family()
         for ward in [*self.workers, self.daemon]:
             if (process := ward.process) is None or process.poll() is not None:
                 continue
@@ -168,7 +167,6 @@ class World:
         with contextlib.suppress(AssertionError):
             self.until(lambda: not self.family(), "nothing is left", 5)
         said += [f"orphan: {line(p)}" for p in self.family()]
-        del known
         return said
 
     def close(self) -> None:

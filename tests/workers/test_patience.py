@@ -102,5 +102,5 @@ def test_no_checkpoint_goes_before_a_newer_one_is_known(tmp_path: Path) -> None:
     kept.known(5)
     written.append(kept.write(6, {"count": 6}))
     here = [reference.step for reference in written if (tmp_path / reference.path).exists()]
-    assert here == [5, 6]
-    assert len(here) == KEEP
+    assert here == [4, 5, 6], "the daemon may find that the report of step 5 came too late"
+    assert len(here) == KEEP + 1
