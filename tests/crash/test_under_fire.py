@@ -16,8 +16,9 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
 
 
 def test_a_fleet_on_sqlite_loses_nothing(tmp_path: Path) -> None:
-    """Every process is killed once, a slot is stopped for longer than a lease, the broker crashes, network and disk fail, a second daemon comes, the first loses its lock: each report is there once, all decisions replay, every
-    trial has ended, nothing is held by the dead, and nothing is left running."""
+    """Every process is killed once, a slot is stopped for longer than a lease, the broker crashes, network and disk
+    fail, a second daemon comes, the first loses its lock: each report is there once, all decisions replay, every trial
+    has ended, nothing is held by the dead, and nothing is left running."""
     only = "SIGKILL|STOP slot|killed|frozen|full|second|without"
     found = crash(tmp_path, "sqlite", 10, seed=4, trials=16, lease_s=3.0, step_s=0.1, only=only, once=True)
     assert found["wrong"] == []
