@@ -17,6 +17,8 @@ from celery.worker.request import Request
 class Settled(Request):  # type: ignore[misc]
     """`acknowledge` and `reject` at once, and a `ConnectionError` of Redis when the broker did not take it."""
 
+    acknowledged: bool
+
     def acknowledge(self) -> None:
         self._settle(self.message.ack)
 
