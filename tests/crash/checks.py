@@ -124,14 +124,18 @@ def _broker(world: World) -> Iterator[str]:
     """Nothing waits to be recorded, nobody is asked to stop, and who is said to live does."""
     redis = world.broker.direct
 
+    def asked() -> list[Any]:
+        """Requests to stop that nobody would ever take back; those of a job that ended expire, and stop nobody."""
+        return [key for key in redis.scan_iter("searchd:stop:*") if redis.ttl(key) < 0]
+
     def still() -> bool:
-        return not redis.xlen(UP) and not redis.xpending(UP, GROUP)["pending"] and not redis.keys("searchd:stop:*")
+        return not redis.xlen(UP) and not redis.xpending(UP, GROUP)["pending"] and not asked()
 
     try:
         world.until(still, "the stream is empty", 20)
     except AssertionError:
         pending: Any = redis.xpending(UP, GROUP)
-        stops = redis.keys("searchd:stop:*")
+        stops = asked()
         yield f"left in the broker: {redis.xlen(UP)} entries, {pending['pending']} pending, {stops}"
     for key in redis.scan_iter("searchd:worker:*"):
         if not 0 < redis.ttl(key) <= LEASE_S:
