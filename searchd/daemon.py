@@ -5,7 +5,8 @@
 One process a database. It listens on loopback unless a token guards it, writes its state file (URL, pid and token)
 once it is ready, and ends within two seconds of SIGTERM or SIGINT with everything committed.
 
-Exit codes: 0 ended as asked; 1 a study faulted (`--exit-when-done`); 2 wrong arguments or refused; 4 broker or
+Exit codes: 0 ended as asked; 1 a study faulted (`--exit-when-done`); 2 wrong arguments, refused, or another daemon has
+taken the database over; 4 broker or
 database unreachable at the start.
 """
 
@@ -30,7 +31,7 @@ import uvicorn
 from searchd import lines
 from searchd.desk import Desk
 from searchd.dispatch import CeleryDispatcher
-from searchd.errors import Refused, SearchdError, Unreachable
+from searchd.errors import Fenced, Refused, SearchdError, Unreachable
 from searchd.hooks import Hooks
 from searchd.http.app import create_app
 from searchd.http.limits import Limits
@@ -39,7 +40,7 @@ from searchd.leases import monotonic, wall
 from searchd.loop import Loop
 from searchd.observed import Observed, watched_store, watched_transport
 from searchd.settings import Settings, load_settings
-from searchd.sole import Held, sole_daemon
+from searchd.sole import Held, holder, sole_daemon
 from searchd.store import open_store
 from searchd.store.base import Store
 from searchd.transport import Transport, open_transport
@@ -49,6 +50,8 @@ from searchd.wire import LEASE_S
 log = logging.getLogger("searchd.daemon")
 
 PAUSE_S = 0.5
+LOCK_S = 2.0
+"""How often a daemon looks whether it still has the database."""
 HTTP_END_S = 1.0
 MOST_CONNECTIONS = 512
 SETTINGS = ("database", "broker", "token", "rate", "studies", "webhook", "webhook_secret", "webhook_on")
@@ -69,6 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         at.may_listen()
         at.may_tell()
         return _run(options, at, at.database, at.broker)
+    except Fenced as error:
+        print(f"searchd daemon: {error}", file=sys.stderr)
+        return 2
     except Unreachable as error:
         print(f"searchd daemon: {error}", file=sys.stderr)
         return 4
@@ -98,6 +104,7 @@ def _run(options: argparse.Namespace, at: Settings, database: str, broker: str) 
         _signals(ending)
         seen = Observed(monotonic)
         store = watched_store(stack.enter_context(contextlib.closing(open_store(database))), seen)
+        store.lead(holder())
         transport = watched_transport(stack.enter_context(contextlib.closing(open_transport(broker))), seen)
         dispatcher = stack.enter_context(contextlib.closing(CeleryDispatcher(broker)))
         transport.ping()
@@ -113,7 +120,7 @@ def _run(options: argparse.Namespace, at: Settings, database: str, broker: str) 
         if hooks is not None:
             stack.callback(hooks.close)
             hooks.start()
-        return _drive(loop, desk, held, ending, seen, exit_when_done=options.exit_when_done)
+        return _drive(loop, desk, store, held, ending, seen, exit_when_done=options.exit_when_done)
 
 
 def _hooks(at: Settings, store: Store) -> Hooks | None:
@@ -141,7 +148,7 @@ def _counts(transport: Transport, loop: Loop, hooks: Hooks | None) -> dict[str, 
 
 
 def _drive(
-    loop: Loop, desk: Desk, held: Held, ending: threading.Event, seen: Observed, *, exit_when_done: bool
+    loop: Loop, desk: Desk, store: Store, held: Held, ending: threading.Event, seen: Observed, *, exit_when_done: bool
 ) -> int:  # fmt: skip
     worked: set[str] = set(loop.active())
     checked = monotonic()
@@ -153,9 +160,10 @@ def _drive(
             ending.wait(PAUSE_S)
         else:
             seen.round(began)
-        if monotonic() - checked > 5.0:
-            checked = monotonic()
+        if monotonic() - checked > LOCK_S:
             held.check()
+            _lead(store)
+            checked = monotonic()
         worked.update(loop.active())
         if exit_when_done and worked and not loop.active():
             break
@@ -163,6 +171,16 @@ def _drive(
     loop.close()
     log.info("ended: everything is committed")
     return int(exit_when_done and any(loop.status(study) == "faulted" for study in worked))
+
+
+def _lead(store: Store) -> None:
+    """Fenced when another daemon leads; a database that is away is the loop's to wait for."""
+    try:
+        store.check_lead()
+    except Fenced:
+        raise
+    except Unreachable as error:
+        log.debug("%s", error)
 
 
 def _folder(path: Path) -> Path:
@@ -225,7 +243,9 @@ def _state(path: Path, url: str, token: str | None) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError, ValueError):  # another daemon may have written its own by now
+            if json.loads(path.read_text(encoding="utf-8"))["pid"] == os.getpid():
+                path.unlink()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ SearchdError
 │   ├── TooLarge               more bytes than are taken
 │   └── TooMany                too often: try again later
 ├── Unreachable                broker, database or daemon does not answer
+│   └── Fenced                 another daemon has taken the database over
 ├── BadSetting                 an option or a variable of the environment that cannot be
 └── Missing                    an optional part is not installed, or a program is not on the PATH
 """
@@ -18,8 +19,8 @@ from __future__ import annotations
 from spaces.errors import Problem, SearchdError, SpaceError, StudyError
 
 __all__ = [
-    "BadSetting", "Forbidden", "Infeasible", "Missing", "NotFound", "Problem", "Refused", "SearchdError", "SpaceError",
-    "StudyError", "TooLarge", "TooMany", "Unreachable",
+    "BadSetting", "Fenced", "Forbidden", "Infeasible", "Missing", "NotFound", "Problem", "Refused", "SearchdError",
+    "SpaceError", "StudyError", "TooLarge", "TooMany", "Unreachable",
 ]  # fmt: skip
 
 
@@ -53,6 +54,10 @@ class TooMany(Refused):
 
 class Unreachable(SearchdError):
     """The broker, the database or the daemon does not answer."""
+
+
+class Fenced(Unreachable):
+    """Another daemon has taken the database over: it answers this one no more."""
 
 
 class BadSetting(SearchdError):

@@ -15,7 +15,8 @@ from searchd.devices.desk import PREFIX, Devices
 from searchd.dispatch import Dispatcher
 from searchd.engine import Engine, Stops, publish, republish, submit, withdraw
 from searchd.engine.turn import IN_FLIGHT
-from searchd.errors import NotFound, SearchdError, Unreachable
+from searchd.errors import Fenced, NotFound, SearchdError, Unreachable
+from searchd.fencing import Fencing
 from searchd.filling import Filling
 from searchd.leases import Fleet, Leases, Stopwatch, monotonic, wall
 from searchd.placing import Places
@@ -51,7 +52,7 @@ class Loop:
         self.fleet = Fleet()
         self._store = store
         self._transport = transport
-        self._dispatcher = dispatcher
+        self._dispatcher = Fencing(dispatcher, transport)
         self._root = root
         self._clock = clock
         self._ticks = ticks
@@ -78,23 +79,26 @@ class Loop:
         """
         try:
             self._acknowledge()
+            judged = self._ticks()  # what came before this moment is heard in this round, whatever stops us meanwhile
             entries = self._transport.receive(max=BATCH, block_s=block_s)
             tick = self._ticks()
             if self._away:
-                self._leases.renew_all(tick)
+                self._back(tick)
             messages = [message for _, message in entries]
             self._leases.heard(messages, tick)
             self._places.heard(messages)
             self._record(entries)
             if self._looked is None or tick - self._looked >= LOOK_S:
                 self._looked = tick
-                self._look(tick, caught_up=len(entries) < BATCH)
+                self._look(tick, judged if len(entries) < BATCH else None)
             self._fill()
             self._send(tick)
             self._acknowledge()
             if self._away:
                 log.info("broker and database answer again")
                 self._away = False
+        except Fenced:
+            raise
         except Unreachable as error:
             if not self._away:
                 log.warning("%s; waiting, nothing is lost", error)
@@ -109,7 +113,10 @@ class Loop:
         for study, engine in self._engines.items():
             ran = self._watch.take(study, tick)
             if engine.hours_left_s is not None and ran > 0:
-                engine.spend(ran, self._clock())
+                try:
+                    engine.spend(ran, self._clock())
+                except Unreachable as error:  # at most a portion is forgotten
+                    log.warning("%s", error)
 
     def active(self) -> list[str]:
         """The studies that have not ended."""
@@ -217,8 +224,14 @@ class Loop:
         for row in rows:
             self._engines[row.id] = Engine(self._store, row.id)
             self._guarded(row.id, lambda engine: engine.wake(self._clock()))
-        self._stops = {job.id: job.stop_reason for job in jobs if job.stop_reason is not None}
+        self._stops = _wanted(jobs)
         self._places.adopt(jobs)
+
+    def _back(self, tick: float) -> None:
+        """After an outage nobody could be heard, and the broker may have forgotten its last second: leases are whole
+        again, and the requests to stop are made again."""
+        self._leases.renew_all(tick)
+        self._stops = _wanted(self._jobs()) | self._stops
 
     def _engine(self, study: str) -> Engine | None:
         engine = self._engines.get(study)
@@ -283,8 +296,10 @@ class Loop:
         self._strikes.pop(study, None)
         return done
 
-    def _look(self, tick: float, *, caught_up: bool) -> None:
-        """Workers, leases, hours: what only a clock can know."""
+    def _look(self, tick: float, judged: float | None) -> None:
+        """Workers, leases, hours: what only a clock can know. `judged`: the moment up to which every message was heard;
+        None when more wait."""
+        self._transport.rewind()  # what a daemon before this one took from the broker, and ended
         self.fleet = Fleet(tuple(self._transport.workers()))
         self._places.looked(self.fleet.workers)
         running = [study for study in self.active() if self._engines[study].status == "running"]
@@ -302,8 +317,8 @@ class Loop:
             | {w.device_class for w in self.fleet.workers if w.shared}
         )
         self._places.alone = any(job.spec.get("alone") for job in jobs)
-        if caught_up:
-            self._overdue(jobs, tick)
+        if judged is not None:
+            self._overdue(jobs, judged)
         self._say_why(jobs)
 
     def _say_why(self, jobs: Sequence[JobRow]) -> None:
@@ -338,6 +353,7 @@ class Loop:
         for end in [*self._leases.expired(jobs, tick), *lost]:
             log.warning("trial %d job %s attempt %d: %s", end.trial, end.job, end.attempt, end.reason, extra={
                 "study": end.study, "trial": end.trial, "job": end.job, "attempt": end.attempt})  # fmt: skip
+            self._transport.fence(end.job, end.attempt + 1)  # first, so that nothing it says from now on counts as said
             ends[end.study].append(end)
         for study, batch in ends.items():
             self._take(study, batch)
@@ -390,6 +406,11 @@ class Loop:
     def _jobs(self) -> list[JobRow]:
         with self._store.reading() as reader:
             return reader.jobs(statuses=IN_FLIGHT)
+
+
+def _wanted(jobs: Sequence[JobRow]) -> dict[str, str | None]:
+    """Job → why it is to stop, of those that are."""
+    return {job.id: job.stop_reason for job in jobs if job.stop_reason is not None}
 
 
 def _told(error: Exception) -> str:

@@ -151,6 +151,14 @@ class WatchedStore:
         with self._seen.reached("database"), self._real.reading() as reader:
             yield reader
 
+    def lead(self, holder: str) -> int:
+        with self._seen.reached("database"):
+            return self._real.lead(holder)
+
+    def check_lead(self) -> None:
+        with self._seen.reached("database"):
+            self._real.check_lead()
+
     def close(self) -> None:
         self._real.close()
 

@@ -46,6 +46,11 @@ def stop_key(job: str) -> str:
     return f"searchd:stop:{job}"
 
 
+def fence_key(job: str) -> str:
+    """Holds the newest attempt that the daemon sent out: whoever still runs an older one lets it go."""
+    return f"searchd:fence:{job}"
+
+
 def cut(seconds: float, why: str) -> str:
     """A reason in the stop key that ends a run on an instance and not the trial: it took longer than the winner's."""
     return f"cut at {seconds!r} s: {why}"

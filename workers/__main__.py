@@ -36,6 +36,9 @@ CALM_S = 20.0
 """A slot that lived this long starts again at once."""
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 30.0
+ASKED = frozenset({0, -signal.SIGTERM, -signal.SIGKILL})
+"""Ends that came from outside: no sign that the next slot would not live."""
+LONGEST_ASKED_S = 1.0
 BEYOND_GRACE_S = 5.0
 """What a slot gets beside its job's grace to say the end and leave, before it is killed."""
 
@@ -99,7 +102,8 @@ class Supervisor:
                 return
             orphans = end_orphans({m.process.pid for m in self._members if m.process is not None and m is not member})
             calm = now - member.started >= CALM_S
-            member.pause_s = 0.0 if calm else min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, member.pause_s * 2))
+            longest = LONGEST_ASKED_S if code in ASKED else LONGEST_PAUSE_S
+            member.pause_s = 0.0 if calm else min(longest, max(FIRST_PAUSE_S, member.pause_s * 2))
             member.due = now + member.pause_s
             member.process = None
             log.warning(

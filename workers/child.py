@@ -61,6 +61,7 @@ class SlotLink:
         self._waiting: list[dict[str, Any]] = []
         self._spent = Spent(meter())
         self._peak = Peak()
+        self._up = True
 
     def next_job(self) -> JobSpec:
         """The next job; waits for it. Raises Gone when the slot is."""
@@ -79,8 +80,9 @@ class SlotLink:
     def report(
         self, step: int, metrics: Mapping[str, float], points: Sequence[Mapping[str, Any]], seconds: float,
         checkpoint: CheckpointRef | None, inherited: Inherited | None = None,
-    ) -> None:  # fmt: skip
-        """Send a report and wait until the slot has sent it on: its answer may bring a stop."""
+    ) -> bool:  # fmt: skip
+        """Send a report and wait until the slot has sent it on: its answer may bring a stop. False while the broker is
+        away."""
         self._pipes.send({
             "up": "report", "step": step, "metrics": dict(metrics), "points": [dict(p) for p in points],
             "seconds": seconds, "checkpoint": None if checkpoint is None else checkpoint.model_dump(),
@@ -89,6 +91,7 @@ class SlotLink:
         })  # fmt: skip
         while not self._heard(self._pipes.receive(None)):
             pass
+        return self._up
 
     def request(self) -> Request | None:
         """What the slot asked of this job so far."""
@@ -114,7 +117,7 @@ class SlotLink:
         for message in messages:
             match message["do"]:
                 case "ack":
-                    acknowledged = True
+                    acknowledged, self._up = True, message["up"]
                 case "stop" | "halt" if (message["job"], message["attempt"]) == self._job:
                     self._asked = Request(message["do"], message["reason"])
                 case "run":

@@ -37,7 +37,7 @@ class Rehearsal:
     def report(
         self, step: int, metrics: Mapping[str, float], points: Sequence[Mapping[str, Any]], seconds: float,
         checkpoint: CheckpointRef | None, inherited: Inherited | None = None,
-    ) -> None:  # fmt: skip
+    ) -> bool:  # fmt: skip
         self.reports.append(
             Report(
                 study="rehearsal", job="rehearsal", trial=0, attempt=1, step=step, metrics=dict(metrics),
@@ -47,6 +47,7 @@ class Rehearsal:
         )
         if self.stop_at is not None and step >= self.stop_at:
             self.asked = Request("stop", "rehearsed stop")
+        return True
 
     def request(self) -> Request | None:
         return self.asked

@@ -8,10 +8,11 @@ from typing import Any
 
 from searchd.wire import OOM, SHUT_DOWN, TIME_LIMIT, Beat, CheckpointRef, Ended, JobSpec, Outcome, Report
 from workers.memory import MIB, resident, tree
-from workers.uplink import Uplink
+from workers.uplink import Superseded, Uplink
 from workers.warm import Warm
 
 LOOK_S = 0.2
+SUPERSEDED = "given to another worker"
 WEIGH_S = 0.5
 """How often the memory of a job's processes is looked at."""
 MOST_PROCESSES = 512
@@ -51,6 +52,7 @@ class Relay:
         self._most_bytes = most_bytes
         self._weigh_at = self._began + WEIGH_S
         self._peak: int | None = None
+        self._leaving = ""
 
     def to_the_end(self) -> Ended:
         """Relay until the child says the end, dies, or is killed for its time."""
@@ -75,11 +77,10 @@ class Relay:
             self._beat_at = now + self._beat_s
         if limit is not None and now - self._began > limit:
             return self._killed("failed", TIME_LIMIT, f"the job ran longer than its limit of {limit:g} s")
-        if self._shutting() and self._kill_at is None:
-            self._kill_at = now + self._grace_s
-            self._ask("halt", SHUT_DOWN)
+        if self._shutting():
+            self._leave(SHUT_DOWN)
         if self._kill_at is not None and now > self._kill_at:
-            return self._killed("lost", SHUT_DOWN)
+            return self._killed("lost", self._leaving)
         if self._asked is not None and self._spec.kind != "train":
             return self._killed("stopped", self._asked)
         if self._asked is not None and self._stop_by is not None and now > self._stop_by:
@@ -113,14 +114,24 @@ class Relay:
         self._checkpoint = report.checkpoint or self._checkpoint
         self._peak = report.peak_bytes or self._peak
         self._heed(self._uplink.send(report))
-        self._warm.send({"do": "ack"})
+        up = not self._uplink.waits and self._leaving != SUPERSEDED
+        self._warm.send({"do": "ack", "up": up})
 
     def _heed(self, reason: str | None) -> None:
-        """Hand a stop request down, once."""
-        if reason is not None and self._asked is None:
+        """Hand a stop request down, once; let go of what another worker has by now."""
+        if isinstance(reason, Superseded):
+            self._leave(SUPERSEDED)
+        elif reason is not None and self._asked is None:
             self._asked = reason
             self._stop_by = time.monotonic() + STOP_GRACES * self._grace_s
             self._ask("stop", reason)
+
+    def _leave(self, reason: str) -> None:
+        """The job goes elsewhere: it gets `grace_s` for its last checkpoint."""
+        if self._kill_at is None:
+            self._leaving = reason
+            self._kill_at = time.monotonic() + self._grace_s
+            self._ask("halt", reason)
 
     def _ask(self, what: str, reason: str) -> None:
         self._warm.send({"do": what, "job": self._spec.id, "attempt": self._spec.attempt, "reason": reason})

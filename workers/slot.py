@@ -13,6 +13,7 @@ import signal
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -157,9 +158,10 @@ class Slot:
     def _claim(self, spec: JobSpec) -> bool:
         warm = spec.checkpoint is not None and held(spec.checkpoint.sha256) in self._holds()
         begun = Begun(**who(spec, self._options.name), device=self._options.device.identity, warm=warm)
+        token = uuid.uuid4().hex
         while True:
             try:
-                return self._uplink.claim(spec, begun)
+                return self._uplink.claim(spec, begun, token)
             except Unreachable as error:
                 if self._shutting():
                     raise Requeue from error

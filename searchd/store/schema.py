@@ -29,10 +29,10 @@ import sqlalchemy as sa
 from searchd.store.base import JobStatus, Scope, StudyStatus, TrialStatus
 from searchd.store.codec import Json, Real, Words
 
-HEAD = "0005"
+HEAD = "0004"
 """The schema that this code reads and writes: the id of the newest migration."""
-READABLE = frozenset({"0001", "0002"})
-"""Older schemas that are read as they are: they lack tables only (devices, tokens, hooks), which are then empty."""
+READABLE = frozenset({"0001", "0002", "0003"})
+"""Older schemas that are read as they are: they lack tables only (devices, lead, tokens, hooks), then empty."""
 
 metadata = sa.MetaData(
     naming_convention={"pk": "pk_%(table_name)s", "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -226,4 +226,12 @@ notices = sa.Table(  # the ends of studies that a receiver has heard of, or neve
     sa.Column("state", sa.Text, nullable=False),  # delivered, or given up
     sa.Column("at", sa.Double, nullable=False),
     sqlite_with_rowid=False,
+)
+
+lead = sa.Table(  # one row: the fencing token of the daemon that writes
+    "lead",
+    metadata,
+    sa.Column("one", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("token", sa.BigInteger, nullable=False),  # the store that took it writes; each new daemon raises it
+    sa.Column("holder", sa.Text, nullable=False),  # for messages: machine and process
 )

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from searchd.errors import NotFound, Refused
+from searchd.store import lead
 from searchd.store.base import (
     CheckpointRow,
     DeviceRow,
@@ -204,6 +205,10 @@ class SqlTransaction(SqlReader):
     def put_notice(self, hook: str, study: str, seq: int, state: str, at: float) -> None:
         values = {"hook": hook, "study": study, "seq": seq, "state": state, "at": at}
         self._connection.execute(_upsert(notices, self._dialect), values)
+
+    def lead(self, holder: str) -> int:
+        """Raise the fencing token; see `searchd.store.lead`."""
+        return lead.take(self._connection, holder)
 
     def count_duplicate(self, study: str, n: int = 1) -> None:
         self._connection.execute(_DUPLICATES, {"key": study, "n": n})

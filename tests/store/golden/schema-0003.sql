@@ -36,12 +36,6 @@ CREATE TABLE events (
 ;
 INSERT INTO "events" VALUES('digits-1',1,1000.25,'submitted','{"name":"digits"}');
 INSERT INTO "events" VALUES('digits-1',2,1004.0,'told','{"event":"reported","trial":0,"step":1,"metrics":{"val_error":20.5,"val_loss":NaN},"points":[],"stops":[]}');
-CREATE TABLE hooks (
-	hook TEXT NOT NULL, 
-	since DOUBLE NOT NULL, 
-	CONSTRAINT pk_hooks PRIMARY KEY (hook)
-);
-INSERT INTO "hooks" VALUES('efefefefefefefefefefefefefefefefefefefefefefefefefefefefefefefef',1000.0);
 CREATE TABLE jobs (
 	id TEXT NOT NULL, 
 	study TEXT NOT NULL, 
@@ -64,6 +58,13 @@ CREATE TABLE jobs (
 	CONSTRAINT ck_jobs_status CHECK (status IN ('outbox', 'queued', 'running', 'finished', 'lost', 'failed', 'stopped', 'cancelled'))
 );
 INSERT INTO "jobs" VALUES('digits-1-0-train1','digits-1',0,'train',0,3,2,'finished','w','cpu:golden','',NULL,'{"seed":7}',1003.0,1003.5,1006.0);
+CREATE TABLE lead (
+	one BIGINT NOT NULL, 
+	token BIGINT NOT NULL, 
+	holder TEXT NOT NULL, 
+	CONSTRAINT pk_lead PRIMARY KEY (one)
+);
+INSERT INTO "lead" VALUES(1,7,'host pid 42');
 CREATE TABLE measurements (
 	device TEXT NOT NULL, 
 	signature TEXT NOT NULL, 
@@ -87,18 +88,6 @@ INSERT INTO "metrics" VALUES('digits-1',0,1,'val_error',20.5);
 INSERT INTO "metrics" VALUES('digits-1',0,1,'val_loss',NULL);
 INSERT INTO "metrics" VALUES('digits-1',0,3,'val_error',12.5);
 INSERT INTO "metrics" VALUES('digits-1',0,3,'val_loss',0.25);
-CREATE TABLE notices (
-	hook TEXT NOT NULL, 
-	study TEXT NOT NULL, 
-	seq BIGINT NOT NULL, 
-	state TEXT NOT NULL, 
-	at DOUBLE NOT NULL, 
-	CONSTRAINT pk_notices PRIMARY KEY (hook, study, seq)
-)
- WITHOUT ROWID
-
-;
-INSERT INTO "notices" VALUES('efefefefefefefefefefefefefefefefefefefefefefefefefefefefefefefef','digits-1',3,'delivered',1001.0);
 CREATE TABLE points (
 	study TEXT NOT NULL, 
 	trial BIGINT NOT NULL, 
@@ -129,7 +118,7 @@ CREATE TABLE searchd_schema (
 	version_num VARCHAR(32) NOT NULL, 
 	CONSTRAINT searchd_schema_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "searchd_schema" VALUES('0005');
+INSERT INTO "searchd_schema" VALUES('0003');
 CREATE TABLE studies (
 	id TEXT NOT NULL, 
 	name TEXT NOT NULL, 
@@ -145,17 +134,6 @@ CREATE TABLE studies (
 	CONSTRAINT ck_studies_status CHECK (status IN ('queued', 'running', 'paused', 'verifying', 'done', 'stopped', 'faulted'))
 );
 INSERT INTO "studies" VALUES('digits-1','digits','{"study":"digits","space":{"width":{"int":[8,32]}},"objectives":{"val_error":{"goal":"minimize"}},"search":{"scheduler":"asha","searcher":"tpe","r":1,"R":27,"eta":3}}','running','',1000.25,1001.5,NULL,'out/digits',2);
-CREATE TABLE tokens (
-	name TEXT NOT NULL, 
-	scope TEXT NOT NULL, 
-	sha256 TEXT NOT NULL, 
-	created_at DOUBLE NOT NULL, 
-	expires_at DOUBLE, 
-	CONSTRAINT pk_tokens PRIMARY KEY (name), 
-	CONSTRAINT ck_tokens_scope CHECK (scope IN ('read', 'submit', 'admin'))
-);
-INSERT INTO "tokens" VALUES('page','read','abababababababababababababababababababababababababababababababab',1000.0,NULL);
-INSERT INTO "tokens" VALUES('ci','submit','cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd',1000.0,9000000000.0);
 CREATE TABLE trials (
 	study TEXT NOT NULL, 
 	trial BIGINT NOT NULL, 
