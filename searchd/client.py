@@ -48,8 +48,13 @@ class Backend(Protocol):
     def add_device(self, name: str, runtime: str | None = None) -> dict[str, Any]: ...
     def remove_device(self, name: str) -> None: ...
     def profile_device(self, name: str, spec: dict[str, Any], architectures: int | None) -> dict[str, Any]: ...
+    def me(self) -> dict[str, Any]: ...
+    def tokens(self) -> list[dict[str, Any]]: ...
+    def add_token(self, name: str, scope: str, expires_s: float | None = None) -> dict[str, Any]: ...
+    def remove_token(self, name: str) -> None: ...
     def alive(self, study: str) -> bool: ...
     def home(self, study: str) -> Path | None: ...
+    def code(self, study: str) -> Path | None: ...
     def close(self) -> None: ...
 
 
@@ -130,6 +135,11 @@ class Client:
         answer: dict[str, Any] = self.backend.read(study, f"trials/{int(n)}")
         return answer
 
+    def logs(self, study: str, trial: int) -> list[dict[str, Any]]:
+        """What a trial's jobs printed, attempt by attempt: `output`, `error` (the traceback), `cause` of the end."""
+        answer: list[dict[str, Any]] = self.backend.read(study, f"trials/{int(trial)}/logs")
+        return answer
+
     def curves(self, study: str, metric: str | None = None) -> list[dict[str, Any]]:
         """`{"trial", "step", "value"}` of a metric (default: the first objective), by trial and step."""
         answer: list[dict[str, Any]] = self.backend.read(study, "curves", metric=metric)
@@ -186,7 +196,7 @@ class Client:
         return list(dict.fromkeys(f"warm_start: {said.removeprefix('warm_start: ')}" for said in found if said))
 
     def workers(self) -> list[dict[str, Any]]:
-        """Every live worker slot: name, device, state, job."""
+        """Every live worker slot: name, device, labels, state, since when, and its job: study, trial, step, until."""
         return self.backend.workers()
 
     def devices(self) -> list[dict[str, Any]]:
@@ -214,6 +224,22 @@ class Client:
         spec = study if isinstance(study, Study) else Study.parse(dict(study))
         return self.backend.profile_device(name, spec.dump(), architectures)
 
+    def me(self) -> dict[str, Any]:
+        """Whose token this is, and how far it reaches: `{"name", "scope"}`."""
+        return self.backend.me()
+
+    def tokens(self) -> list[dict[str, Any]]:
+        """Every token of the daemon but its own: name, scope, created, expires, expired. Never a secret."""
+        return self.backend.tokens()
+
+    def add_token(self, name: str, scope: str, expires_s: float | None = None) -> dict[str, Any]:
+        """A new token of scope `read`, `submit` or `admin`; `token` of the answer is its secret, told this once."""
+        return self.backend.add_token(name, scope, expires_s)
+
+    def remove_token(self, name: str) -> None:
+        """The token is none from now on."""
+        self.backend.remove_token(name)
+
     def local_root(self) -> Path | None:
         """The folder that is read, where no daemon serves it; None: a daemon answers."""
         from searchd.folder import live_daemon
@@ -239,20 +265,27 @@ class Client:
     ) -> list[Path]:
         """Copy a trial's files (model.onnx, weights.bin, config.json, ... of a verified front trial) into `to`.
 
-        With `checkpoints` those of its training too.
+        With `checkpoints` those of its training too. A trial of a function or a command gets config, card and
+        `reproduce.yaml` besides.
         """
+        from searchd import again
+
         there = self.trial(study, trial)["files"]
-        names = [n for n in there if checkpoints or not n.startswith("ckpt-")]
-        if not names:
-            what = "no files but checkpoints (--checkpoints copies them)" if there else "no files"
+        names = [n for n in there if checkpoints or not n.startswith(("ckpt-", "log-"))]
+        by_user = again.made_by_user(self.spec(study))
+        if not names and not by_user:
+            what = "no files but checkpoints and logs (--checkpoints copies them)" if there else "no files"
             raise NotFound(f"trial {trial} of {study!r} has {what}; those on the front of an ended study have a model")
         folder = Path(to)
         written = []
         for name in names:
-            path = folder / name
+            path = _below(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             self.backend.fetch(study, f"trials/{int(trial)}/{name}", path)
             written.append(path)
+        if by_user:
+            mine = again.write(lambda view: self.backend.read(study, view), trial, folder, self.backend.code(study))
+            written += [path for path in mine if path not in written]
         return written
 
     # ------------------------------------------------------------ changes
@@ -304,6 +337,10 @@ class Client:
         """Replace the budget (`trials`, `hours`, `steps`, `parallel`; absent: no limit). An ended study goes on."""
         return self.backend.command(study, "extend", {"budget": budget})
 
+    def prioritize(self, study: str, priority: float) -> dict[str, Any]:
+        """Give a study another weight where studies share worker slots: twice the weight, twice the slots."""
+        return self.backend.command(study, "priority", {"priority": priority})
+
     def rebase(self, study: str, *, apply: bool = False) -> dict[str, Any]:
         """Let the daemon's version decide from here on a study whose log it does not replay: what was trained stays.
 
@@ -312,6 +349,19 @@ class Client:
         `jobs` that would end.
         """
         return self.backend.command(study, "rebase", {"apply": apply})
+
+
+def _below(folder: Path, name: str) -> Path:
+    """Where a file of this name goes; SearchdError when a daemon names one that would not lie in the folder."""
+    path = folder / name
+    try:
+        inside = not Path(name).is_absolute() and ".." not in Path(name).parts and "\\" not in name
+        inside = inside and path.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):
+        inside = False
+    if not inside:
+        raise SearchdError(f"the daemon names a file {name!r}, which would not lie in {folder}: it was not written")
+    return path
 
 
 def _frame(rows: list[dict[str, Any]]) -> Any:

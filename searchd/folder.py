@@ -27,6 +27,8 @@ SERVICE_DB = "searchd.db"
 DEVICES = ".devices"
 DEVICES_DB = "devices.db"
 STATE = "daemon.json"
+BESIDE = "beside"
+"""The file that names the folder of the study's file: there a function is found again."""
 
 
 class Folder:
@@ -47,8 +49,8 @@ class Folder:
         return sorted(found, key=lambda s: s["created"], reverse=True)
 
     def read(self, study: str, view: str, **params: Any) -> Any:
-        """One view of a study: `""` (the summary), `spec`, `front`, `trials`, `trials/N`, `curves`, `rungs`, `log`,
-        `compare`, `deepen`."""
+        """One view of a study: `""` (the summary), `spec`, `front`, `trials`, `trials/N`, `trials/N/logs`, `curves`,
+        `rungs`, `log`, `compare`, `deepen`."""
         from searchd import views
 
         with self.opened(study) as (reader, identity):
@@ -60,6 +62,8 @@ class Folder:
                     return self._spec(reader, identity)
                 case "front":
                     return views.front(reader, identity)
+                case "trials" if rest.endswith("/logs"):
+                    return views.captured(reader, identity, int(rest.removesuffix("/logs")))
                 case "trials" if rest:
                     return views.trial(reader, identity, int(rest))
                 case "trials":
@@ -159,6 +163,22 @@ class Folder:
         with contextlib.closing(self._daemon(f"`searchd device profile {name} STUDY` starts its own")) as daemon:
             return daemon.profile_device(name, spec, architectures)
 
+    def me(self) -> dict[str, Any]:
+        with contextlib.closing(self._daemon("tokens are a daemon's")) as daemon:
+            return daemon.me()
+
+    def tokens(self) -> list[dict[str, Any]]:
+        with contextlib.closing(self._daemon("tokens are a daemon's")) as daemon:
+            return daemon.tokens()
+
+    def add_token(self, name: str, scope: str, expires_s: float | None = None) -> dict[str, Any]:
+        with contextlib.closing(self._daemon("tokens are a daemon's")) as daemon:
+            return daemon.add_token(name, scope, expires_s)
+
+    def remove_token(self, name: str) -> None:
+        with contextlib.closing(self._daemon("tokens are a daemon's")) as daemon:
+            daemon.remove_token(name)
+
     def alive(self, study: str) -> bool:
         """Whether a daemon stands behind the study."""
         path, _ = self._locate(study)
@@ -171,6 +191,12 @@ class Folder:
         """The folder that a `searchd run` made for the study; None of a study in a service's database."""
         path, _ = self._locate(study)
         return path.parent if path.name == STUDY_DB else None
+
+    def code(self, study: str) -> Path | None:
+        """Where the function or program of a study lies that `searchd run` ran; None where nobody says."""
+        home = self.home(study)
+        beside = None if home is None else home / BESIDE
+        return Path(beside.read_text()) if beside is not None and beside.is_file() else None
 
     def close(self) -> None:
         for store in self._open.values():

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from searchd.store.base import JobRow
 from searchd.transport import Transport, Up
 from searchd.wire import LEASE_S, Ended, WorkerInfo
+from spaces.labels import fits
 
-CLAIM_S = 30.0
-"""A queued job that an idle worker could have taken for this long is sent again: the broker may have lost it."""
 SPEND_S = 60.0
 """How often the time that a study ran is logged; at most so much is forgotten when the daemon is killed."""
 
@@ -31,7 +30,7 @@ class _Lease:
     attempt: int
     status: str
     heard: float
-    patience: float = CLAIM_S
+    patience: float
 
 
 class Leases:
@@ -40,10 +39,9 @@ class Leases:
     Leases live in memory: after a restart every job has a whole one again, from the moment of the restart.
     """
 
-    def __init__(self, transport: Transport, *, lease_s: float = LEASE_S, claim_s: float = CLAIM_S) -> None:
+    def __init__(self, transport: Transport, *, lease_s: float = LEASE_S) -> None:
         self._transport = transport
         self._lease_s = lease_s
-        self._claim_s = claim_s
         self._leases: dict[str, _Lease] = {}
 
     def heard(self, messages: Iterable[Up], now: float) -> None:
@@ -65,7 +63,7 @@ class Leases:
         for job in jobs:
             lease = known.get(job.id)
             if lease is None or lease.attempt != job.attempt or lease.status != job.status:
-                lease = _Lease(job.attempt, job.status, now, self._claim_s)
+                lease = _Lease(job.attempt, job.status, now, self._lease_s)
             self._leases[job.id] = lease
 
     def expired(self, jobs: Sequence[JobRow], now: float) -> list[Ended]:
@@ -84,7 +82,9 @@ class Leases:
     def unclaimed(self, jobs: Sequence[JobRow], idle: Iterable[str], now: float) -> tuple[list[str], list[Ended]]:
         """Queued jobs to send again, and those that a worker claimed and then never spoke of.
 
-        `idle`: the job's queue has a worker with nothing to do, by job id. Waiting behind other jobs is no fault.
+        A job that an idle worker could have taken for a lease is sent again, then after two, four, …: the broker may
+        have lost it. `idle`: the job's queue has a worker with nothing to do, by job id. Waiting behind other jobs is
+        no fault.
         """
         again: list[str] = []
         lost: list[Ended] = []
@@ -115,9 +115,12 @@ class Fleet:
 
     workers: tuple[WorkerInfo, ...] = ()
 
-    def slots(self, device_class: str) -> int:
-        """How many slots may serve this device class."""
-        return sum(w.device_class == device_class and w.state != "stopping" for w in self.workers)
+    def slots(self, device_class: str, needs: Mapping[str, str] | None = None) -> int:
+        """How many slots may serve this device class, and have the labels that are needed."""
+        return sum(
+            w.device_class == device_class and w.state != "stopping" and fits(needs or {}, w.labels)
+            for w in self.workers
+        )
 
     def devices(self, device_class: str) -> tuple[str, ...]:
         """The identities of the devices of this class, each once."""

@@ -20,23 +20,35 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from searchd.again import write_front
 from searchd.broker import broker, short_folder, wait_until_it_answers
 from searchd.errors import NotFound, Refused, SearchdError, Unreachable
-from searchd.folder import STATE, STUDY_DB, Folder, daemon_state, live_daemon, teach_device, with_device, with_past
+from searchd.folder import (
+    BESIDE,
+    STATE,
+    STUDY_DB,
+    Folder,
+    daemon_state,
+    live_daemon,
+    teach_device,
+    with_device,
+    with_past,
+)
 from searchd.processes import Family, Interrupted, Member, Signals, listening
 from searchd.progress import Progress
 from searchd.schedulers.rungs import deeper
+from searchd.standing_in import stands_in
 from spaces.lint import lint_study
 from spaces.study import Study
 
 ENDED = frozenset({"done", "stopped", "faulted"})
-BESIDE = "beside"
-"""The file that names the folder of the study's file: there a function is found again."""
 DAEMON_START_S = 60.0
 POLL_S = 0.5
 OURS = (STUDY_DB, f"{STUDY_DB}-wal", f"{STUDY_DB}-shm", STATE, "token", "broker", "trials", "logs", "report.html",
         BESIDE, "front.csv", "front.png")  # fmt: skip
 """What `--fresh` removes: what a run makes, never what else lies in the folder."""
+FREE = ("budget", "earlier", "predictor", "priority")
+"""What a file may say otherwise than the study in its folder: nothing that the search decides depends on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +73,18 @@ def run_local(
     fresh: bool = False,
     rebase: bool = False,
     progress: Progress,
+    code: str | os.PathLike[str] | None = None,
 ) -> Outcome:
     """Run the study file at `path` to its end, in `out/NAME`; a folder with the same study is resumed.
 
     `slots`: workers (default: the study's `budget.parallel`, else 2). `rebase`: when this version does not replay the
-    study's log, go on all the same. Raises StudyError for a bad file, Refused when the folder holds another study or a
-    run is going on there, SearchdError when a process dies again and again.
+    study's log, go on all the same. `code`: where a user's function or program lies, if not beside the file. Raises
+    StudyError for a bad file, Refused when the folder holds another study or a run is going on there, SearchdError when
+    a process dies again and again.
     """
     study = Study.load(Path(path))
     folder = made(Path(out) / study.name)
-    beside = Path(path).resolve().parent
+    beside = Path(path).resolve().parent if code is None else Path(code).resolve()
     with lock(folder), contextlib.closing(Folder(folder)) as reader, listening() as signals:
         if fresh:
             _remove(folder)
@@ -85,6 +99,8 @@ def run_local(
         interrupted = run.to_the_end()
         if not interrupted and study.latency == "predicted":
             teach_device(str(folder), folder.parent)
+        if not interrupted:
+            write_front(lambda view: reader.read(str(folder), view), folder, beside)
         report = "" if interrupted else _report(folder)
         return _outcome(reader, study, folder, interrupted=interrupted, report=report)
 
@@ -150,7 +166,7 @@ class _Run:
         (folder / STATE).unlink(missing_ok=True)
         self.family.add(daemon(f"unix://{sock}", f"sqlite:///{folder / STUDY_DB}", folder, logs / "daemon.log", token))
         self.family.add(workers(f"unix://{sock}", self.study.device, self.slots, folder, logs / "workers.log",
-                                allowed(self.study), self.beside))  # fmt: skip
+                                allowed(self.study), self.beside, self.study.needs))  # fmt: skip
 
     def _tend(self) -> None:
         self.signals.check()
@@ -165,7 +181,7 @@ class _Run:
             with daemon_of(self.folder) as remote:
                 remote.submit(with_device(with_past(self.study, root), root).dump(), ".")
             self.progress.say(f"{self.study.name}: {self.slots} workers, files in {self.folder}/")
-            for finding in lint_study(self.study):
+            for finding in (*stands_in(self.study, root), *lint_study(self.study)):
                 self.progress.say(f"look: {finding}")
             return
         summary, spec = known[0], self.reader.read(str(self.folder), "spec")
@@ -230,8 +246,9 @@ def daemon(
 
 
 def workers(
-    url: str, device: str, slots: int, artifacts: Path, log: Path, allow: list[str], beside: Path | None = None
-) -> Member:
+    url: str, device: str, slots: int, artifacts: Path, log: Path, allow: list[str], beside: Path | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> Member:  # fmt: skip
     """The workers' supervisor with `slots` slots; `allow`: functions it may run, found in the folder `beside` too."""
     argv = [sys.executable, "-P", "-m", "workers", "--broker", url, "--device", device, "--slots", str(slots)]
     argv += ["--artifacts", str(artifacts)]
@@ -239,6 +256,8 @@ def workers(
         argv += ["--allow", name]
     if beside is not None:
         argv += ["--path", str(beside)]
+    for key, value in (labels or {}).items():
+        argv += ["--label", f"{key}={value}"]
     return Member("workers", argv, log, end_s=15.0)
 
 
@@ -329,7 +348,7 @@ def _is_over(reader: Folder, study: Study, folder: Path) -> bool:
     if spec is None:
         return False
     wanted = study.dump()
-    changed = [k for k in differences(spec, wanted) if k.split(".")[0] not in ("budget", "earlier", "predictor")]
+    changed = [k for k in differences(spec, wanted) if k.split(".")[0] not in FREE]
     if changed == ["search.R"] and _deepened(spec["search"], study):
         changed = []  # the file says how it began
     if changed == ["search.R"] and study.search.R in deeper(spec["search"]["R"], study.search.R, study.search.eta):

@@ -14,7 +14,9 @@ asked        answer (`job`, `wait` or `exhausted`), trials: the trials that this
              empty: otherwise they changed nothing
 told         event (`reported`, `finished`, `failed`, `stopped`, `measured`, `described`, `vetoed`), its fields, stops
              [{trial, reason}]
-lost         event `lost`, trial, stops; job, attempt (the one that was lost), reason, retried
+             of a job that ended: job; of one that failed: cause (`wire.Cause`); peak_bytes, where a worker said it
+lost         event `lost`, trial, stops; job, attempt (the one that was lost), reason, cause, retried, from; alone: it
+             ran out of memory and runs again where nothing else holds any
 injected     event `injected`, trial, config, stops
 refitted     event `repredicted` with predictor, the one that holds from here on; off (median relative error of the old
              one over the front), bound, measured: how many figures of the front it was fitted to, figures [{counts of
@@ -29,7 +31,10 @@ status       status, reason; with `verifying`: then (`done` or `stopped`, what f
 capacity     slots: the live worker slots that may serve the study; `woken`: a daemon came (back) and none is known yet
 budget       spent (`steps`, `hours` or null), seconds: how long the study ran while a daemon lived
 verified     trial, job, step, ok, alone, points [{point, metrics}], files, reason;
-             predicted: what the search took for each point's latency_ms, where it predicted
+             predicted: what the search took for each point's latency_ms, where it predicted; networks: what names the
+             network of each point, where a trial brings many
+prioritized  priority: the study's weight from here on
+waits        text: why no job of the study runs now; "": one does
 remarked     trial, text: what the searcher says of the study since it suggested this trial; "": it says so no longer
 rebased      version, difference {seq, kind, recorded, computed}, reports: those that the log before does not hold and a
              rung of the new rule asks for, jobs: ended with it. What was decided before is taken as recorded
@@ -66,6 +71,7 @@ from spaces.config import Config
 Kind = Literal[
     "submitted", "asked", "told", "lost", "injected", "extended", "deepened", "begun", "status", "capacity", "budget",
     "verified", "exporting", "quarantined", "rebased", "inherited", "remarked", "refitted",
+    "prioritized", "waits",
 ]  # fmt: skip
 
 Payload = dict[str, Any]

@@ -8,18 +8,23 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from searchd.devices.desk import PREFIX, Devices
 from searchd.dispatch import Dispatcher
-from searchd.engine import Engine, Stops, publish, republish, submit
+from searchd.engine import Engine, Stops, publish, republish, submit, withdraw
 from searchd.engine.turn import IN_FLIGHT
-from searchd.errors import NotFound, SearchdError, Unreachable
+from searchd.errors import Fenced, NotFound, SearchdError, Unreachable
+from searchd.fencing import Fencing
+from searchd.filling import Filling
 from searchd.leases import Fleet, Leases, Stopwatch, monotonic, wall
 from searchd.placing import Places
+from searchd.seats import Need
 from searchd.store.base import JobRow, Store, StudyStatus
 from searchd.transport import Transport, Up
-from searchd.wire import LEASE_S
+from searchd.waits import Waits
+from searchd.wire import LEASE_S, Ended, cause_of
 
 log = logging.getLogger("searchd.daemon")
 
@@ -34,7 +39,8 @@ T = TypeVar("T")
 
 
 class Loop:
-    """Drives every study of a store. One thread owns it; `fleet` may be read from others.
+    """Drives every study of a store. One thread owns it; `fleet` may be read from others, and `strangers`: how many
+    messages were of no study of the store.
 
     `clock` (Unix seconds) and `ticks` (monotonic seconds) are given by the tests of leases.
     """
@@ -46,21 +52,24 @@ class Loop:
         self.fleet = Fleet()
         self._store = store
         self._transport = transport
-        self._dispatcher = dispatcher
+        self._dispatcher = Fencing(dispatcher, transport)
         self._root = root
         self._clock = clock
         self._ticks = ticks
         self._leases = Leases(transport, lease_s=lease_s)
-        self._places = Places(transport)
+        self._engines: dict[str, Engine] = {}
+        self._places = Places(transport, self._need)
+        self._filling = Filling(self._engines, self._places, self._jobs, self._ask)
+        self._waits = Waits()
         self._watch = Stopwatch()
         self._devices = Devices(store, transport, dispatcher, root, lease_s)
-        self._engines: dict[str, Engine] = {}
         self._strikes: Counter[str] = Counter()
         self._stops: dict[str, str | None] = {}
         self._looked: float | None = None
         self._away = False
         self._recorded: list[str] = []
         self._flying: tuple[int, list[JobRow]] = (-1, [])
+        self.strangers = 0
         self._wake()
 
     # ------------------------------------------------------------ rounds
@@ -71,23 +80,26 @@ class Loop:
         """
         try:
             self._acknowledge()
+            judged = self._ticks()  # what came before this moment is heard in this round, whatever stops us meanwhile
             entries = self._transport.receive(max=BATCH, block_s=block_s)
             tick = self._ticks()
             if self._away:
-                self._leases.renew_all(tick)
+                self._back(tick)
             messages = [message for _, message in entries]
             self._leases.heard(messages, tick)
             self._places.heard(messages)
             self._record(entries)
             if self._looked is None or tick - self._looked >= LOOK_S:
                 self._looked = tick
-                self._look(tick, caught_up=len(entries) < BATCH)
+                self._look(tick, judged if len(entries) < BATCH else None)
             self._fill()
             self._send(tick)
             self._acknowledge()
             if self._away:
                 log.info("broker and database answer again")
                 self._away = False
+        except Fenced:
+            raise
         except Unreachable as error:
             if not self._away:
                 log.warning("%s; waiting, nothing is lost", error)
@@ -102,7 +114,10 @@ class Loop:
         for study, engine in self._engines.items():
             ran = self._watch.take(study, tick)
             if engine.hours_left_s is not None and ran > 0:
-                engine.spend(ran, self._clock())
+                try:
+                    engine.spend(ran, self._clock())
+                except Unreachable as error:  # at most a portion is forgotten
+                    log.warning("%s", error)
 
     def active(self) -> list[str]:
         """The studies that have not ended."""
@@ -118,7 +133,7 @@ class Loop:
         self._engines[study] = Engine(self._store, study)
         self._engines[study].wake(self._clock())
         self._looked = None
-        log.info("study %s submitted", study)
+        log.info("study %s submitted", study, extra={"study": study})
         return study
 
     def pause(self, study: str) -> None:
@@ -147,6 +162,9 @@ class Loop:
 
     def extend(self, study: str, budget: Mapping[str, Any]) -> None:
         self._command(study, lambda engine, now: engine.extend(budget, now))
+
+    def prioritize(self, study: str, priority: float) -> None:
+        self._command(study, lambda engine, now: engine.prioritize(priority, now))
 
     def deepen(self, study: str, max_resource: int, trials: int | None = None) -> None:
         self._command(study, lambda engine, now: engine.deepen(max_resource, trials, now))
@@ -207,8 +225,14 @@ class Loop:
         for row in rows:
             self._engines[row.id] = Engine(self._store, row.id)
             self._guarded(row.id, lambda engine: engine.wake(self._clock()))
-        self._stops = {job.id: job.stop_reason for job in jobs if job.stop_reason is not None}
+        self._stops = _wanted(jobs)
         self._places.adopt(jobs)
+
+    def _back(self, tick: float) -> None:
+        """After an outage nobody could be heard, and the broker may have forgotten its last second: leases are whole
+        again, and the requests to stop are made again."""
+        self._leases.renew_all(tick)
+        self._stops = _wanted(self._jobs()) | self._stops
 
     def _engine(self, study: str) -> Engine | None:
         engine = self._engines.get(study)
@@ -223,15 +247,19 @@ class Loop:
         """Record a batch; one that breaks is taken message by message, so that the culprit is found."""
         engine = self._engine(study)
         if engine is None:
+            self.strangers += len(batch)
             log.warning("%d messages of a study that is not in this database: do two databases share the broker?",
                         len(batch))  # fmt: skip
             return
+        if any(isinstance(m, Ended) and (m.cause or cause_of(m.outcome, m.reason)) == "out_of_memory" for m in batch):
+            self._places.alone = True
         try:
             self._stops |= engine.step(batch, self._clock())
         except Unreachable:
             raise
         except Exception:
-            log.exception("study %s: a batch of %d messages broke the engine", study, len(batch))
+            log.exception("study %s: a batch of %d messages broke the engine", study, len(batch),
+                          extra={"study": study})  # fmt: skip
             for message in batch:
                 self._alone(engine, message)
 
@@ -243,7 +271,9 @@ class Loop:
             except Unreachable:
                 raise
             except Exception as error:
-                log.exception("study %s: strike %d of job %s", engine.study, strike, message.job)
+                log.exception("study %s: strike %d of job %s", engine.study, strike, message.job, extra={
+                    "study": engine.study, "trial": message.trial, "job": message.job, "attempt": message.attempt,
+                })  # fmt: skip
                 if strike == STRIKES:
                     engine.quarantine(_told(error), message.model_dump_json(), self._clock())
 
@@ -257,9 +287,9 @@ class Loop:
         except Exception as error:
             self._strikes[study] += 1
             if isinstance(error, SearchdError):
-                log.error("study %s: %s", study, error)
+                log.error("study %s: %s", study, error, extra={"study": study})
             else:
-                log.exception("study %s: strike %d", study, self._strikes[study])
+                log.exception("study %s: strike %d", study, self._strikes[study], extra={"study": study})
             if isinstance(error, SearchdError) or self._strikes[study] >= STRIKES:
                 engine.quarantine(_told(error), "", self._clock())
                 del self._strikes[study]
@@ -267,21 +297,43 @@ class Loop:
         self._strikes.pop(study, None)
         return done
 
-    def _look(self, tick: float, *, caught_up: bool) -> None:
-        """Workers, leases, hours: what only a clock can know."""
+    def _look(self, tick: float, judged: float | None) -> None:
+        """Workers, leases, hours: what only a clock can know. `judged`: the moment up to which every message was heard;
+        None when more wait."""
+        self._transport.rewind()  # what a daemon before this one took from the broker, and ended
         self.fleet = Fleet(tuple(self._transport.workers()))
         self._places.looked(self.fleet.workers)
         running = [study for study in self.active() if self._engines[study].status == "running"]
         for study in self.active():
-            self._note_slots(study, self.fleet.slots(self._engines[study].device))
+            engine = self._engines[study]
+            self._note_slots(study, self.fleet.slots(engine.device, engine.needs))
         for study in running:
             self._note_time(study, tick)
         self._watch.running(running, tick)
         jobs = self._jobs()
         self._leases.watch(jobs, tick)
         self._devices.look(self.fleet.workers, jobs, tick, self._clock())
-        if caught_up:
-            self._overdue(jobs, tick)
+        self._places.directed = frozenset(
+            {e.device for s in self.active() if (e := self._engines[s]).needs}
+            | {w.device_class for w in self.fleet.workers if w.shared}
+        )
+        self._places.alone = any(job.spec.get("alone") for job in jobs)
+        if judged is not None:
+            self._overdue(jobs, judged)
+        self._say_why(jobs)
+
+    def _say_why(self, jobs: Sequence[JobRow]) -> None:
+        """Why studies wait, now; and in the log of those of which nothing runs, once it has been so for a while."""
+        active = {study: self._engines[study] for study in self.active()}
+        seats, _ = self._places.seats(jobs)
+        held = {e.device for e in active.values() if self._devices.holds(e.device)}
+        for study, text in self._waits.look(active, jobs, self.fleet, seats, held).items():
+            self._guarded(study, partial(Engine.note_waits, text=text, now=self._clock()))
+
+    @property
+    def waits(self) -> Mapping[str, str]:
+        """Why each active study waits, at the last look; may be read from other threads."""
+        return self._waits.now
 
     def _note_slots(self, study: str, slots: int) -> None:
         engine = self._engines[study]
@@ -300,35 +352,27 @@ class Loop:
         again, lost = self._leases.unclaimed(jobs, could, tick)
         ends: dict[str, list[Up]] = defaultdict(list)
         for end in [*self._leases.expired(jobs, tick), *lost]:
-            log.warning("trial %d job %s attempt %d: %s", end.trial, end.job, end.attempt, end.reason)
+            log.warning("trial %d job %s attempt %d: %s", end.trial, end.job, end.attempt, end.reason, extra={
+                "study": end.study, "trial": end.trial, "job": end.job, "attempt": end.attempt})  # fmt: skip
+            self._transport.fence(end.job, end.attempt + 1)  # first, so that nothing it says from now on counts as said
             ends[end.study].append(end)
         for study, batch in ends.items():
             self._take(study, batch)
         for job in again:
-            log.warning("job %s was not claimed for long: sent again", job)
-            republish(self._store, self._dispatcher, job)
+            log.warning("job %s was not claimed for long: sent again", job, extra={"job": job})
+            self._again(job)
 
     def _fill(self) -> None:
-        """Give the free slots away, one at a time to the study with the fewest jobs, until none is free or wanted."""
+        """Give the free slots away; a device that is measured alone gets nothing."""
         held = {e.device for e in self._engines.values() if self._devices.holds(e.device)}
         wanting = [s for s in self.active() if self._engines[s].device not in held and self._engines[s].wants()]
-        if not wanting:
-            return
-        counts = Counter(job.study for job in self._jobs())
-        for device in sorted({self._engines[s].device for s in wanting}):
-            served = [s for s in self._engines if self._engines[s].device == device]
-            queue = [s for s in wanting if self._engines[s].device == device]
-            while queue:
-                free = self.fleet.slots(device) - sum(counts[s] for s in served)
-                study = min(queue, key=lambda s: (counts[s], s))
-                if free <= 0 and self._engines[study].status != "verifying":
-                    queue.remove(study)
-                    continue
-                self._ask(study, counts[study] + (free if len(queue) == 1 else 1))
-                now = sum(job.study == study for job in self._jobs())
-                if now <= counts[study] or not self._engines[study].wants():
-                    queue.remove(study)
-                counts[study] = now
+        self._filling.fill(wanting, self.fleet, self._ticks())
+
+    def _need(self, job: JobRow) -> Need:
+        engine = self._engine(job.study)
+        if engine is None:
+            return Need("")
+        return Need(engine.device, engine.needs, engine.memory(job.trial), alone=bool(job.spec.get("alone")))
 
     def _ask(self, study: str, slots: int) -> None:
         devices = self.fleet.devices(self._engines[study].device)
@@ -343,10 +387,22 @@ class Loop:
             else:
                 self._transport.stop(job, reason)
             del self._stops[job]
-        publish(self._store, self._dispatcher, self._places.choose, self._jobs())
+        if self._places.alone or self._places.directed:
+            self._places.fill(self._jobs())
+        publish(self._store, self._dispatcher, self._places.choose, self._places.directs, flying=self._jobs())
         for job in self._places.overdue(tick):
-            republish(self._store, self._dispatcher, job)
+            self._again(job)
             self._places.opened(job)
+
+    def _again(self, job: str) -> None:
+        """A job that was not claimed: to whoever comes, or to another slot that suits it."""
+        with self._store.reading() as reader:
+            row = reader.job(job)
+        engine = None if row is None else self._engine(row.study)
+        if engine is not None and self._places.directs(engine.device):
+            withdraw(self._store, job)
+        else:
+            republish(self._store, self._dispatcher, job)
 
     def _jobs(self) -> list[JobRow]:
         """The jobs in flight; asked for again only after one of them changed."""
@@ -354,6 +410,11 @@ class Loop:
             with self._store.reading() as reader:
                 self._flying = (self._store.moved, reader.jobs(statuses=IN_FLIGHT))
         return self._flying[1]
+
+
+def _wanted(jobs: Sequence[JobRow]) -> dict[str, str | None]:
+    """Job → why it is to stop, of those that are."""
+    return {job.id: job.stop_reason for job in jobs if job.stop_reason is not None}
 
 
 def _told(error: Exception) -> str:

@@ -3,13 +3,17 @@
 A hint and nothing more. What workers hold is what they said last; a job that its worker does not claim at once goes
 to everybody, under the same attempt, and the claim sorts the two messages out. So nothing waits for a worker that is
 slow or gone, and no decision depends on any of this.
+
+Where slots of a device class differ for the jobs that there are (a study needs labels, memory is shared, a job must run
+alone), the class is *directed*: each of its jobs goes to a slot that suits it, and waits in the outbox for one.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from searchd.seats import Need, Seats
 from searchd.store.base import JobRow
 from searchd.transport import Transport, Up
 from searchd.wire import Ended, JobSpec, WorkerInfo, held
@@ -18,18 +22,24 @@ log = logging.getLogger(__name__)
 
 PATIENCE_S = 0.5
 """So long a job waits in the queue of one worker; a free one claims it within milliseconds."""
+DIRECTED_S = 5.0
+"""So long where it is not for everybody: the worker may be starting."""
 
 
 class Places:
     """What each worker holds, who is free, and the jobs that were sent to one worker and not begun yet."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, need: Callable[[JobRow], Need] | None = None) -> None:
+        self.directed: frozenset[str] = frozenset()
+        self.alone = False
         self._transport = transport
+        self._need = need
         self._workers: dict[str, WorkerInfo] = {}
         self._holds: dict[str, frozenset[str]] = {}
         self._ended: dict[str, str] = {}
         self._doubted: dict[str, tuple[int, float]] = {}
         self._sent: dict[str, tuple[str, int, float | None]] = {}
+        self._rows: dict[str, JobRow] = {}
 
     def heard(self, messages: Iterable[Up]) -> None:
         """Take what workers say at the end of a job: that they are free, and what they have in memory."""
@@ -58,6 +68,8 @@ class Places:
         `queued`: the jobs in flight that were sent, each with its device class. While one of them waits for whoever
         comes, no free worker will be free for long.
         """
+        if self.directs(device_class):
+            return self._direct(spec, queued)
         if spec.kind != "train" or spec.checkpoint is None:
             return None
         if any(row.status == "queued" and not row.worker and asks == device_class for asks, row in queued):
@@ -72,6 +84,50 @@ class Places:
                 return info.name
         return None
 
+    def directs(self, device_class: str) -> bool:
+        """Whether each job of the class goes to a slot that suits it; `alone`: those of every class do."""
+        return self._need is not None and (self.alone or device_class in self.directed)
+
+    def seats(self, rows: Iterable[JobRow], doubted: bool = True) -> tuple[Seats, dict[str, Need]]:
+        """The slots as they are with these jobs in flight, and what those need that wait for one, by job."""
+        if self._need is None:
+            raise ValueError("these places do not know what a job needs: a bug")
+        taken: dict[str, Need] = {}
+        waiting: dict[str, Need] = {}
+        known = set()
+        for row in rows:
+            known.add(row.id)
+            if row.worker and row.status != "outbox":
+                taken[row.worker] = self._need(row)
+            else:
+                waiting[row.id] = self._need(row)
+        for name, info in self._workers.items():
+            leaves = info.state == "stopping" or (not doubted and name in self._doubted)
+            elsewhere = info.state == "busy" and info.job not in known and info.job != self._ended.get(name)
+            if name not in taken and (leaves or elsewhere):
+                taken[name] = Need(info.device_class)
+        return Seats(list(self._workers.values()), taken), waiting
+
+    def fill(self, rows: Sequence[JobRow]) -> None:
+        """Before jobs are sent: all that are in flight, those in the outbox among them."""
+        self._rows = {row.id: row for row in rows}
+
+    def _direct(self, spec: JobSpec, queued: Sequence[tuple[str, JobRow]]) -> str | None:
+        self._rows |= {row.id: row for _, row in queued}
+        row = self._rows.get(spec.id)
+        if row is None or self._need is None:
+            return None
+        name = None if spec.checkpoint is None else held(spec.checkpoint.sha256)
+        warm = next((w for w, holds in self._holds.items() if name in holds), "")
+        for doubted in (False, True):  # one that took nothing a moment ago only where there is no other
+            seats, waiting = self.seats(self._rows.values(), doubted)
+            need = waiting.pop(spec.id, None) or self._need(row)
+            found = seats.take(need, list(waiting.values()), warm)
+            if found is not None:
+                self._sent[spec.id] = (found, spec.attempt, None)
+                return found
+        return None
+
     def adopt(self, rows: Iterable[JobRow]) -> None:
         """After a restart: the jobs that the daemon before sent to one worker."""
         for row in rows:
@@ -84,7 +140,7 @@ class Places:
         for job, (worker, attempt, since) in list(self._sent.items()):
             if since is None:
                 self._sent[job] = (worker, attempt, now)
-            elif now - since >= PATIENCE_S:
+            elif now - since >= (DIRECTED_S if self.directs(self._class(worker)) else PATIENCE_S):
                 if self._transport.claimed(job) == attempt:
                     del self._sent[job]
                 else:
@@ -92,12 +148,16 @@ class Places:
         return found
 
     def opened(self, job: str) -> None:
-        """The job was sent to everybody. Nothing more goes to its worker alone until that one shows that it lives."""
+        """The job was taken back from its worker. Nothing more goes to that one alone until it shows that it lives."""
         worker, _, _ = self._sent.pop(job)
-        log.info("job %s: worker %s did not take it, so whoever comes first has it", job, worker)
+        log.info("job %s: worker %s did not take it, so another may have it", job, worker, extra={"job": job})
         info = self._workers.get(worker)
         if info is not None:
             self._doubted[worker] = (info.pid, info.since)
+
+    def _class(self, worker: str) -> str:
+        info = self._workers.get(worker)
+        return "" if info is None else info.device_class
 
     def _free(self, info: WorkerInfo) -> bool:
         return info.state == "idle" or (info.state == "busy" and info.job == self._ended.get(info.name))

@@ -53,7 +53,7 @@ def plan(study: Study) -> dict[str, Any]:
     _budget_notes(study, cost, notes)
     _raising_note(study, notes)
     acceptance = study.space.acceptance(Generator(Philox(key=0)), DRAWS)
-    _bound_note(study, notes)
+    notes.extend(bound_notes(study))
     return {
         "trials": trials,
         "steps": None if trials is None else cost.steps,
@@ -266,13 +266,13 @@ def _raising_note(study: Study, notes: list[str]) -> None:
                  f"when the search is complete{price}")  # fmt: skip
 
 
-def _bound_note(study: Study, notes: list[str]) -> None:
+def bound_notes(study: Study) -> list[str]:
     """Bounds on exact metrics are kept before a trial starts: says when few configs keep them."""
     if (task := study.task.built_in) is None:
-        return
+        return []
     bounded = [o for o in study.objectives if o.at_most is not None or o.at_least is not None]
     if not any(o.name in task.exact for o in bounded):
-        return
+        return []
     rng = Generator(Philox(key=1))
     kept = 0
     why = ""
@@ -285,8 +285,11 @@ def _bound_note(study: Study, notes: list[str]) -> None:
             broken = str(error)
         kept += broken is None
         why = broken or why
+    if kept == 0:
+        return [f"none of {DRAWS} configs drawn keeps the bounds ({why}), and none of those is started: loosen them"]
     if kept < DRAWS // 4:
-        notes.append(f"only {kept / DRAWS:.1%} of configs keep the bounds ({why}); the others are never started")
+        return [f"only {kept / DRAWS:.1%} of configs keep the bounds ({why}); the others are never started"]
+    return []
 
 
 def _subspaces(study: Study) -> list[str]:

@@ -95,6 +95,10 @@ def panel(
     if inherited.get("total"):
         fresh = f", {inherited['fresh']} of them from nothing after all" if inherited["fresh"] else ""
         grid.add_row("parents", f"{inherited['total']} trials began with the weights of another{fresh}")
+    if ended := summary.get("ends"):
+        grid.add_row("ends", ", ".join(f"{n} {cause.replace('_', ' ')}" for cause, n in ended.items()))
+    if summary.get("waits") and not (summary.get("jobs") or {}).get("running"):
+        grid.add_row("waits", Text(summary["waits"], style="yellow"))
     grid.add_row("work", steps + (f", slots {busy:.0%} busy" if busy else "") + warm)
     if news:
         grid.add_row("last", Text(news, style="dim", overflow="ellipsis", no_wrap=True))
@@ -139,6 +143,7 @@ def line(summary: dict[str, Any]) -> str:
         f"{summary['steps_done']} {summary.get('unit', 'step')}s",
         f"front {summary['front']}",
     ]
+    parts += [f"waits: {summary['waits']}"] if summary.get("waits") and not summary["jobs"]["running"] else []
     parts += [f"best {best}"] if best else []
     parts += [f"about {words.duration(left)} left"] if left is not None else []
     return "  ".join(parts)
@@ -195,6 +200,17 @@ def front_table(points: list[dict[str, Any]], objectives: list[str], limit: int 
         said = " · ".join(filter(None, (words.selected(p), words.config(words.deployed(p)))))
         table.add_row(label, str(p["step"]), *cells, Text(said, style="dim"))
     return table
+
+
+def front_notes(points: list[dict[str, Any]], summary: Mapping[str, Any]) -> list[str]:
+    """What a front does not say of itself: that nothing on it keeps the bounds, and which points could not be on it."""
+    found = []
+    if points and all((p.get("violation") or 0) > 0 for p in points):
+        bounds = words.bounds(summary["objectives"])
+        found.append(f"no point keeps the bounds ({bounds}), these come nearest: loosen one, or widen the space")
+    for name, count in (summary.get("unvalued") or {}).items():
+        found.append(f"{words.count(count, 'point')} without a finite {name}, on no front: `searchd trials` says why")
+    return found
 
 
 def _several(points: list[dict[str, Any]], trial: int) -> bool:

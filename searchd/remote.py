@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
-from searchd.errors import Missing, NotFound, Problem, Refused, SearchdError, SpaceError, StudyError, Unreachable
+from searchd.errors import (
+    Forbidden,
+    Missing,
+    NotFound,
+    Problem,
+    Refused,
+    SearchdError,
+    SpaceError,
+    StudyError,
+    TooLarge,
+    TooMany,
+    Unreachable,
+)
 
 _MEANT: dict[int, type[SearchdError]] = {
+    400: Refused,
     401: Refused,
+    403: Forbidden,
     404: NotFound,
     409: Refused,
+    413: TooLarge,
     422: SpaceError,
+    429: TooMany,
     501: Missing,
     503: Unreachable,
 }
+
+
+RETRIES = 4
+LONGEST_S = 5.0
+"""How often, and how long each time at most, the client waits when the daemon says that it asks too much."""
 
 
 class Remote:
@@ -43,13 +65,13 @@ class Remote:
         return answer
 
     def read(self, study: str, view: str, **params: Any) -> Any:
-        """One view of a study: `""` (the summary), `spec`, `front`, `trials`, `trials/N`, `curves`, `rungs`, `log`,
-        `compare`, `deepen`."""
+        """One view of a study: `""` (the summary), `spec`, `front`, `trials`, `trials/N`, `trials/N/logs`, `curves`,
+        `rungs`, `log`, `compare`, `deepen`."""
         given = {k: v for k, v in params.items() if v is not None}
         return self._json("GET", self._path(study, view), params=given)
 
     def command(self, study: str, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """`pause`, `resume`, `stop`, `trials/N/stop`, `inject`, `extend`, `deepen`, `rebase`."""
+        """`pause`, `resume`, `stop`, `trials/N/stop`, `inject`, `extend`, `priority`, `deepen`, `rebase`."""
         answer: dict[str, Any] = self._json("POST", self._path(study, verb), json=body)
         return answer
 
@@ -81,6 +103,24 @@ class Remote:
         answer: dict[str, Any] = self._json("POST", f"{_of_device(name)}/profile", json=body)
         return answer
 
+    def me(self) -> dict[str, Any]:
+        answer: dict[str, Any] = self._json("GET", "/v1/me")
+        return answer
+
+    def tokens(self) -> list[dict[str, Any]]:
+        answer: list[dict[str, Any]] = self._json("GET", "/v1/tokens")
+        return answer
+
+    def add_token(self, name: str, scope: str, expires_s: float | None = None) -> dict[str, Any]:
+        body = {"name": name, "scope": scope, "expires_s": expires_s}
+        answer: dict[str, Any] = self._json("POST", "/v1/tokens", json=body)
+        return answer
+
+    def remove_token(self, name: str) -> None:
+        if not name:
+            raise NotFound("no token '': give its name")
+        self._json("DELETE", f"/v1/tokens/{quote(name, safe='')}")
+
     def fetch(self, study: str, path: str, to: Path) -> None:
         """Write one file of the study to `to`."""
         with self._asking(), self._http.stream("GET", self._path(study, f"files/{quote(path)}")) as response:
@@ -103,6 +143,10 @@ class Remote:
         """No folder of this machine."""
         return None
 
+    def code(self, study: str) -> Path | None:  # noqa: ARG002
+        """Unknown: the workers know where they find a user's code."""
+        return None
+
     def close(self) -> None:
         self._http.close()
 
@@ -112,8 +156,13 @@ class Remote:
         return f"/v1/studies/{quote(study, safe='')}" + (f"/{view}" if view else "")
 
     def _json(self, method: str, path: str, **kwargs: Any) -> Any:
-        with self._asking():
-            response = self._http.request(method, path, **kwargs)
+        for _ in range(RETRIES):
+            with self._asking():
+                response = self._http.request(method, path, **kwargs)
+            wait_s = _seconds(response)
+            if response.status_code != 429 or wait_s > LONGEST_S:
+                break
+            time.sleep(wait_s)
         if response.status_code >= 400:
             raise meant(response)
         return response.json()
@@ -153,4 +202,12 @@ def meant(response: httpx.Response) -> SearchdError:
         return SearchdError(f"{response.request.url} answered {response.status_code}, not as searchd does: wrong URL?")
     if response.status_code == 422 and found:
         return StudyError([Problem(p.get("path", ""), p["message"], p.get("line"), p.get("file")) for p in found])
+    if response.status_code == 429:
+        return TooMany(message, _seconds(response))
     return _MEANT.get(response.status_code, SearchdError)(message)
+
+
+def _seconds(response: httpx.Response) -> float:
+    """What `Retry-After` says; 1 where it says nothing."""
+    said = response.headers.get("retry-after", "")
+    return float(said) if said.isdigit() else 1.0

@@ -7,6 +7,12 @@
 | SEARCHD_ARTIFACTS | folder of checkpoints and exported files, shared with the workers | `out` |
 | SEARCHD_HOST, SEARCHD_PORT | where the daemon listens | `127.0.0.1`, 8700 |
 | SEARCHD_TOKEN, SEARCHD_TOKEN_FILE | the bearer token, or the file that holds it (a secret's mount) | none |
+| SEARCHD_RATE | requests a second for each token (or address); 0: no limit | 100 |
+| SEARCHD_STUDIES | how many studies may be unfinished at a time | 1000 |
+| SEARCHD_LOG_FORMAT | `text`, or `json`: one object a line | `text` |
+| SEARCHD_WEBHOOK | who is told when a study ends: an http(s) URL | none |
+| SEARCHD_WEBHOOK_SECRET, SEARCHD_WEBHOOK_SECRET_FILE | what the messages are signed with | none |
+| SEARCHD_WEBHOOK_ON | which ends are told, commas between | `done,stopped,faulted` |
 | SEARCHD_URL | where a client finds the daemon | none: read folders |
 """
 
@@ -16,7 +22,7 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -25,10 +31,14 @@ from searchd.errors import BadSetting, Refused, SearchdError
 from searchd.urls import redis_url, shown
 
 PREFIX = "SEARCHD_"
+SECRETS = ("token", "webhook_secret")
+"""What may come from a file, named by the variable with `_FILE` behind it, and is never shown."""
+ENDS = ("done", "stopped", "faulted")
 
 
 class Settings(BaseModel):
-    """Frozen. `token` never shows in a repr or a log: ask for it by `secret`. A URL that nobody gave is None."""
+    """Frozen. `token` and `webhook_secret` never show in a repr or a log. `secret`: the token as text. A URL that
+    nobody gave is None."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,6 +48,12 @@ class Settings(BaseModel):
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=8700, ge=0, le=65535)
     token: SecretStr | None = None
+    rate: float = Field(default=100.0, ge=0, allow_inf_nan=False)
+    studies: int = Field(default=1000, ge=1)
+    log_format: Literal["text", "json"] = "text"
+    webhook: str | None = None
+    webhook_secret: SecretStr | None = None
+    webhook_on: str = "done,stopped,faulted"
     url: str | None = None
 
     @field_validator("broker")
@@ -49,7 +65,7 @@ class Settings(BaseModel):
             raise ValueError(str(e)) from e
         return value
 
-    @field_validator("token")
+    @field_validator("token", "webhook_secret")
     @classmethod
     def _a_token(cls, value: SecretStr | None) -> SecretStr | None:
         text = value.get_secret_value() if value is not None else "none"
@@ -71,6 +87,26 @@ class Settings(BaseModel):
             raise ValueError("no address of a daemon; write it like http://host:8700")
         return value.rstrip("/")
 
+    @field_validator("webhook")
+    @classmethod
+    def _a_receiver(cls, value: str | None) -> str | None:
+        try:
+            parts = urlsplit(value or "http://none")
+            good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        except ValueError:
+            good = False
+        if not good:
+            raise ValueError("no address of a receiver; write it like https://host/path")
+        return value
+
+    @field_validator("webhook_on")
+    @classmethod
+    def _ends(cls, value: str) -> str:
+        named = [word.strip() for word in value.split(",") if word.strip()]
+        if not named or not set(named) <= set(ENDS):
+            raise ValueError(f"the ends of a study are {', '.join(ENDS)}: name some of them, commas between")
+        return ",".join(named)
+
     @property
     def secret(self) -> str | None:
         """The token as text, for comparing and for a header."""
@@ -83,6 +119,12 @@ class Settings(BaseModel):
                 f"listening on {self.host} without a token lets others on the network command this daemon: give "
                 "--token-file, SEARCHD_TOKEN_FILE or SEARCHD_TOKEN, or listen on 127.0.0.1"
             )
+
+    def may_tell(self) -> None:
+        """BadSetting when a receiver of webhooks is named and there is nothing to sign the messages with."""
+        if self.webhook is not None and self.webhook_secret is None:
+            raise BadSetting("SEARCHD_WEBHOOK is set, and its messages are signed: set SEARCHD_WEBHOOK_SECRET, or "
+                             "SEARCHD_WEBHOOK_SECRET_FILE")  # fmt: skip
 
 
 def is_loopback(host: str) -> bool:
@@ -114,14 +156,17 @@ def load_settings(
             values[name] = text
     if "token" not in told and token_file is not None:
         called["token"] = str(token_file)
-        told["token"] = _token_in(Path(token_file), called["token"])
-    elif "token" not in told and (not names or "token" in names):
-        file = environ.get(f"{PREFIX}TOKEN_FILE", "").strip()
-        if file and "token" in values:
-            raise BadSetting(f"{PREFIX}TOKEN and {PREFIX}TOKEN_FILE are both set: which is the token? Unset one")
-        if file:
-            called["token"] = f"{PREFIX}TOKEN_FILE {file}"
-            values["token"] = _token_in(Path(file), called["token"])
+        told["token"] = _secret_in(Path(token_file), called["token"], "the token")
+    for name in SECRETS:
+        variable = PREFIX + name.upper()
+        file = environ.get(f"{variable}_FILE", "").strip()
+        if name in told or not file or (names and name not in names):
+            continue
+        what = f"the {name.replace('_', ' ')}"
+        if name in values:
+            raise BadSetting(f"{variable} and {variable}_FILE are both set: which is {what}? Unset one")
+        called[name] = f"{variable}_FILE {file}"
+        values[name] = _secret_in(Path(file), called[name], what)
     try:
         return Settings(**{**values, **told})
     except ValidationError as e:
@@ -129,12 +174,12 @@ def load_settings(
         raise BadSetting("\n".join(_line(p, called) for p in problems)) from None
 
 
-def _token_in(file: Path, called: str) -> str:
+def _secret_in(file: Path, called: str, what: str) -> str:
     try:
         return file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as e:
         why = getattr(e, "strerror", None) or "it is not text"
-        raise BadSetting(f"{called} cannot be read ({why}): give a readable file that holds the token") from None
+        raise BadSetting(f"{called} cannot be read ({why}): give a readable file that holds {what}") from None
 
 
 def _line(problem: Any, called: Mapping[str, str]) -> str:
@@ -145,5 +190,5 @@ def _line(problem: Any, called: Mapping[str, str]) -> str:
         return f"{name}: there is no such setting; there are {', '.join(Settings.model_fields)}"
     given = problem.get("input")
     seen = shown(given) if isinstance(given, str) else given
-    value = "" if name == "token" or given is None else f" = {seen!r}"
+    value = "" if name in SECRETS or given is None else f" = {seen!r}"
     return f"{called.get(name, PREFIX + name.upper())}{value}: {said}"

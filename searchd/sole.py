@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -14,6 +16,9 @@ import sqlalchemy as sa
 from searchd.errors import Refused, Unreachable
 from searchd.urls import shown
 
+log = logging.getLogger("searchd.daemon")
+
+CONNECT_S = 5
 _KEY = 0x5EA4CD00
 """The session-level advisory lock of PostgreSQL that a daemon holds while it lives."""
 _KEEPALIVE = ("tcp_keepalives_idle = 15", "tcp_keepalives_interval = 5", "tcp_keepalives_count = 3")
@@ -25,24 +30,55 @@ AND l.objid::bigint = :key AND d.datname = current_database()
 """
 
 
-class Held:
-    """The lock as it is held; `check` raises when the database took it away (a lost connection)."""
+WAIT_S = 2.0
+"""So long a daemon that begins waits for the lock: the server may not have noticed yet that the one before is gone."""
+LOOK_S = 0.1
 
-    def __init__(self, connection: sa.Connection | None) -> None:
+
+def holder() -> str:
+    """This daemon, for the messages of another one."""
+    return f"{socket.gethostname()[:32]} pid {os.getpid()}"
+
+
+class Held:
+    """The lock as it is held. It keeps a second daemon out; what keeps two from writing is the fencing token
+    (`searchd.store.lead`), so a lock that the database dropped is taken again whenever that can be."""
+
+    def __init__(self, engine: sa.Engine | None = None, connection: sa.Connection | None = None) -> None:
+        self._engine = engine
         self._connection = connection
 
-    def check(self) -> None:
-        """Unreachable when the connection that carries the lock is gone: another daemon may have begun."""
-        if self._connection is None:
-            return
+    def check(self) -> bool:
+        """Whether the lock is held; one whose connection was lost is taken again, if it is free."""
+        if self._engine is None:
+            return True
         try:
-            self._connection.execute(sa.text("SELECT 1"))
-            self._connection.commit()
+            if self._connection is not None:
+                self._connection.execute(sa.text("SELECT 1"))
+                self._connection.commit()
+                return True
+        except sa.exc.SQLAlchemyError:
+            log.warning("the database dropped the connection that holds the daemon's lock; taking it again")
+            self._drop()
+        try:
+            self._connection = _locked(self._engine)
         except sa.exc.SQLAlchemyError as e:
-            raise Unreachable(
-                "the database dropped the connection that holds the daemon's lock, so this daemon ends before another "
-                "one begins; start it again, nothing is lost"
-            ) from e
+            log.debug("the lock cannot be taken: %s", e)
+        if self._connection is not None:
+            log.info("the daemon's lock is held again")
+        return self._connection is not None
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sa.exc.SQLAlchemyError):
+                connection.invalidate()
+                connection.close()
+
+    def close(self) -> None:
+        self._drop()
+        if self._engine is not None:
+            self._engine.dispose()
 
 
 @contextmanager
@@ -61,10 +97,10 @@ def sole_daemon(url: str) -> Iterator[Held]:
             if not parsed.database or parsed.database == ":memory:":
                 raise Refused(f"{shown(url)!r} names no file: the log of a daemon is kept; use sqlite:///path/study.db")
             with _file(Path(f"{parsed.database}.lock"), parsed.database):
-                yield Held(None)
+                yield Held()
         case "postgresql" | "postgres":
-            with _advisory(parsed.set(drivername="postgresql+psycopg")) as connection:
-                yield Held(connection)
+            with _advisory(parsed.set(drivername="postgresql+psycopg")) as held:
+                yield held
         case other:
             raise Refused(f"a database on {other!r}: searchd keeps its log in SQLite or PostgreSQL")
 
@@ -80,8 +116,8 @@ def _file(path: Path, name: str) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            holder = os.read(handle, 32).decode(errors="replace").strip()
-            raise Refused(_taken(name, f" (pid {holder})" if holder else "")) from None
+            other = os.read(handle, 32).decode(errors="replace").strip()
+            raise Refused(_taken(name, f" (pid {other})" if other else "")) from None
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield
@@ -90,23 +126,49 @@ def _file(path: Path, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _advisory(url: sa.URL) -> Iterator[sa.Connection]:
+def _advisory(url: sa.URL) -> Iterator[Held]:
     name = url.render_as_string(hide_password=True)
-    holder = f"{socket.gethostname()[:32]} pid {os.getpid()}"
-    engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args={"application_name": f"searchd {holder}"})
+    arguments: dict[str, object] = {"application_name": f"searchd {holder()}"}
+    if "connect_timeout" not in url.query:
+        arguments["connect_timeout"] = CONNECT_S
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args=arguments)
     try:
-        with engine.connect() as connection:
-            for setting in _KEEPALIVE:
-                connection.execute(sa.text(f"SET {setting}"))
-            if not connection.execute(sa.text("SELECT pg_try_advisory_lock(:key)"), {"key": _KEY}).scalar_one():
-                other = connection.execute(sa.text(_HOLDER), {"key": _KEY}).scalar()
-                raise Refused(_taken(name, f" ({str(other).removeprefix('searchd ')})" if other else ""))
-            connection.commit()
-            yield connection
+        deadline = time.monotonic() + WAIT_S
+        while (connection := _locked(engine)) is None:
+            if time.monotonic() > deadline:
+                raise Refused(_taken(name, _other(engine)))
+            time.sleep(LOOK_S)
     except sa.exc.OperationalError as e:
-        raise Unreachable(f"the database {name} does not answer: {' '.join(str(e.orig).split())}") from e
-    finally:
         engine.dispose()
+        raise Unreachable(f"the database {name} does not answer: {' '.join(str(e.orig).split())}") from e
+    held = Held(engine, connection)
+    try:
+        yield held
+    finally:
+        held.close()
+
+
+def _locked(engine: sa.Engine) -> sa.Connection | None:
+    """A connection that holds the lock, None when another one does."""
+    connection = engine.connect()
+    try:
+        for setting in _KEEPALIVE:
+            connection.execute(sa.text(f"SET {setting}"))
+        taken = connection.execute(sa.text("SELECT pg_try_advisory_lock(:key)"), {"key": _KEY}).scalar_one()
+        connection.commit()
+    except BaseException:
+        connection.close()
+        raise
+    if taken:
+        return connection
+    connection.close()
+    return None
+
+
+def _other(engine: sa.Engine) -> str:
+    with engine.connect() as connection:
+        other = connection.execute(sa.text(_HOLDER), {"key": _KEY}).scalar()
+    return f" ({str(other).removeprefix('searchd ')})" if other else ""
 
 
 def _taken(name: str, holder: str) -> str:

@@ -4,13 +4,15 @@ Down: a Celery task named `TASK` on the queue of the device class with one `Disp
 Up: entries of the Redis stream `UP`, each one field `m` with one `Message` as JSON.
 Back channel: the key `stop_key(job)` holds a reason; workers read it in the same pipeline as a message up.
 A message that was seen before, or of an older attempt than the job's, is ignored and counted: never an error.
+One that no worker would send (names with control characters, numbers that no column holds, megabytes) is none.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 TASK = "searchd.dispatch"
 UP = "searchd:up"
@@ -44,6 +46,11 @@ def stop_key(job: str) -> str:
     return f"searchd:stop:{job}"
 
 
+def fence_key(job: str) -> str:
+    """Holds the newest attempt that the daemon sent out: whoever still runs an older one lets it go."""
+    return f"searchd:fence:{job}"
+
+
 def cut(seconds: float, why: str) -> str:
     """A reason in the stop key that ends a run on an instance and not the trial: it took longer than the winner's."""
     return f"cut at {seconds!r} s: {why}"
@@ -65,6 +72,31 @@ def worker_key(name: str) -> str:
     return f"searchd:worker:{name}"
 
 
+LARGEST = 8 << 20
+"""Bytes of one message."""
+MOST = 4096
+"""Metrics of a report, points, checkpoints in memory."""
+BIGGEST = 2**53
+Name = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""An id or a name: one line of text, since it goes into rows, keys and logs."""
+Number = Annotated[int, Field(ge=0, le=BIGGEST)]
+
+
+def plain(value: Any, left: int = 40) -> Any:
+    """JSON as it is, where every part can hold it: ValueError for numbers of more than 64 bits and deep nests."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("a number of more than 64 bits")
+    if isinstance(value, dict | list | tuple):
+        if left == 0:
+            raise ValueError("nested deeper than 40")
+        for inner in value.values() if isinstance(value, dict) else value:
+            plain(inner, left - 1)
+    return value
+
+
+Plain = AfterValidator(plain)
+
+
 class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
 
@@ -72,10 +104,10 @@ class Frozen(BaseModel):
 class CheckpointRef(Frozen):
     """A durable checkpoint: `path` relative to the study's artifact root, SHA-256 of the file, size in bytes."""
 
-    step: int
-    path: str
-    sha256: str
-    bytes: int
+    step: Number
+    path: Name
+    sha256: Name
+    bytes: Number
 
 
 class ParentRef(Frozen):
@@ -120,8 +152,14 @@ class JobSpec(Frozen):
     which does not know it, measures the config and is found out by its result)."""
     points: tuple[dict[str, Any], ...] = ()
     """export: the operating points whose numbers are taken again, each with `point` and what selects it."""
+    predictor: dict[str, Any] | None = None
+    """train: what the latencies of a trial's networks are predicted by (`spaces.predictor`); None: it times them."""
     costs: tuple[float, ...] = ()
     """train: cumulative latency up to each exit in ms, where it was measured for this shape."""
+    given: dict[str, Any] = Field(default_factory=dict)
+    """train: JSON files that the trial's folder gets before it begins, by name."""
+    reproduce: dict[str, Any] | None = None
+    """export: the study that trains this trial again, and selects `points`; the worker adds what it finds out."""
 
 
 class Dispatch(Frozen):
@@ -133,11 +171,11 @@ class Dispatch(Frozen):
 
 
 class _Up(Frozen):
-    study: str
-    job: str
-    trial: int
-    attempt: int
-    worker: str = ""
+    study: Name
+    job: Name
+    trial: Number
+    attempt: Number
+    worker: Name = ""
 
 
 class Begun(_Up):
@@ -147,7 +185,7 @@ class Begun(_Up):
     """
 
     kind: Literal["begun"] = "begun"
-    device: str = ""
+    device: Name = ""
     warm: bool = False
 
 
@@ -171,33 +209,76 @@ class Report(_Up):
     """
 
     kind: Literal["report"] = "report"
-    step: int
-    metrics: dict[str, float] = Field(default_factory=dict)
-    points: tuple[dict[str, Any], ...] = ()
-    seconds: float = 0.0
-    energy_j: float | None = None
+    step: Number
+    metrics: dict[Name, float] = Field(default_factory=dict, max_length=MOST)
+    points: Annotated[tuple[dict[Name, Any], ...], Plain, Field(max_length=MOST)] = ()
+    seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    energy_j: float | None = Field(default=None, allow_inf_nan=False)
     """Joules that the device spent since the last report, whoever used it; None: no counter there can be read."""
     checkpoint: CheckpointRef | None = None
     """A checkpoint that is durable at this step, if one was written."""
     inherited: Inherited | None = None
+    peak_bytes: int | None = None
+    """The most memory that the job held of its device so far; None: not known."""
 
 
 Outcome = Literal["finished", "lost", "failed", "stopped"]
+Cause = Literal[
+    "preempted", "lost", "stopped", "exception", "crashed", "out_of_memory", "time_limit", "diverged", "infeasible",
+    "incomplete", "refused",
+]  # fmt: skip
+"""Why a job ended before its time: its worker was asked to leave and handed it back, or was lost; it was stopped; or it
+failed: it raised, its process crashed, memory or time ran out, a metric was no number, the task said that the config
+cannot be, it left something out that it must do, or the worker may not do it."""
+SHUT_DOWN = "worker shut down"
+OOM = "out of memory"
+TIME_LIMIT = "time limit"
+INFEASIBLE = "infeasible"
+DIVERGED = "diverged"
+
+
+def cause_of(outcome: str, reason: str) -> Cause | None:
+    """The cause by the words of its reason: of messages and rows that do not say it themselves; None: it finished."""
+    if outcome == "finished":
+        return None
+    if outcome == "stopped":
+        return "stopped"
+    if outcome == "lost":
+        return "preempted" if reason == SHUT_DOWN else "lost"
+    word = reason.partition(":")[0]
+    for cause, words in _WORDS.items():
+        if word in words:
+            return cause
+    if reason.startswith(("crashed", "the process ended")):
+        return "crashed"
+    if reason.startswith("lost "):
+        return "lost"
+    return "incomplete" if reason.startswith("ended ") else "exception"
+
+
+_WORDS: dict[Cause, tuple[str, ...]] = {
+    "out_of_memory": (OOM, "oom"), "time_limit": (TIME_LIMIT,), "diverged": (DIVERGED,), "infeasible": (INFEASIBLE,),
+    "refused": ("refused", "not found"), "lost": (SHUT_DOWN,),
+}  # fmt: skip
 
 
 class Ended(_Up):
-    """One of the four ends of a job. `reason` is a short word for a person (`oom`, `exception`, `diverged`,
-    `time limit`, `worker shut down`), `error` the captured traceback. `result`: what a job found."""
+    """One of the four ends of a job. `cause` says why, for programs; `reason` is a short word for a person, `error` the
+    captured traceback. `result`: what a job found."""
 
     kind: Literal["ended"] = "ended"
     outcome: Outcome
-    step: int = 0
+    step: Number = 0
+    cause: Cause | None = None
+    """None: it finished, or an older worker says it in `reason` alone."""
+    peak_bytes: Number | None = None
+    """The most memory that the job held of its device; None: not known."""
     reason: str = ""
     error: str = ""
     checkpoint: CheckpointRef | None = None
-    result: dict[str, Any] | None = None
+    result: Annotated[dict[str, Any] | None, Plain] = None
     seconds: float = 0.0
-    holds: tuple[str, ...] = ()
+    holds: tuple[Name, ...] = Field(default=(), max_length=MOST)
     """The checkpoints that the worker has in memory now (`held`)."""
 
 
@@ -212,23 +293,35 @@ def encode(message: Begun | Beat | Report | Ended) -> str:
 
 def decode(text: str | bytes) -> Begun | Beat | Report | Ended:
     """The message in `text`; raises pydantic's ValidationError when it is none."""
+    if len(text) > LARGEST:
+        said = {"n": len(text), "most": LARGEST}
+        why = PydanticCustomError("too_large", "{n} bytes, and a message has {most} at most", said)
+        raise ValidationError.from_exception_data("Message", [InitErrorDetails(type=why, input=text[:80])])
     return message_adapter.validate_json(text)
 
 
 class WorkerInfo(Frozen):
     """What `searchd workers` and the page show of one worker slot."""
 
-    name: str
-    device_class: str
-    device: str
-    host: str
-    pid: int
-    child_pid: int | None = None
+    name: Name
+    device_class: Name
+    device: Name
+    host: Name
+    pid: Number
+    child_pid: Number | None = None
     state: Literal["idle", "busy", "starting", "stopping"] = "idle"
-    job: str | None = None
-    since: float = 0.0
+    job: Name | None = None
+    since: float = Field(default=0.0, allow_inf_nan=False)
     functions: tuple[str, ...] = ()
     holds: tuple[str, ...] = ()
     """The checkpoints that its process has in memory (`held`)."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """What a study may need (`spaces.labels`)."""
+    domain: str = ""
+    """The memory that its jobs hold, by its name on the host: `host`, or one accelerator's (`cuda:0`)."""
+    memory_bytes: int = 0
+    """How much of it all slots of the domain may hold together; 0: not known."""
+    shared: bool = False
+    """Whether a job begins there only where it fits beside those of the other slots of the domain."""
     facts: dict[str, str] = Field(default_factory=dict)
     """What figures taken there hold for: `runtime`, `driver`, `clocks`, `threads` (`workers.facts`)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 UNKNOWN = "–"
@@ -80,6 +80,9 @@ def selected(point: Mapping[str, Any]) -> str:
     'layers 0,2'
     >>> selected({"metrics": {"subnet": {"resolution": 8, "units": [{"kernels": [3, 5], "widths": [2, 4]}]}}})
     '8: 3x2 5x4'
+    >>> one = {"kernels": [3], "widths": [2]}
+    >>> selected({"metrics": {"subnet": {"resolution": 8, "units": [one, one]}, "exit_rates": [0.75, 0.25]}})
+    '8: 3x2 | 3x2 · leave 75 25 %'
     """
     said = point["metrics"]
     if isinstance(blocks := said.get("architecture"), list):
@@ -97,8 +100,16 @@ def selected(point: Mapping[str, Any]) -> str:
             blocks = " | ".join(" ".join(f"{k:g}x{w:g}" for k, w in row) for row in rows)
             bits = [" ".join(f"{b:g}" for b in u.get("bits", ())) for u in units]
             narrow = any(b < 32 for u in units for b in u.get("bits", ()))
-            return f"{side:g}: {blocks}" + (f" · bits {' | '.join(bits)}" if narrow else "")
+            rates = said.get("exit_rates") or ()
+            leave = f" · leave {' '.join(f'{100 * r:.0f}' for r in rates)} %" if len(rates) > 1 else ""
+            return f"{side:g}: {blocks}" + (f" · bits {' | '.join(bits)}" if narrow else "") + leave
     return ""
+
+
+def bounds(objectives: Iterable[Mapping[str, Any]]) -> str:
+    """The bounds of objectives: `latency_ms at most 2, accuracy at least 0.9`; empty when there are none."""
+    both = (("at_most", "at most"), ("at_least", "at least"))
+    return ", ".join(f"{o['name']} {said} {o[k]:g}" for o in objectives for k, said in both if o.get(k) is not None)
 
 
 def config(values: Mapping[str, Any]) -> str:

@@ -18,9 +18,10 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from spaces.errors import SpaceError
+from spaces.errors import ParameterError, SpaceError
+from spaces.operators import Operator
 
 SKIP = "skip"
 MOST_LAYERS = 22
@@ -55,6 +56,13 @@ class Op:
     def macs(self) -> int:
         """Multiply-accumulates of one sample; same padding, so that a side n gives ceil(n / stride)."""
         return self.weights * -(-self.height // self.stride) * -(-self.width // self.stride)
+
+
+    def operator(self) -> Operator:
+        """The same in the coin of latency tables."""
+        op: Literal["conv", "linear"] = "conv" if self.conv else "linear"
+        return Operator(op, self.inputs, self.outputs, self.kernel, self.stride, self.groups, self.height, self.width,
+                        32)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +128,18 @@ class Layout:
         blocks = [op for layer, name in zip(self.layers, architecture, strict=True) for op in layer.ops(name)]
         return [self.stem, *blocks, self.head]
 
+    def operators(self, architecture: Sequence[str]) -> tuple[Operator, ...]:
+        """What runs, in order, as it is timed alone."""
+        found = [self.stem.operator()]
+        for layer, name in zip(self.layers, architecture, strict=True):
+            found += [op.operator() for op in layer.ops(name)]
+            if layer.keeps and name != SKIP:
+                found.append(Operator("add", layer.outputs, layer.outputs, 1, 1, 1, layer.height, layer.width, 32))
+        if self.grid is not None and self.grid != self.last:
+            channels = self.layers[-1].outputs
+            found.append(Operator("pool", channels, channels, self.grid[0], 1, 1, *self.last, 32))
+        return (*found, self.head.operator())
+
     def figures(self, architecture: Sequence[str]) -> dict[str, float]:
         """`params`, `macs`, `bytes` of an architecture."""
         ops = self.ops(architecture)
@@ -147,7 +167,8 @@ def layout(
 ) -> Layout:
     """The layout of a search over `candidates` (`k3e1`, …, `skip`). SpaceError for what cannot be built."""
     if isinstance(width, bool) or not isinstance(width, int) or not 1 <= width <= 4096:
-        raise SpaceError(f"width = {width!r}, but the network needs a whole number in [1, 4096]: change its range")
+        rule = "the network needs a whole number in [1, 4096]"
+        raise ParameterError("width", f"= {width!r}, but {rule}: change its range")
     image = len(input_shape) == 3
     if not image and len(input_shape) != 1:
         raise SpaceError(f"a sample has shape {input_shape}, but [C, H, W] or [F] is needed: reshape the data")

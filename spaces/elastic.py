@@ -46,6 +46,7 @@ class ElasticSpace:
     `block`: `bottleneck` (1 x 1 widen, depthwise k x k, 1 x 1 narrow) or `residual` (k x k, k x k); on vectors [F] a
     residual block is two linear layers. Blocks add their input where shapes agree. `grid`: side of the map that the
     head sees (smaller maps stay). `bits`: weight bits that each block may choose, rising, 32 is float.
+    `exits`: units, rising, the last not among them, after which a head of its own answers, in every sub-network.
     """
 
     input_shape: tuple[int, ...]
@@ -57,6 +58,7 @@ class ElasticSpace:
     bits: tuple[int, ...] = (32,)
     stem_stride: int = 1
     grid: int = 2
+    exits: tuple[int, ...] = ()
 
     @property
     def image(self) -> bool:

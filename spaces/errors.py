@@ -3,6 +3,7 @@
 SearchdError                 anything that is the user's to fix: value, rule, remedy in the message
 ├── StudyError               a study file or a study given as a dict; holds every Problem that was found
 ├── SpaceError               a space, a domain or a config that breaks its rule
+│   └── ParameterError       a value of one parameter, which it names
 └── (searchd.errors)         what the service adds: StoreError, TransportError, DaemonError, ...
 
 `searchd.errors` re-exports all of these; the base lives on the ground floor because `spaces` imports nothing of ours.
@@ -19,6 +20,14 @@ class SearchdError(Exception):
 
 class SpaceError(SearchdError):
     """A domain, a space or a config that breaks its rule."""
+
+
+class ParameterError(SpaceError):
+    """A value of one parameter that nothing can be built from; the message begins with the parameter's name."""
+
+    def __init__(self, parameter: str, what: str) -> None:
+        self.parameter = parameter
+        super().__init__(f"{parameter} {what}")
 
 
 @dataclass(frozen=True, slots=True)

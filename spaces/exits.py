@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spaces.errors import SpaceError
+from spaces.errors import ParameterError
 from spaces.suggest import did_you_mean
 
 RULES: Mapping[str, str] = {
@@ -57,7 +57,7 @@ def exit_training(config: Mapping[str, Any]) -> ExitTraining:
     weights, backbone = _one_of(config, "exit_weights", WEIGHTS), _one_of(config, "exit_backbone", BACKBONES)
     distill = config.get("exit_distill", DEFAULTS["exit_distill"])
     if isinstance(distill, bool) or not isinstance(distill, int | float) or not 0 <= distill <= 1:
-        raise SpaceError(f"exit_distill = {distill!r} is no share: use a number in [0, 1], 0 for none")
+        raise ParameterError("exit_distill", f"= {distill!r} is no share: use a number in [0, 1], 0 for none")
     return ExitTraining(rule, weights, float(distill), backbone)
 
 
@@ -76,7 +76,7 @@ def loss_weights(name: str, exits: int) -> tuple[float, ...]:
         case "geometric":
             return geometric(RATIO, exits)
         case _:
-            raise SpaceError(f"exit_weights = {name!r}: {did_you_mean(name, WEIGHTS)}")
+            raise ParameterError("exit_weights", f"= {name!r}: {did_you_mean(name, WEIGHTS)}")
     total = sum(raw)
     return tuple(w / total for w in raw)
 
@@ -97,5 +97,5 @@ def in_words(rule: str) -> str:
 def _one_of(config: Mapping[str, Any], name: str, known: Sequence[str]) -> str:
     value = config.get(name, DEFAULTS[name])
     if not isinstance(value, str) or value not in known:
-        raise SpaceError(f"{name} = {value!r} is not one of {', '.join(known)}: {did_you_mean(str(value), known)}")
+        raise ParameterError(name, f"= {value!r} is not one of {', '.join(known)}: {did_you_mean(str(value), known)}")
     return value

@@ -156,6 +156,37 @@ class EarlierForm(Form):
     trials: list[EarlierTrialForm]
 
 
+class ReplayedForm(Form):
+    """One training that is done again: a trial of the reproduced study, its config, and the step it is trained to.
+
+    `begins`: from nothing, or with the weights of the one before it in the list, copied or morphed. `files`: what its
+    folder gets before it begins, by name, as JSON: figures that its training rested on.
+    """
+
+    trial: Annotated[int, Field(ge=0)]
+    until: Annotated[int, Field(ge=1)]
+    config: dict[str, Any]
+    begins: Literal["fresh", "copy", "morph"] = "fresh"
+    files: Annotated[dict[str, Any], AfterValidator(jsonable)] = Field(default_factory=dict)
+
+
+class ReproducedPointForm(Form):
+    """An operating point of the last of them: what `selects` it, and what was `recorded` of it."""
+
+    point: Annotated[int, Field(ge=0)]
+    selects: Annotated[dict[str, Any], AfterValidator(jsonable)] = Field(default_factory=dict)
+    recorded: dict[str, Number] = Field(default_factory=dict)
+
+
+class ReproducesForm(Form):
+    """The trials of another study that are trained again, oldest first, each with the seed that it had there."""
+
+    study: str
+    trials: list[ReplayedForm] = Field(min_length=1)
+    points: list[ReproducedPointForm] = Field(default_factory=list)
+    made_with: dict[str, str] = Field(default_factory=dict, description="Versions and processor of then.")
+
+
 def _goal_alone(value: Any) -> Any:
     return {"goal": value} if isinstance(value, str) else value
 
@@ -187,6 +218,12 @@ class StudyForm(Form):
         default="classify", description="classify, package.module:function, or a mapping with one of these keys."
     )
     device: str = "cpu"
+    needs: dict[str, str | int | bool] = Field(
+        default_factory=dict, description="Labels that a worker must have: those of `searchd worker --label KEY=VALUE`."
+    )
+    priority: Annotated[Number, Field(gt=0, le=1000)] = Field(
+        default=1, description="The study's weight where studies share worker slots: twice the weight, twice the slots."
+    )
     latency: Literal["measured", "predicted"] = Field(
         default="measured", description="What the search goes by: a measure job a shape, or the device's profile."
     )
@@ -194,3 +231,6 @@ class StudyForm(Form):
         default=None, description="What latency: predicted found; written by searchd when the study is submitted."
     )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    reproduces: ReproducesForm | None = Field(
+        default=None, description="Trains given trials of another study again; written by searchd beside every export."
+    )

@@ -31,7 +31,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from spaces.errors import SpaceError
+from spaces.errors import ParameterError, SpaceError
 from spaces.exits import DEFAULTS as EXIT_DEFAULTS
 from spaces.widths import ACTIVATION_BITS, BITS, GROUP, Form, sharing, widths
 
@@ -229,7 +229,7 @@ def network(config: Mapping[str, Any], input_shape: tuple[int, ...], classes: in
     kernel = _whole(config, "kernel", 1, 31)
     if kernel % 2 == 0:
         near = f"{kernel - 1} or {kernel + 1}"
-        raise SpaceError(f"kernel = {kernel} is even, but same padding needs an odd one: use {near}")
+        raise ParameterError("kernel", f"= {kernel} is even, but same padding needs an odd one: use {near}")
     bits = widths("bits", config.get("bits", DEFAULTS["bits"]), depth, BITS)
     said = config.get("activation_bits")
     reads = [None] * depth if said is None else widths("activation_bits", said, depth, ACTIVATION_BITS)
@@ -295,7 +295,7 @@ def _whole(config: Mapping[str, Any], name: str, low: int, high: int) -> int:
     value = config.get(name, DEFAULTS[name])
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         rule = f"the network needs a whole number in [{low}, {high}]"
-        raise SpaceError(f"{name} = {value!r}, but {rule}: change its range")
+        raise ParameterError(name, f"= {value!r}, but {rule}: change its range")
     return value
 
 
@@ -303,5 +303,5 @@ def _exits(said: Any, depth: int) -> list[int]:
     listed = list(said) if isinstance(said, list | tuple) else [said]
     for value in listed:
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise SpaceError(f"exits holds {value!r}, but it lists blocks: use whole numbers from 0")
+            raise ParameterError("exits", f"holds {value!r}, but it lists blocks: use whole numbers from 0")
     return [v for v in listed if v < depth - 1]

@@ -14,9 +14,9 @@ from typing import Literal
 
 from spaces.nets import packed_bytes
 
-Op = Literal["conv", "linear", "pool", "add", "resize"]
+Op = Literal["conv", "linear", "pool", "add", "resize", "embed", "norm", "attention"]
 WEIGHTED: tuple[Op, ...] = ("conv", "linear")
-"""The operators that have weights, a bias, and an activation fused behind them where there is one."""
+"""The operators that have packed weights, a bias, and an activation fused behind them where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,9 @@ class Operator:
     conv: `kernel` x `kernel`, `groups` = `inputs` is depthwise; weights [outputs, inputs / groups, kernel, kernel].
     linear: weights [outputs, inputs]. pool: an average over equal cells, `kernel` is the side of the grid that comes
     out. add: the sum of two maps. resize: to a side of `kernel`. `bits`: of the weights; 32 is float.
+
+    Of one decoded symbol, `height` positions of context: embed: its vector and that of its place, `inputs` symbols.
+    norm: a layer norm. attention: query, key and value [3 outputs] against a full cache, `groups` heads.
     """
 
     op: Op
@@ -57,12 +60,18 @@ class Operator:
 
     @property
     def params(self) -> int:
-        """Weights and biases, batch norm folded."""
+        """Weights and biases, batch norm folded; embeddings, gains and shifts."""
+        if self.op == "embed":
+            return (self.inputs + self.height) * self.outputs
+        if self.op == "norm":
+            return 2 * self.outputs
         return self.weights + self.outputs if self.op in WEIGHTED else 0
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates for one sample."""
+        if self.op == "attention":
+            return 2 * self.height * self.outputs
         return self.weights * self.out_height * self.out_width
 
     @property

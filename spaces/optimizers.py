@@ -156,6 +156,10 @@ FAMILIES: Mapping[str, Family] = {
     "soap": Family({**_adam(3e-3, 0.01, 0.95, 0.95), "frequency": _count(10)}, _PO),
     "kron": Family(_sgd(1e-3, 0.9, 0.01), _PO),
     "shampoo": Family({"lr": Hyper(0.3), "weight_decay": Hyper(5e-4), "frequency": _count(1)}, _PO),
+    "mkor": Family({
+        **_sgd(0.05, 0.9, 5e-4), "gamma": _inside(0.95), "frequency": _count(10), "stabilise": Hyper(0.1, 0.0, 1.0),
+    }),
+    "mfac": Family({**_sgd(0.03, 0.9, 5e-4), "window": _count(32), "damp": _positive(1e-4)}),
     "prodigy": Family({**_free(**_BETAS), "d_coef": _positive(1.0)}, _PO),
     "dadapt_adam": Family(_free(**_BETAS), _PO),
     "dadapt_sgd": Family(_free(momentum=_beta(0.9)), _PO),
@@ -168,6 +172,9 @@ FAMILIES: Mapping[str, Family] = {
     "adamw_8bit": Family(_adam(1e-3, 0.01), "torchao"),
     "adamw_4bit": Family(_adam(1e-3, 0.01), "torchao"),
     "adamw_fp8": Family(_adam(1e-3, 0.01), "torchao"),
+    "microadam": Family({
+        **_adam(1e-3, 0.01), "density": Hyper(0.01, 0.0, 1.0, above=True), "window": _count(10),
+    }),
 }  # fmt: skip
 
 OPTIMIZERS: Mapping[str, Mapping[str, Hyper]] = {
@@ -177,12 +184,9 @@ OPTIMIZERS: Mapping[str, Mapping[str, Hyper]] = {
 trial."""
 
 ABSENT: Mapping[str, str] = {
-    "microadam": "runs on CUDA only (ista-daslab-optimizers), and the built-in tasks train on the CPU: use adamw_8bit",
-    "mfac": "runs on CUDA only (ista-daslab-optimizers), and the built-in tasks train on the CPU: use soap or kron",
     "demo": "sends gradients between processes (torch.distributed), and a trial is one process: use signsgd",
     "lbfgs": "needs the loss many times a step, on the whole data: use soap",
     "sparse_adam": "takes sparse gradients only, which these networks have not: use adamw",
-    "mkor": "is in no library that is installed with searchd: use kron or soap",
     "sso": "needs a model whose logits are cheap to compute again: use adamw",
     "udog": "takes two gradients a step: use dog or dowg",
     "scalable_shampoo": "keeps objects in its state that no checkpoint can hold: use shampoo or soap",

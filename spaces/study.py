@@ -10,17 +10,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 
 from spaces import load
 from spaces.balance import check_balanced
+from spaces.bounds import check_bounds
 from spaces.domains import Choice, Domain, Int
 from spaces.errors import SpaceError, StudyError
-from spaces.forms import Goal, StudyForm
+from spaces.forms import Goal, ReproducesForm, StudyForm
 from spaces.formulas import TRAIN_S, formula
+from spaces.labels import check_needs, text
 from spaces.latency import check_latency
 from spaces.library import sub_space
 from spaces.morphs import GROWS
 from spaces.parse import read_space
+from spaces.population import check_population
 from spaces.problems import Path as KeyPath
 from spaces.problems import Problems
 from spaces.raising import check_raising
+from spaces.reproduces import check_reproduces
 from spaces.single import check_single
 from spaces.space import Space
 from spaces.suggest import did_you_mean
@@ -114,11 +118,14 @@ class Study(BaseModel):
     budget: Budget = Budget()
     task: Task
     device: str = "cpu"
+    needs: dict[str, str] = Field(default_factory=dict)
+    priority: float = 1.0
     latency: Literal["measured", "predicted"] = "measured"
     predictor: dict[str, Any] | None = None
     seed: int = 0
     warm_start: tuple[str, ...] = ()
     earlier: tuple[Earlier, ...] = ()
+    reproduces: ReproducesForm | None = None
 
     @classmethod
     def parse(cls, said: Mapping[str, Any], base: str | Path | None = None) -> Study:
@@ -145,8 +152,14 @@ class Study(BaseModel):
             warm["latency"] = self.latency
         if self.predictor is not None:
             warm["predictor"] = dict(self.predictor)
+        if self.needs:
+            warm["needs"] = dict(self.needs)
+        if self.priority != 1:
+            warm["priority"] = self.priority
         if self.earlier:
             warm["earlier"] = [e.model_dump(mode="json") for e in self.earlier]
+        if self.reproduces is not None:
+            warm["reproduces"] = self.reproduces.model_dump(mode="json")
         return {
             "study": self.name,
             "space": self.space.dump(),
@@ -179,6 +192,8 @@ def _read(said: Any, problems: Problems, base: Path | None, *, typed: bool = Fal
     task = read_task(said.get("task", "classify"), problems, base, typed=typed)
     _check_search(said.get("search"), problems)
     _check_objectives(said.get("objectives"), task, problems)
+    if typed and task is not None and task.built_in is not None:
+        check_bounds(said.get("objectives"), task.built_in.metrics, problems)
     if form is not None and not said.get("space") and not said.get("use"):
         problems.add(("space",), "there is nothing to search: give parameters, or use a library space")
     if form is None or space is None or task is None or problems.found:
@@ -192,16 +207,22 @@ def _read(said: Any, problems: Problems, base: Path | None, *, typed: bool = Fal
         budget=Budget(**form.budget.model_dump()),
         task=task,
         device=form.device,
+        needs={key: text(value) for key, value in form.needs.items()},
+        priority=float(form.priority),
         latency=form.latency,
         predictor=form.predictor,
         seed=form.seed,
         warm_start=tuple(form.warm_start),
         earlier=tuple(Earlier.model_validate(e.model_dump()) for e in form.earlier),
+        reproduces=form.reproduces,
     )
+    if study.reproduces is not None:
+        check_reproduces(study.reproduces, study.space, study.task, problems)
     if (known := task.built_in) is not None and known.check is not None:
         known.check(study.space, task.options, problems, typed)
     _check_instances(study, problems)
     check_latency(study.latency, task, study.objectives, problems)
+    check_needs(study.needs, problems)
     problems.raise_any()
     return study
 
@@ -307,30 +328,11 @@ def _check_instances(study: Study, problems: Problems) -> None:
     names = [o.name for o in study.objectives]
     check_single(study.search.options, names, problems)
     check_raising(study.search.scheduler, study.search.R, study.search.eta, study.search.options, names, problems)
-    _check_population(study, problems)
+    check_population(study.space, study.search, problems)
     _check_morph(study, problems)
     check_balanced(study.space, study.search, problems)
     if races and study.budget.steps is not None:
         problems.add(("budget", "steps"), "acband spends R instances: set search.R instead of budget.steps")
-
-
-def _check_population(study: Study, problems: Problems) -> None:
-    """Whoever takes over weights must change only what they fit: both halves of the method, and names to explore."""
-    search = study.search
-    if (search.scheduler == "pbt") != (search.searcher == "pbt"):
-        key = "searcher" if search.scheduler == "pbt" else "scheduler"
-        problems.add(("search", key), f"population-based training is pbt with searcher pbt: write {key}: pbt")
-    elif search.scheduler == "pbt":
-        explore = search.options.get("explore")
-        names = explore if isinstance(explore, list) else []
-        if not names:
-            said = "pbt needs explore: [names], the parameters that may change while weights are kept, such as lr"
-            problems.add(("search", "options"), said)
-        known = [*study.space.names, *{n.rpartition(".")[0] for n in study.space.names} - {""}]
-        for name in names:
-            if not any(n == name or n.startswith(f"{name}.") for n in study.space.names):
-                said = f"{name!r} is no parameter of this space: {did_you_mean(str(name), known)}"
-                problems.add(("search", "options", "explore"), said)
 
 
 def _check_morph(study: Study, problems: Problems) -> None:

@@ -9,6 +9,7 @@ weights and biases; `bytes` exactly those of the packed weights.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -23,11 +24,21 @@ Role = Literal["stem", "inner", "outer", "head"]
 @dataclass(frozen=True, slots=True)
 class Step:
     """One operator in its place. `name`: `stem`, `units.U.B.widen|spatial|narrow`, `units.U.B.add`, `pool`, `head`,
-    `resize`. `relu`: whether one follows."""
+    `resize`; `exits.U.pool`, `exits.U.head` of an early exit after unit U. `relu`: whether one follows."""
 
     name: str
     operator: Operator
     relu: bool = False
+
+    @property
+    def is_head(self) -> bool:
+        """Whether logits come out."""
+        return self.name == "head" or self.name.endswith(".head")
+
+    @property
+    def early(self) -> bool:
+        """Whether it belongs to an early exit: what follows reads what this one read."""
+        return self.name.startswith("exits.")
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,16 @@ class SubnetSpec:
     def operators(self) -> tuple[Operator, ...]:
         """What runs, in order."""
         return tuple(step.operator for step in self.steps)
+
+    @property
+    def segments(self) -> tuple[tuple[Step, ...], ...]:
+        """What runs until each exit answers and did not run for the one before; the last answers with `head`."""
+        ends = [i + 1 for i, step in enumerate(self.steps) if step.is_head]
+        return tuple(self.steps[a:b] for a, b in zip([0, *ends], ends, strict=False))
+
+    def prefix(self, exit_: int) -> tuple[Step, ...]:
+        """All that runs until an exit answers, the heads before it too."""
+        return tuple(step for segment in self.segments[: exit_ + 1] for step in segment)
 
     @property
     def layers(self) -> tuple[Step, ...]:
@@ -63,6 +84,15 @@ class SubnetSpec:
     def signature(self) -> str:
         """Equal when the latency is."""
         return signature(self.operators)
+
+
+def whole(genome: Any) -> Any:
+    """A genome whose whole numbers are ints, wherever it has been: a store may have made them floats."""
+    if isinstance(genome, Mapping):
+        return {name: whole(value) for name, value in genome.items()}
+    if isinstance(genome, list | tuple):
+        return [whole(value) for value in genome]
+    return int(genome) if isinstance(genome, float) and genome.is_integer() else genome
 
 
 def width_of(ratio: float, inputs: int) -> int:
@@ -95,6 +125,15 @@ def _steps(space: ElasticSpace, genome: Genome) -> list[Step]:
         steps.append(Step(name, operator, relu))
         channels, high, wide = outputs, operator.out_height, operator.out_width
 
+    def head(at: str, unit: int) -> None:
+        cells = 1
+        if image:
+            grid = grid_of(space, unit)
+            if (high, wide) != (min(grid, high), min(grid, wide)):
+                steps.append(Step(f"{at}pool", Operator("pool", channels, channels, grid, 1, 1, high, wide, 32)))
+            cells = min(grid, high) * min(grid, wide)
+        steps.append(Step(f"{at}head", Operator("linear", channels * cells, space.classes, 1, 1, 1, 1, 1, widest)))
+
     layer("stem", space.stem, 3, space.stem_stride if image else 1, widest, True)
     for u, (unit, said) in enumerate(zip(space.units, genome["units"], strict=True)):
         for b in range(said["depth"]):
@@ -110,20 +149,15 @@ def _steps(space: ElasticSpace, genome: Genome) -> list[Step]:
                 layer(f"{at}.narrow", unit.channels, kernel, 1, bits, False)
             if stride == 1 and into == unit.channels:
                 steps.append(Step(f"{at}.add", Operator("add", channels, channels, 1, 1, 1, high, wide, 32)))
-    if image:
-        grid = grid_of(space)
-        if (high, wide) != (min(grid, high), min(grid, wide)):
-            steps.append(Step("pool", Operator("pool", channels, channels, grid, 1, 1, high, wide, 32)))
-        cells = min(grid, high) * min(grid, wide)
-    else:
-        cells = 1
-    head = Operator("linear", channels * cells, space.classes, 1, 1, 1, 1, 1, widest)
-    return [*steps, Step("head", head)]
+        if u in space.exits:
+            head(f"exits.{u}.", u)
+    head("", len(space.units) - 1)
+    return steps
 
 
-def grid_of(space: ElasticSpace) -> int:
-    """The side of the map that the head sees: the space's, or what the smallest resolution leaves."""
+def grid_of(space: ElasticSpace, unit: int) -> int:
+    """The side of the map that the head behind a unit sees: the space's, or what the smallest resolution leaves."""
     side = min(space.resolutions)
-    for stride in (space.stem_stride, *(u.stride for u in space.units)):
+    for stride in (space.stem_stride, *(u.stride for u in space.units[: unit + 1])):
         side = -(-side // stride)
     return min(space.grid, side)

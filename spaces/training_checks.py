@@ -22,16 +22,20 @@ DRAWS = 32
 APART = "optimizer != 'sophia' or all(b == 32 for b in bits)"
 
 
-def check_training(space: Space, problems: Problems, *, typed: bool) -> None:
+def check_training(space: Space, problems: Problems, *, typed: bool, shows: bool = False) -> None:
     """Problems of the parameters `optimizer`, `schedule`, `horizon` and `warmup`, each at its place in the file.
 
     `typed`: by a person just now. What a log holds was read before values and schedules had rules; it stays as it was.
+    `shows`: whether the task's layers show their inputs, which `mkor` needs.
     """
     named = {node.name: node for node in space.nodes}
     if (optimizer := named.get("optimizer")) is not None:
         _optimizer(optimizer, problems, typed=typed)
         if typed:
             _second_order(optimizer, space, problems)
+            if not shows and "mkor" in _values(optimizer):
+                said = "mkor needs layers that show their inputs, which those of task: classify do: use soap or kron"
+                problems.add(("space", "optimizer", "choice", "mkor"), said)
     if typed and "schedule" in named and named["schedule"].repeat is None:
         _schedule(named["schedule"], named, problems)
 

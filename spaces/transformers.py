@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from spaces.errors import SpaceError
+from spaces.errors import ParameterError
+from spaces.operators import Operator
 from spaces.texts import VOCABULARY
 
 DEFAULTS: dict[str, Any] = {
@@ -63,6 +64,19 @@ class Transformer:
         d = self.width
         return layers * (4 * d * d + 2 * d * self.mlp * d + 2 * self.context * d) + self.symbols * d
 
+    def chains(self) -> tuple[tuple[Operator, ...], ...]:
+        """The operators of a decoded token by number of layers: those of one layer, the first with the ends."""
+        d, inside, ctx = self.width, self.mlp * self.width, self.context
+
+        def linear(inputs: int, outputs: int) -> Operator:
+            return Operator("linear", inputs, outputs, 1, 1, 1, 1, 1, 32)
+
+        norm = Operator("norm", d, d, 1, 1, 1, 1, 1, 32)
+        attention = Operator("attention", d, d, 1, 1, self.heads, ctx, 1, 32)
+        layer = (norm, linear(d, 3 * d), attention, linear(d, d), norm, linear(d, inside), linear(inside, d))
+        embed = Operator("embed", self.symbols, d, 1, 1, 1, ctx, 1, 32)
+        return (embed, *layer, norm, linear(d, self.symbols)), *[layer] * (self.depth - 1)
+
     def signature(self, layers: int) -> str:
         """16 hexadecimal digits: equal when a token through `layers` layers costs the same."""
         shape = [self.width, layers, self.heads, self.mlp, self.context, self.symbols]
@@ -73,16 +87,17 @@ def transformer(config: Mapping[str, Any], context: int) -> Transformer:
     """The network of a nested config; SpaceError for values that make none."""
     width, depth, heads, mlp = (_whole(config, name) for name in SHAPE)
     if width % heads:
-        raise SpaceError(f"width = {width} does not divide by heads = {heads}: make it a multiple, or add a constraint")
+        said = f"= {width} does not divide by heads = {heads}: make it a multiple, or add a constraint"
+        raise ParameterError("width", said)
     if depth > 64:
-        raise SpaceError(f"depth = {depth}, but at most 64 layers are built: lower it")
+        raise ParameterError("depth", f"= {depth}, but at most 64 layers are built: lower it")
     return Transformer(width, depth, heads, mlp, context)
 
 
 def _whole(config: Mapping[str, Any], name: str) -> int:
     value = config.get(name, DEFAULTS[name])
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65536:
-        raise SpaceError(f"{name} = {value!r}, but the network needs a whole number of at least 1: change its range")
+        raise ParameterError(name, f"= {value!r}, but the network needs a whole number of at least 1: change its range")
     return value
 
 
@@ -90,5 +105,5 @@ def warm(config: Mapping[str, Any]) -> int:
     """Layers at the bottom that always run."""
     value = config.get("warm", DEFAULTS["warm"])
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise SpaceError(f"warm = {value!r}, but it counts layers: use a whole number from 0")
+        raise ParameterError("warm", f"= {value!r}, but it counts layers: use a whole number from 0")
     return value

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from spaces.errors import SpaceError
+from spaces.errors import ParameterError
 
 Form = Literal["", "fp8", "bf16", "fp16"]
 """The floating format of a layer's weights or inputs below 32 bits; empty: integer codes, or float32 at 32."""
@@ -26,7 +26,7 @@ def width(name: str, value: Any, known: tuple[float | str, ...]) -> tuple[float,
     """Bits and format of one value; SpaceError when it is none of `known`."""
     if isinstance(value, bool) or not isinstance(value, int | float | str) or value not in known:
         listed = ", ".join(b if isinstance(b, str) else f"{b:g}" for b in known)
-        raise SpaceError(f"{name} = {value!r} is no width that the network has: {listed}")
+        raise ParameterError(name, f"= {value!r} is no width that the network has: {listed}")
     match value:
         case "fp8" | "bf16" | "fp16":
             return float(FORMS[value]), value
@@ -42,7 +42,7 @@ def widths(
     """One a block: a list, or one value for all. SpaceError when the list is too short."""
     listed = list(said) if isinstance(said, list | tuple) else [said] * depth
     if len(listed) < depth:
-        raise SpaceError(f"{name} has {len(listed)} entries for {depth} blocks: write repeat: depth, or one for all")
+        raise ParameterError(name, f"has {len(listed)} entries for {depth} blocks: write repeat: depth, or one for all")
     return [width(name, value, known) for value in listed][:depth]
 
 
@@ -53,9 +53,10 @@ def sharing(config: Mapping[str, Any]) -> tuple[str, int]:
     if isinstance(said, Mapping):
         said, group = said.get("name"), said.get("group", group)
     if said not in GRANULARITIES:
-        raise SpaceError(f"granularity = {said!r}, but weights share a scale by {', '.join(GRANULARITIES)}: use one")
+        known = ", ".join(GRANULARITIES)
+        raise ParameterError("granularity", f"= {said!r}, but weights share a scale by {known}: use one")
     if isinstance(group, bool) or not isinstance(group, int) or group < 2:
-        raise SpaceError(f"group = {group!r}, but a group is a whole number of weights from 2: raise it")
+        raise ParameterError("group", f"= {group!r}, but a group is a whole number of weights from 2: raise it")
     return str(said), group
 
 

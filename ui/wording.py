@@ -59,8 +59,9 @@ def config_line(config: Answer) -> str:
 
 
 def notes(summary: Answer) -> str:
-    """Why a study is in its state, and what its searcher says of it; empty when there is neither."""
-    return " · ".join(filter(None, (summary.get("reason"), summary.get("remark"))))
+    """Why a study is in its state, why it waits, and what its searcher says of it; empty when there is nothing."""
+    waits = f"waits: {summary['waits']}" if summary.get("waits") and summary["status"] != "paused" else ""
+    return " · ".join(filter(None, (summary.get("reason"), waits, summary.get("remark"))))
 
 
 def why_no_front(summary: Answer) -> tuple[str, str]:
@@ -70,6 +71,8 @@ def why_no_front(summary: Answer) -> tuple[str, str]:
     if status == "faulted":
         return "The study stopped on a fault", summary.get("reason") or "The decision log has the last events."
     if counts["total"] == 0:
+        if summary.get("waits"):
+            return "Waiting", f"{summary['waits'][:1].upper()}{summary['waits'][1:]}."
         if status == "queued":
             return "Waiting to start", "The study is queued: a daemon takes it up when it is free."
         if status in ("done", "stopped"):

@@ -21,7 +21,9 @@ from types import FrameType
 
 import redis.exceptions
 
-from searchd.errors import Refused, SearchdError, Unreachable
+from searchd import lines
+from searchd.errors import Refused, SearchdError, SpaceError, Unreachable
+from spaces.labels import label
 from workers.device import device
 from workers.kept import KEEP_MB
 from workers.tether import adopt_orphans, end_orphans
@@ -34,6 +36,9 @@ CALM_S = 20.0
 """A slot that lived this long starts again at once."""
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 30.0
+ASKED = frozenset({0, -signal.SIGTERM, -signal.SIGKILL})
+"""Ends that came from outside: no sign that the next slot would not live."""
+LONGEST_ASKED_S = 1.0
 BEYOND_GRACE_S = 5.0
 """What a slot gets beside its job's grace to say the end and leave, before it is killed."""
 
@@ -97,7 +102,8 @@ class Supervisor:
                 return
             orphans = end_orphans({m.process.pid for m in self._members if m.process is not None and m is not member})
             calm = now - member.started >= CALM_S
-            member.pause_s = 0.0 if calm else min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, member.pause_s * 2))
+            longest = LONGEST_ASKED_S if code in ASKED else LONGEST_PAUSE_S
+            member.pause_s = 0.0 if calm else min(longest, max(FIRST_PAUSE_S, member.pause_s * 2))
             member.due = now + member.pause_s
             member.process = None
             log.warning(
@@ -112,7 +118,9 @@ class Supervisor:
         options = self._options
         settings = {
             "name": f"{options.name}-{member.number}", "device": options.device,
-            "slot": member.number, "threads": options.threads, "grace_s": options.grace, "parent": os.getpid(),
+            "slot": 0 if options.share else member.number, "labels": dict(options.label),
+            "memory_bytes": (options.memory or 0) << 20, "shared": options.share,
+            "threads": options.threads, "grace_s": options.grace, "parent": os.getpid(),
             "child": {"allow": options.allow, "path": options.path, "artifacts": options.artifacts,
                       "keep_mb": options.keep_mb},
         }  # fmt: skip
@@ -152,15 +160,31 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--path", action="append", default=[], metavar="DIR", help="where users' code lies")
     parser.add_argument("--artifacts", metavar="DIR", default=os.environ.get("SEARCHD_ARTIFACTS"),
                         help="the only folder that jobs may write in [$SEARCHD_ARTIFACTS]")  # fmt: skip
+    parser.add_argument("--label", action="append", default=[], type=_label, metavar="KEY=VALUE",
+                        help="what studies may need (again for more)")  # fmt: skip
+    parser.add_argument("--share", action="store_true",
+                        help="all slots are on one device: jobs begin where their memory fits beside the others'")
+    parser.add_argument("--memory", type=int, metavar="MB",
+                        help="what a job may hold on a CPU, all together with --share [what there is]")  # fmt: skip
     parser.add_argument("--keep-mb", type=int, default=KEEP_MB, metavar="MB",
                         help=f"memory of a slot for checkpoints of trials that may go on here [{KEEP_MB}]")  # fmt: skip
     parser.add_argument("--grace", type=float, default=5.0, metavar="S", help="for a last checkpoint at SIGTERM [5]")
+    parser.add_argument("--log-format", choices=["text", "json"], help="[SEARCHD_LOG_FORMAT, else text]")
     options = parser.parse_args(argv)
     if not options.broker:
         parser.error("no broker: give --broker URL or set SEARCHD_BROKER")
     if options.slots < 1:
         parser.error(f"--slots {options.slots}: a worker needs at least 1")
+    if options.memory is not None and options.memory < 1:
+        parser.error(f"--memory {options.memory}: give MiB, at least 1")
     return options
+
+
+def _label(said: str) -> tuple[str, str]:
+    try:
+        return label(said)
+    except SpaceError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _writable(folder: str) -> None:
@@ -176,7 +200,9 @@ def _writable(folder: str) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Exit codes: 0 ended as asked, 2 bad usage, 4 the broker refuses us."""
     options = parse(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s workers %(message)s", stream=sys.stderr)
+    if options.log_format:
+        os.environ["SEARCHD_LOG_FORMAT"] = options.log_format  # slots and children too
+    lines.set_up()
     try:
         device(options.device)
         if options.artifacts:

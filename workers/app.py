@@ -12,21 +12,26 @@ import logging
 import os
 import signal
 import sys
+import time
 import warnings
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+import redis.exceptions
 from celery import Celery
 from celery.exceptions import Reject, SecurityWarning
 from celery.worker import state
+from celery.worker.consumer import Consumer
 from pydantic import ValidationError
 
-from searchd import wire
+from searchd import lines, wire
 from workers.child import ChildOptions
 from workers.device import device
+from workers.relay import LOOK_S
+from workers.settled import Settled
 from workers.slot import Requeue, Slot, SlotOptions
 from workers.tether import die_with
-from workers.uplink import Uplink, redis_url
+from workers.uplink import Uplink, connect, redis_url
 
 log = logging.getLogger("searchd.worker")
 
@@ -61,6 +66,8 @@ def application(broker: str) -> Celery:
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_channel_error_retry=True,  # "the disk is full" is one, and passes
+        worker_enable_prefetch_count_reduction=False,
         broker_transport_options={
             "visibility_timeout": VISIBILITY_S, "socket_connect_timeout": 5.0, "queue_order_strategy": "priority",
         },
@@ -73,9 +80,27 @@ def shutting() -> bool:
     return any(flag is not None and flag is not False for flag in (state.should_stop, state.should_terminate))
 
 
+def prompt(broker: str) -> type[Consumer]:
+    """A consumer that asks for a broker that is away five times a second; Celery's own waits up to 30 s in between."""
+    client = connect(broker, retries=0)
+
+    class Prompt(Consumer):  # type: ignore[misc]
+        def ensure_connected(self, conn: Any) -> Any:
+            while not shutting():
+                try:
+                    client.ping()
+                    break
+                except redis.exceptions.RedisError:
+                    time.sleep(LOOK_S)
+            return super().ensure_connected(conn)
+
+    return Prompt
+
+
 def serve(options: SlotOptions) -> None:
     """Be a slot until SIGTERM."""
     app = application(options.broker)
+    app.conf.worker_consumer = prompt(options.broker)
     slot = Slot(options, Uplink(options.broker), shutting)
 
     def dispatch(payload: Any) -> None:
@@ -90,7 +115,7 @@ def serve(options: SlotOptions) -> None:
         except Requeue as error:
             raise Reject("not begun", requeue=True) from error
 
-    app.task(dispatch, name=wire.TASK)
+    app.task(dispatch, name=wire.TASK, Request=Settled)
     queues = [wire.own_queue(options.name), wire.queue(options.device.device_class)]  # looked at in this order
     worker = app.Worker(
         hostname=options.name, pool_cls="solo", concurrency=1, queues=queues,
@@ -110,15 +135,13 @@ def main(argv: list[str]) -> int:
     broker = os.environ.pop("SEARCHD_BROKER")
     if given["parent"]:
         die_with(given["parent"], signal.SIGTERM)
-    logging.basicConfig(
-        level=logging.INFO, format=f"%(asctime)s %(levelname)s {given['name']} %(message)s", stream=sys.stderr
-    )
+    lines.set_up(worker=given["name"])
     logging.getLogger("celery").setLevel(logging.WARNING)
     warnings.simplefilter("ignore", SecurityWarning)  # about root and pickle; this worker takes JSON only
     options = SlotOptions(
         name=given["name"], broker=broker, device=device(given["device"], given["slot"]),
         child=ChildOptions.of(given["child"]), threads=given["threads"], grace_s=given["grace_s"],
-        parent=given["parent"],
+        parent=given["parent"], labels=given["labels"], memory_bytes=given["memory_bytes"], shared=given["shared"],
     )  # fmt: skip
     serve(options)
     return 0

@@ -24,7 +24,9 @@ from workers.state import pack, unpack
 log = logging.getLogger("searchd.worker")
 
 KEEP = 2
-"""How many of a job's own checkpoints stay besides the one it began from: the daemon knows one of them at least."""
+"""How many of a job's own checkpoints stay besides the one it began from. One goes only once the daemon can know two
+newer ones (of the last report it may say that it came too late), so there is one more, or several while the broker is
+away."""
 BLOB = "blob"
 
 T = TypeVar("T")
@@ -142,6 +144,7 @@ class Checkpoints:
         self.attempt = attempt
         self.began_from = began_from
         self._own: list[CheckpointRef] = []
+        self._known = 0
         self._kept = Kept() if kept is None else kept
 
     def write(self, step: int, tree: Mapping[str, Any], *, keep: bool = False) -> CheckpointRef:
@@ -167,9 +170,18 @@ class Checkpoints:
         write_atomically(path, data)
         write_atomically(path.with_name(path.name + ".json"), reference.model_dump_json().encode())
         self._own = [r for r in self._own if r.step != step] + [reference]
-        while len(self._own) > KEEP:
+        while len(self._own) > KEEP and self._own[2].step <= self._known:
             self._remove(self._own.pop(0))
         return reference
+
+    def known(self, step: int) -> None:
+        """The report that names the checkpoint of `step` went up: older ones may be removed from now on."""
+        self._known = max(self._known, step)
+
+    @property
+    def ahead(self) -> int:
+        """How many of this attempt's checkpoints nobody else knows of yet."""
+        return sum(reference.step > self._known for reference in self._own)
 
     def _remove(self, reference: CheckpointRef) -> None:
         if self.began_from is not None and reference.path == self.began_from.path:

@@ -7,9 +7,9 @@ conversation, which has descriptors of its own.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import json
-import logging
 import os
 import signal
 import sys
@@ -21,10 +21,12 @@ from typing import Any
 
 import kernels
 import spaces
+from searchd import lines
 from searchd.wire import CheckpointRef, Inherited, JobSpec
 from workers import job
 from workers.energy import Spent, meter
 from workers.kept import KEEP_MB, Kept
+from workers.memory import Peak
 from workers.pipes import Gone, Pipes
 from workers.tether import die_with
 from workers.trial import Request
@@ -65,6 +67,8 @@ class SlotLink:
         self._unanswered = 0
         self._ahead_since = 0.0
         self._spent = Spent(meter())
+        self._peak = Peak()
+        self._up = True
 
     def next_job(self) -> JobSpec:
         """The next job; waits for it. Raises Gone when the slot is."""
@@ -77,22 +81,26 @@ class SlotLink:
                     spec = JobSpec.model_validate(message["job"])
                     self._job = (spec.id, spec.attempt)
                     self._spent.joules()  # what was spent before is nobody's
+                    self._peak.begin()
                     return spec
             self._waiting = []
 
     def report(
         self, step: int, metrics: Mapping[str, float], points: Sequence[Mapping[str, Any]], seconds: float,
         checkpoint: CheckpointRef | None, inherited: Inherited | None = None,
-    ) -> None:  # fmt: skip
-        """Send a report and wait until the slot has sent it on: its answer may bring a stop.
+    ) -> bool:  # fmt: skip
+        """Send a report and wait until the slot has sent it on: its answer may bring a stop. Whether it went up.
 
         Steps shorter than that round trip do not wait one by one: the function may be ahead of the answers by
-        `AHEAD` reports or `AHEAD_S`, whichever is less.
+        `AHEAD` reports or `AHEAD_S`, whichever is less, and what became of such a report is not known yet (False).
+        With a checkpoint, or while the broker is away, every report waits: a checkpoint is removed only once newer
+        ones are known to have gone up.
         """
         self._pipes.send({
             "up": "report", "step": step, "metrics": dict(metrics), "points": [dict(p) for p in points],
             "seconds": seconds, "checkpoint": None if checkpoint is None else checkpoint.model_dump(),
             "inherited": None if inherited is None else inherited.model_dump(), "energy_j": self._spent.joules(),
+            "peak_bytes": self._peak.bytes(),
         })  # fmt: skip
         now = time.monotonic()
         if not self._unanswered:
@@ -100,10 +108,12 @@ class SlotLink:
         self._unanswered += 1
         while self._unanswered and (messages := self._pipes.receive(0.0)):
             self._heard(messages)
-        if seconds < AHEAD_S and self._unanswered < AHEAD and now - self._ahead_since < AHEAD_S:
-            return
+        quick = seconds < AHEAD_S and now - self._ahead_since < AHEAD_S
+        if quick and self._up and checkpoint is None and 0 < self._unanswered < AHEAD:
+            return False
         while self._unanswered:
             self._heard(self._pipes.receive(None))
+        return self._up
 
     def request(self) -> Request | None:
         """What the slot asked of this job so far."""
@@ -113,8 +123,12 @@ class SlotLink:
 
     def ended(self, end: job.End, holds: Sequence[str]) -> None:
         """The last word about a job; `holds`: the checkpoints that are in memory now, by SHA-256."""
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
         self._pipes.send({
-            "up": "ended", "outcome": end.outcome, "step": end.step, "reason": end.reason, "error": end.error,
+            "up": "ended", "peak_bytes": self._peak.bytes(),
+            "outcome": end.outcome, "step": end.step, "reason": end.reason, "error": end.error,
             "checkpoint": None if end.checkpoint is None else end.checkpoint.model_dump(),
             "result": end.result, "seconds": end.seconds, "holds": list(holds),
         })  # fmt: skip
@@ -125,6 +139,7 @@ class SlotLink:
             match message["do"]:
                 case "ack":
                     self._unanswered = max(0, self._unanswered - message["reports"])
+                    self._up = message["up"]
                 case "stop" | "halt" if (message["job"], message["attempt"]) == self._job:
                     self._asked = Request(message["do"], message["reason"])
                 case "run":
@@ -138,7 +153,7 @@ def main(argv: list[str]) -> int:
     for descriptor in (source, sink):
         os.set_inheritable(descriptor, False)
     faulthandler.enable()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    lines.set_up()
     options = ChildOptions.of(json.loads(argv[3]))
     sys.path.extend(p for p in options.path if p not in sys.path)  # last, and see PINNED: none of ours is shadowed
     link = SlotLink(Pipes(source, sink))

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from searchd.errors import Refused
+from workers.memory import cuda_bytes, host_bytes
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 IDENTITY = "SEARCHD_DEVICE"
@@ -26,6 +27,15 @@ class Device:
     device_class: str
     index: int | None
     identity: str
+
+    @property
+    def domain(self) -> str:
+        """The memory that its jobs hold, by its name on this host."""
+        return "host" if self.index is None else f"cuda:{self.index}"
+
+    def memory_bytes(self) -> int:
+        """How much memory that is; 0: not known."""
+        return host_bytes() if self.index is None else cuda_bytes(self.index)
 
     def environment(self, threads: int | None) -> dict[str, str]:
         """What the child process gets: one accelerator in sight, `threads` threads (1 on a CPU), its identity."""

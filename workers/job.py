@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 import traceback
@@ -10,20 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from searchd.errors import Missing, NotFound, Refused, SearchdError
-from searchd.wire import CheckpointRef, JobSpec, Outcome
+from searchd.errors import Infeasible, Missing, NotFound, Refused, SearchdError
+from searchd.lines import about
+from searchd.wire import INFEASIBLE, OOM, CheckpointRef, JobSpec, Outcome
 from workers.describe import describe
 from workers.device import IDENTITY
 from workers.facts import named
 from workers.kept import Kept
+from workers.reproduction import complete, prepare
 from workers.state import seed_everything
 from workers.tasks import Runner, resolve
 from workers.trial import Ending, Link, Trial
 
-log = logging.getLogger("searchd.worker")
-
-OOM = "oom"
-"""The reason of a job that ran out of memory; its slot takes a fresh child then."""
 ERROR_CHARS = 20_000
 ENDED_EARLY = (
     "the training function returned after step {step} of a job that goes on; "
@@ -50,6 +47,14 @@ def run(
 ) -> End:  # fmt: skip
     """Run one job to its end; never raises for what a task does. `artifacts`: the folder that jobs may write in;
     `kept`: the checkpoints that this process still has in memory."""
+    with about(study=spec.study, trial=spec.trial, job=spec.id, attempt=spec.attempt):
+        return _run(spec, link, allow, path, artifacts, kept)
+
+
+def _run(
+    spec: JobSpec, link: Link, allow: tuple[str, ...], path: tuple[str, ...], artifacts: Path | None,
+    kept: Kept | None,
+) -> End:  # fmt: skip
     began = time.monotonic()
     trial: Trial | None = None
     try:
@@ -65,7 +70,6 @@ def run(
             trial.abandon()
         reason, text = explain(error)
         end = End("failed", _step(trial), reason, text)
-    log.info("job %s attempt %d: %s %s", spec.id, spec.attempt, end.outcome, end.reason)
     return End(
         end.outcome, end.step, end.reason, end.error, None if trial is None else trial.durable, end.result,
         time.monotonic() - began,
@@ -75,6 +79,7 @@ def run(
 def _by_kind(runner: Runner, trial: Trial, spec: JobSpec, link: Link) -> End:
     match spec.kind:
         case "train":
+            prepare(trial, spec)
             runner.train(trial)
             trial.close()
             asked = link.request()
@@ -84,9 +89,12 @@ def _by_kind(runner: Runner, trial: Trial, spec: JobSpec, link: Link) -> End:
                 return End("stopped" if asked.kind == "stop" else "lost", trial.step, asked.reason)
             return End("failed", trial.step, "ended early", ENDED_EARLY.format(step=trial.step))
         case "measure":
-            if runner.measure is None:
+            if spec.profile is not None:
+                result = dict(runner.profiled(spec))
+            elif runner.measure is not None:
+                result = dict(runner.measure(spec))
+            else:
                 raise Refused(f"task {runner.name} cannot be measured; only the built-in task can")
-            result = dict(runner.measure(spec) if spec.profile is None else runner.profiled(spec))
             if IDENTITY in os.environ:  # the name under which the daemon knows this slot's device, and looks it up
                 result["device"] = named(os.environ[IDENTITY], spec.runtime)
             return End("finished", result=result)
@@ -97,7 +105,8 @@ def _by_kind(runner: Runner, trial: Trial, spec: JobSpec, link: Link) -> End:
         case "export":
             if runner.export is None:
                 raise Refused(f"task {runner.name} cannot be exported; only the built-in task can")
-            return End("finished", spec.until, result=dict(runner.export(trial, spec)))
+            exported = complete(trial, spec, runner.export(trial, spec), runner.rests_on)
+            return End("finished", spec.until, result=exported)
 
 
 def artifact_root(wanted: str, allowed: Path | None) -> Path:
@@ -120,6 +129,8 @@ def explain(error: BaseException) -> tuple[str, str]:
             return OOM, _trace(error) or "out of memory"
         case RuntimeError() if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
             return OOM, _trace(error)
+        case Infeasible():
+            return INFEASIBLE, str(error)
         case Refused():
             return "refused", str(error)
         case NotFound() | Missing():

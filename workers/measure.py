@@ -1,8 +1,9 @@
 """Latency of a network on this machine, up to each of its exits, as a deployed model has it: ONNX Runtime, batch 1.
 
 Prefixes are cumulative and whole sessions of their own, not differences of segments (an empty session alone costs
-microseconds). One thread, input and output bound beforehand, warmed up. Every prefix gets several short rounds, the
-prefixes taking turns; a figure is the best round's, since what else runs on the machine can only add time.
+microseconds). One thread, input and output bound beforehand, warmed up. Every prefix gets many short rounds, the
+prefixes taking turns; a figure is the best round's, since what else runs on the machine can only add time, and comes in
+bursts: with forty rounds of 3 ms the worst figures were half as far off as with five of 12 (docs/log.md).
 """
 
 from __future__ import annotations
@@ -26,13 +27,16 @@ from searchd.wire import JobSpec
 from spaces.data import NAMED, DataShape, data_shape
 from spaces.nets import NetSpec, network
 from workers.energy import Meter, Spent, meter
-from workers.measurers import Measurer, OnnxCpu, Run, measurer
+from workers.measurers import LEAST_RUNS, Measurer, OnnxCpu, Run, measurer
 from workers.nets.fold import Folded, FoldedNet, fold
 from workers.nets.graph import build
 from workers.nets.modules import Net
 
-ROUNDS = 5
-ROUND_S = 0.012
+ROUNDS, FEWEST = 40, 5
+"""Rounds of a model: the most, and those that a slow one gets at least."""
+ROUND_S = 0.003
+TOTAL_S = ROUNDS * ROUND_S
+"""What a model's rounds take together, unless the fewest take longer."""
 WARM_S = 0.01
 ENERGY_S = 0.5
 """Counters of accelerators are read out every 0.1 s or so."""
@@ -43,10 +47,12 @@ FLOAT_KERNELS = frozenset({"Conv", "FusedConv", "Gemm", "FusedGemm"})
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Milliseconds of one sample: the median and the 95th percentile."""
+    """Milliseconds of one sample: the median and the 95th percentile. `spread`: by what share the median differs
+    between every other round and the rest."""
 
     p50_ms: float
     p95_ms: float
+    spread: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,7 @@ class Measured:
         return {
             "cumulative_ms": [e.p50_ms for e in self.exits],
             "p95_ms": [e.p95_ms for e in self.exits],
+            "spread": [e.spread for e in self.exits],
             "kernel_bits": [bits for name, bits in self.kernel_bits.items() if name.startswith("blocks.")],
             "device": device(),
         }
@@ -144,9 +151,10 @@ def latency(net: FoldedNet, by: Measurer | None = None, batch: int = 1) -> Measu
 
 
 def time_models(
-    models: Sequence[bytes], x: NDArray[Any], rounds: int = ROUNDS, round_s: float = ROUND_S
+    models: Sequence[bytes], x: NDArray[Any], rounds: int | None = None, round_s: float = ROUND_S
 ) -> tuple[Latency, ...]:
-    """Latency of each model on the sample `x` [1, ...], in turns; `round_s` seconds a model and round.
+    """Latency of each model on the sample `x` [1, ...], in turns; `round_s` seconds a model and round, `rounds` as many
+    as fit.
 
     A prefix is part of the next one: where noise says that the longer costs less, it is given the shorter's figure.
     """
@@ -155,16 +163,24 @@ def time_models(
 
 
 def time_runs(
-    by: Measurer, runs: Sequence[Run], rounds: int = ROUNDS, round_s: float = ROUND_S
+    by: Measurer, runs: Sequence[Run], rounds: int | None = None, round_s: float = ROUND_S
 ) -> tuple[Latency, ...]:
     """Latency of runs, in turns, each a part of the next one."""
-    for run in runs:
-        by.times(run, WARM_S)
+    warm = [float(np.median(by.times(run, WARM_S))) for run in runs]
+    if rounds is None:
+        rounds = fitting(max(warm, default=0.0) / 1000)
     found = [[by.times(run, round_s) for run in runs] for _ in range(rounds)]
-    p50 = [min(float(np.percentile(r[k], 50)) for r in found) for k in range(len(runs))]
-    p95 = [min(float(np.percentile(r[k], 95)) for r in found) for k in range(len(runs))]
-    rising = zip(np.maximum.accumulate(p50), np.maximum.accumulate(p95), strict=True)
-    return tuple(Latency(float(a), float(b)) for a, b in rising)
+    p50 = np.array([[np.percentile(times, 50) for times in turn] for turn in found])
+    p95 = np.array([[np.percentile(times, 95) for times in turn] for turn in found])
+    halves = p50[::2].min(axis=0), p50[1::2].min(axis=0) if rounds > 1 else p50.min(axis=0)
+    apart = np.abs(halves[0] - halves[1]) / p50.min(axis=0)
+    rising = zip(np.maximum.accumulate(p50.min(axis=0)), np.maximum.accumulate(p95.min(axis=0)), apart, strict=True)
+    return tuple(Latency(float(a), float(b), float(c)) for a, b, c in rising)
+
+
+def fitting(run_s: float) -> int:
+    """How many rounds of a model whose run takes `run_s` seconds fit into TOTAL_S."""
+    return max(FEWEST, min(ROUNDS, int(TOTAL_S / max(ROUND_S, LEAST_RUNS * run_s) + 1e-9)))
 
 
 def session(model: bytes, optimized: Path | None = None) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from searchd.errors import Missing, NotFound
+from searchd.errors import Missing, NotFound, Refused
 from spaces.operators import Operator
 from workers.nets import alone
 from workers.nets.floats import FloatNet
@@ -178,6 +178,14 @@ def measurer(name: str) -> Measurer:
         raise Missing("torch-cuda needs an accelerator, and torch sees none here: a CUDA build of torch, a driver, or "
                       "register the device with --runtime torch")  # fmt: skip
     return MEASURERS[name]()
+
+
+def onnx_run(by: Measurer, model: bytes, x: NDArray[Any]) -> Run:
+    """An ONNX model with one input `x`, ready to be timed. Refused for another runtime."""
+    if not isinstance(by, OnnxCpu):
+        raise Refused(f"these networks are timed by {OnnxCpu.name}, not by {by.name}: register the device with "
+                      f"--runtime {OnnxCpu.name}")  # fmt: skip
+    return by.model(model, x)
 
 
 def clocked(run: Run, seconds: float) -> NDArray[np.float64]:

@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +37,7 @@ class Rehearsal:
     def report(
         self, step: int, metrics: Mapping[str, float], points: Sequence[Mapping[str, Any]], seconds: float,
         checkpoint: CheckpointRef | None, inherited: Inherited | None = None,
-    ) -> None:  # fmt: skip
+    ) -> bool:  # fmt: skip
         self.reports.append(
             Report(
                 study="rehearsal", job="rehearsal", trial=0, attempt=1, step=step, metrics=dict(metrics),
@@ -45,6 +47,7 @@ class Rehearsal:
         )
         if self.stop_at is not None and step >= self.stop_at:
             self.asked = Request("stop", "rehearsed stop")
+        return True
 
     def request(self) -> Request | None:
         return self.asked
@@ -59,21 +62,23 @@ def rehearse(
     function: Callable[[Trial], object], config: Mapping[str, Any], *, until: int = 1, seed: int = 0,
     objectives: Sequence[str] = (), options: Mapping[str, Any] | None = None, folder: Path | None = None,
     resume: Rehearsal | None = None, stop_at: int | None = None, kind: str = "function", kept: Kept | None = None,
-    parent: ParentRef | None = None, number: int = 0,
+    parent: ParentRef | None = None, number: int = 0, predictor: Mapping[str, Any] | None = None,
 ) -> Rehearsal:  # fmt: skip
     """Call `function` with a Trial over `config` (nested, as training functions read it), up to step `until`.
 
     `stop_at`: ask for a stop after the report of that step. `kept`: what this process holds in memory of earlier
     rehearsals, as a warm one does. `parent`: whose weights it is to begin with (`Rehearsal.as_parent`), in the same
-    folder under another `number`. Exceptions of the function come through as they are.
+    folder under another `number`. `predictor`: what latencies of its networks are predicted by. Without a `folder` its
+    files go when this process ends. Exceptions of the function come through as they are.
     """
-    root = folder or (resume.folder if resume is not None else Path(tempfile.mkdtemp(prefix="rehearsal-")))
+    root = folder or (_own_folder() if resume is None else resume.folder)
     checkpoint = resume.checkpoint if resume is not None else None
     spec = JobSpec(
         id="rehearsal", study="rehearsal", trial=number, attempt=1, kind="train",
         since=checkpoint.step if checkpoint else 0, until=until, config=dict(config), nested=dict(config),
         task={"kind": kind, "options": dict(options or {})}, seed=seed, objectives=tuple(objectives),
         checkpoint=checkpoint, parent=parent, artifacts=str(root),
+        predictor=None if predictor is None else dict(predictor),
     )  # fmt: skip
     run = Rehearsal(root, stop_at=stop_at)
     seed_everything(seed)
@@ -86,3 +91,10 @@ def rehearse(
         run.outcome, run.reason = ending.outcome, ending.reason
     run.checkpoint = trial.durable
     return run
+
+
+def _own_folder() -> Path:
+    """A temporary folder that goes when this process ends."""
+    root = Path(tempfile.mkdtemp(prefix="rehearsal-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    return root

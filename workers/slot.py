@@ -13,17 +13,19 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from searchd.errors import Unreachable
-from searchd.wire import BEAT_S, Begun, Dispatch, Ended, JobSpec, WorkerInfo, held
+from searchd.lines import about
+from searchd.wire import BEAT_S, OOM, SHUT_DOWN, Begun, Dispatch, Ended, JobSpec, WorkerInfo, cause_of, held
+from workers.captured import path_of
 from workers.child import ChildOptions
 from workers.device import Device
 from workers.facts import facts
-from workers.job import OOM
-from workers.relay import LOOK_S, SHUT_DOWN, Relay, who
+from workers.relay import LOOK_S, Relay, who
 from workers.tether import adopt_orphans
 from workers.uplink import Uplink
 from workers.warm import Warm
@@ -38,7 +40,8 @@ class Requeue(Exception):
 @dataclass(frozen=True, slots=True)
 class SlotOptions:
     """`name` is unique among workers; `grace_s`: what a job gets to write its checkpoint when the worker is shut down;
-    `parent`: the supervisor's process id (the slot ends with it), 0 for none."""
+    `parent`: the supervisor's process id (the slot ends with it), 0 for none; `shared`: jobs begin only
+    where they fit beside those of other slots."""
 
     name: str
     broker: str
@@ -47,6 +50,10 @@ class SlotOptions:
     threads: int | None = None
     grace_s: float = 5.0
     parent: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    memory_bytes: int = 0
+    """What a job's processes may hold on a CPU, and all of a shared device together; 0: what there is."""
+    shared: bool = False
 
 
 class Slot:
@@ -58,6 +65,7 @@ class Slot:
         self._shutting = shutting
         self._warm = Warm(options.child, options.device.environment(options.threads))
         self._facts = facts(options.device, options.threads)
+        self._memory = options.memory_bytes or options.device.memory_bytes()
         self._doing: JobSpec | None = None
         self._since = time.time()
         self._over = threading.Event()
@@ -110,7 +118,8 @@ class Slot:
             name=options.name, device_class=options.device.device_class, device=options.device.identity,
             host=socket.gethostname(), pid=os.getpid(), child_pid=self._warm.pid, state=state,
             job=None if spec is None else spec.id, since=self._since, functions=options.child.allow,
-            holds=self._holds(), facts=self._facts,
+            holds=self._holds(), facts=self._facts, labels=dict(options.labels), domain=options.device.domain,
+            memory_bytes=self._memory, shared=options.shared,
         )  # fmt: skip
         last_words = None
         if spec is not None:
@@ -123,28 +132,36 @@ class Slot:
         """Run the jobs of a dispatch. Raises Requeue when none was begun before a shutdown."""
         beat_s = min(BEAT_S, dispatch.lease_s / 5)
         for number, spec in enumerate(dispatch.jobs):
-            if self._shutting():
-                if number == 0:
-                    raise Requeue
-                self._finish(self._lost(spec, SHUT_DOWN))
-            elif self._claim(spec):
-                self._begin(spec)
-                try:
-                    ended = self._relay(spec, beat_s).to_the_end()
-                    if ended.reason == OOM:
-                        self._warm.end()
-                    self._finish(ended.model_copy(update={"holds": self._holds()}))
-                finally:
-                    self._idle()
-            else:
-                log.info("dropped: job %s attempt %d was begun before", spec.id, spec.attempt)
+            with about(study=spec.study, trial=spec.trial, job=spec.id, attempt=spec.attempt):
+                self._run(number, spec, beat_s)
+
+    def _run(self, number: int, spec: JobSpec, beat_s: float) -> None:
+        if self._shutting():
+            if number == 0:
+                raise Requeue
+            self._finish(self._lost(spec, SHUT_DOWN))
+        elif self._claim(spec):
+            self._begin(spec)
+            try:
+                ended = self._relay(spec, beat_s).to_the_end()
+                log.info("job %s attempt %d: %s %s", spec.id, spec.attempt, ended.outcome, ended.reason)
+                self._warm.captures(None)
+                if ended.reason == OOM:
+                    self._warm.end()
+                said = {"holds": self._holds(), "cause": cause_of(ended.outcome, ended.reason)}
+                self._finish(ended.model_copy(update=said))
+            finally:
+                self._idle()
+        else:
+            log.info("dropped: job %s attempt %d was begun before", spec.id, spec.attempt)
 
     def _claim(self, spec: JobSpec) -> bool:
         warm = spec.checkpoint is not None and held(spec.checkpoint.sha256) in self._holds()
         begun = Begun(**who(spec, self._options.name), device=self._options.device.identity, warm=warm)
+        token = uuid.uuid4().hex
         while True:
             try:
-                return self._uplink.claim(spec, begun)
+                return self._uplink.claim(spec, begun, token)
             except Unreachable as error:
                 if self._shutting():
                     raise Requeue from error
@@ -154,6 +171,7 @@ class Slot:
         log.info("job %s attempt %d: %s from %d to %d", spec.id, spec.attempt, spec.kind, spec.since, spec.until)
         self._doing, self._since = spec, time.time()
         self._warm.ensure()
+        self._warm.captures(path_of(spec, self._options.child.artifacts))
         self._say()
 
     def _idle(self) -> None:
@@ -165,7 +183,10 @@ class Slot:
     def _relay(self, spec: JobSpec, beat_s: float) -> Relay:
         options = self._options
         return Relay(spec, self._warm, self._uplink, options.name, beat_s=beat_s, grace_s=options.grace_s,
-                     shutting=self._shutting)  # fmt: skip
+                     shutting=self._shutting, most_bytes=self._limit())  # fmt: skip
+
+    def _limit(self) -> int:
+        return self._options.memory_bytes if self._options.device.index is None else 0
 
     def _holds(self) -> tuple[str, ...]:
         if self._shutting() or self._warm.pid is None:
@@ -173,7 +194,8 @@ class Slot:
         return tuple(held(sha256) for sha256 in self._warm.holds)
 
     def _lost(self, spec: JobSpec, reason: str) -> Ended:
-        return Ended(**who(spec, self._options.name), outcome="lost", reason=reason, step=spec.since)
+        return Ended(**who(spec, self._options.name), outcome="lost", reason=reason, step=spec.since,
+                     cause=cause_of("lost", reason))  # fmt: skip
 
     def _finish(self, ended: Ended) -> None:
         """Send the end and stay until it is up; a broker that is away is waited for, but not beyond a shutdown."""

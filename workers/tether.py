@@ -20,6 +20,7 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 LOOK_S = 0.5
+GENERATIONS = 200
 
 
 def die_with(parent: int, number: int = signal.SIGKILL) -> None:
@@ -60,13 +61,22 @@ def children() -> set[int]:
 
 
 def end_orphans(known: set[int]) -> int:
-    """SIGKILL every child of this process that is not `known`, and reap it; answers how many there were."""
+    """SIGKILL every child of this process that is not `known`, and reap it; answers how many there were.
+
+    What they leave behind becomes our child in turn, and what forks while it is ended too: again until none is left.
+    """
     ended = 0
-    for pid in children() - known:
-        with contextlib.suppress(OSError):
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            ended += 1
+    for _ in range(GENERATIONS):
+        found = children() - known
+        for pid in found:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in found:
+            with contextlib.suppress(OSError):
+                os.waitpid(pid, 0)
+                ended += 1
+        if not found:
+            break
     return ended
 
 

@@ -26,9 +26,10 @@ from typing import Any, Literal, Protocol
 
 from searchd.wire import CheckpointRef, Inherited, JobSpec
 from spaces.schedules import at_step
-from workers.checkpoints import Checkpoints
+from workers.checkpoints import KEEP, Checkpoints
 from workers.kept import Kept
 from workers.parent import Parent
+from workers.patience import NoSpace, patiently
 from workers.state import random_states, restore, restore_random_states, set_settings, settings, snapshot, stateful
 
 log = logging.getLogger("searchd.worker")
@@ -53,8 +54,8 @@ class Link(Protocol):
     def report(
         self, step: int, metrics: Mapping[str, float], points: Sequence[Mapping[str, Any]], seconds: float,
         checkpoint: CheckpointRef | None, inherited: Inherited | None = None,
-    ) -> None:  # fmt: skip
-        """Hand one report over; returns when the slot has it."""
+    ) -> bool:  # fmt: skip
+        """Hand one report over; returns when the slot has it. False: it could not send it on yet."""
         ...
 
     def request(self) -> Request | None:
@@ -90,6 +91,8 @@ class Trial:
         """The study's seed: what is the same for all its trials may be drawn from it."""
         self.costs = spec.costs
         """Latency in ms up to each exit of a network of this shape, where it was measured before; else empty."""
+        self.predictor = spec.predictor
+        """What predicts the latency of a network by its operators (`spaces.predictor`), as JSON; None: time it."""
         self.cap_s = spec.cap_s
         """Seconds after which a run on an instance has lost its race; None: nobody has solved it yet."""
         self.files = root / "trials" / str(spec.trial)
@@ -115,7 +118,10 @@ class Trial:
         self._metrics: dict[str, float] = {}
         self._points: tuple[dict[str, Any], ...] = ()
         self._told = False
-        self.files.mkdir(parents=True, exist_ok=True)
+        try:
+            patiently(lambda: self.files.mkdir(parents=True, exist_ok=True), lambda: link.request() is not None)
+        except NoSpace as error:
+            raise Ending("lost", str(error)) from error
 
     # what a training function calls
 
@@ -291,12 +297,26 @@ class Trial:
     def _guard_due(self) -> bool:
         """A checkpoint against crashes: time for one, or the function saves so rarely that each one counts."""
         rare = self.step != self._saved_step + 1
+        if self._checkpoints.ahead >= KEEP:  # the daemon does not know them yet, and none may be removed before it does
+            return False
         return rare or time.monotonic() - self._wrote_at >= max(SAVE_EVERY_S, SAVE_SHARE * self._write_cost_s)
 
     def _write(self, offered: Mapping[str, Any]) -> None:
         began = time.monotonic()
         tree = {"objects": {n: snapshot(v) for n, v in offered.items()}, "random": random_states()}
-        self.checkpointed(self._checkpoints.write(self.step, tree, keep=self.step >= self._spec.until))
+        last = self.step >= self._spec.until
+        try:
+            reference = patiently(
+                lambda: self._checkpoints.write(self.step, tree, keep=last),
+                lambda: not last or self._link.request() is not None,
+            )
+        except NoSpace as error:
+            log.warning("no checkpoint of step %d: %s", self.step, error)
+            asked = self._link.request()
+            if last and asked is not None and asked.kind == "halt":  # as if the step had not been: another worker's
+                raise Ending("lost", asked.reason) from error
+            return
+        self.checkpointed(reference)
         self._wrote_at = time.monotonic()
         self._write_cost_s = self._wrote_at - began
 
@@ -307,7 +327,9 @@ class Trial:
         inherited = None
         if self.parent is not None and not self._told:
             inherited, self._told = self.parent.outcome(), True
-        self._link.report(self.step, metrics, points, self.spent_s, checkpoint, inherited)
+        up = self._link.report(self.step, metrics, points, self.spent_s, checkpoint, inherited)
+        if up and checkpoint is not None:
+            self._checkpoints.known(checkpoint.step)
         self._closed_at = time.monotonic()
 
     def _require(self, metrics: Mapping[str, float], points: Sequence[Mapping[str, Any]]) -> None:

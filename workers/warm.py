@@ -9,9 +9,13 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from searchd.wire import OOM
+from workers.captured import Pump
 from workers.child import ChildOptions
+from workers.memory import groups, oom_kills
 from workers.pipes import Gone, Pipes
 from workers.tether import children, end_orphans
 
@@ -31,6 +35,9 @@ class Warm:
         self._others = children()
         """What this process had started before: not ours to end."""
         self._pipes: Pipes | None = None
+        self._pump: Pump | None = None
+        self._groups: list[Path] = []
+        self._oom_kills = 0
         self.holds: tuple[str, ...] = ()
         """The checkpoints that the child said it has in memory, by SHA-256."""
 
@@ -47,13 +54,23 @@ class Warm:
         up_read, up_write = os.pipe()
         argv = [sys.executable, "-P", "-m", "workers.child", str(down_read), str(up_write), str(os.getpid())]
         argv.append(json.dumps(asdict(self._options)))
+        said, says = os.pipe()
+        self._groups = groups()
+        self._oom_kills = oom_kills(self._groups)
         self._process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=sys.__stderr__, env=os.environ | self._env,
+            argv, stdin=subprocess.DEVNULL, stdout=says, stderr=says, env=os.environ | self._env,
             pass_fds=(down_read, up_write), start_new_session=True,
         )  # fmt: skip
         os.close(down_read)
         os.close(up_write)
+        os.close(says)
+        self._pump = Pump(said, 2)
         self._pipes = Pipes(up_read, down_write)
+
+    def captures(self, path: Path | None) -> None:
+        """What the child prints from here on goes to `path`; None: to nobody."""
+        if self._pump is not None:
+            self._pump.begin(path)
 
     def send(self, message: dict[str, Any]) -> bool:
         """Tell the child something; False when it is gone."""
@@ -85,6 +102,8 @@ class Warm:
         code = 0 if process is None else process.returncode
         if code < 0:
             name = signal.Signals(-code).name
+            if code == -signal.SIGKILL and oom_kills(self._groups) > self._oom_kills:
+                return True, OOM
             return -code in FAULTS, f"crashed with {name}" if -code in FAULTS else f"worker process killed ({name})"
         return True, f"the process ended with code {code}"
 
@@ -100,6 +119,9 @@ class Warm:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             end_orphans(self._others)
+        if self._pump is not None:
+            self._pump.end()
+            self._pump = None
         if self._pipes is not None:
             self._pipes.close()
             self._pipes = None

@@ -19,20 +19,20 @@ _COMMANDS: dict[str, str] = {
     "validate": "files", "plan": "files", "simulate": "simulate", "run": "run",
     "serve": "serve", "worker": "serve", "ui": "serve",
     "submit": "studies", "list": "studies", "show": "studies", "watch": "studies", "front": "studies",
-    "trials": "studies", "log": "studies", "workers": "studies",
+    "trials": "studies", "log": "studies", "workers": "fleet", "logs": "fleet", "priority": "fleet",
     "ri": "relative", "proxies": "proxies",
-    "compare": "compare", "deepen": "deepen", "device": "device",
+    "compare": "compare", "deepen": "deepen", "device": "device", "token": "token",
     "pause": "change", "resume": "change", "stop": "change", "inject": "change",
     "rebase": "change",
-    "export": "take", "replay": "take",
+    "export": "take", "replay": "take", "verify": "verify",
     "doctor": "doctor", "completion": "doctor",
 }  # fmt: skip
 _SECTIONS: dict[str, tuple[str, ...]] = {
     "One study on this machine": ("validate", "plan", "simulate", "run"),
-    "Look": ("list", "show", "watch", "front", "trials", "compare", "log", "workers", "ri", "proxies"),
-    "Change": ("submit", "pause", "resume", "stop", "inject", "deepen", "rebase"),
-    "Take away": ("export", "replay"),
-    "A service": ("serve", "worker", "device", "ui"),
+    "Look": ("list", "show", "watch", "front", "trials", "compare", "log", "logs", "workers", "ri", "proxies"),
+    "Change": ("submit", "pause", "resume", "stop", "inject", "priority", "deepen", "rebase"),
+    "Take away": ("export", "verify", "replay"),
+    "A service": ("serve", "worker", "device", "token", "ui"),
     "Help": ("doctor", "completion"),
 }
 

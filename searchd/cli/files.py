@@ -54,9 +54,10 @@ def validate_command(file: str, client: Client, as_json: bool) -> None:
             raise
         emit({"ok": False, **problems_of(error)})
         raise click.exceptions.Exit(2) from None
+    from searchd.plan import bound_notes
     from spaces.lint import lint_study
 
-    look = [*map(str, lint_study(study)), *client.past_problems(study)]
+    look = [*map(str, lint_study(study)), *bound_notes(study), *client.past_problems(study)]
     answer = {"ok": True, "study": study.name, "parameters": len(study.space.names), "problems": [], "look": look}
     if as_json:
         emit(answer)

@@ -11,9 +11,11 @@ from rich.console import Console
 from rich.text import Text
 
 from searchd import words
+from searchd.cli.again import as_json as as_rows
+from searchd.cli.again import differs, reproduced, show
 from searchd.cli.common import FAILED, INTERRUPTED, console, emit, json_option
 from searchd.cli.files import load_study
-from searchd.progress import Progress, front_table
+from searchd.progress import Progress, front_notes, front_table
 
 SHOWN_FAILURES = 3
 
@@ -24,10 +26,12 @@ SHOWN_FAILURES = 3
 @click.option("--slots", type=click.IntRange(1, 64), help="Workers at a time.  [the study's parallel, else 2]")
 @click.option("--fresh", is_flag=True, help="Forget what the folder holds and start anew.")
 @click.option("--rebase", is_flag=True, help="Go on even if another version decided so far; what was trained stays.")
+@click.option("--path", type=click.Path(file_okay=False, exists=True),
+              help="Where a function or a program of yours lies.  [FILE's folder]")  # fmt: skip
 @click.option("--quiet", "-q", is_flag=True, help="No progress, the front only.")
 @json_option
 def run_command(
-    file: str, out: str, slots: int | None, fresh: bool, rebase: bool, quiet: bool, as_json: bool
+    file: str, out: str, slots: int | None, fresh: bool, rebase: bool, path: str | None, quiet: bool, as_json: bool
 ) -> None:  # fmt: skip
     """Run a study on this machine: broker, daemon, workers, then the front. Run it again to resume.
 
@@ -38,15 +42,21 @@ def run_command(
     load_study(file)  # what `validate` refuses is refused here with the same words, before anything starts
     screen = console(stderr=as_json)
     with Progress(screen, quiet=quiet) as progress:
-        outcome: Outcome = run_local(file, out=out, slots=slots, fresh=fresh, rebase=rebase, progress=progress)
+        outcome: Outcome = run_local(file, out=out, slots=slots, fresh=fresh, rebase=rebase, progress=progress,
+                                     code=path)  # fmt: skip
+    again = None if outcome.interrupted else reproduced(outcome.folder)
+    rows, libraries = again or ([], {})
     if as_json:
         emit({"study": outcome.summary["name"], "folder": str(outcome.folder), "interrupted": outcome.interrupted,
-              "summary": outcome.summary, "front": outcome.front, "no_report": outcome.report})  # fmt: skip
+              "summary": outcome.summary, "front": outcome.front, "no_report": outcome.report,
+              **({"reproduced": as_rows(rows)} if again else {})})  # fmt: skip
     else:
         show_outcome(screen, outcome, file)
+        if again:
+            show(screen, rows, libraries)
     if outcome.interrupted:
         raise click.exceptions.Exit(INTERRUPTED)
-    if outcome.summary["status"] == "faulted" or not outcome.front:
+    if outcome.summary["status"] == "faulted" or not outcome.front or differs(rows):
         raise click.exceptions.Exit(FAILED)
 
 
@@ -61,7 +71,7 @@ def show_outcome(out: Console, outcome: Any, file: str) -> None:
     out.print(Text.assemble((f"{summary['name']} ", "bold"), f"{summary['status']}: {trials.get('total', 0)} trials, "
               f"{words.number(summary['steps_done'])} {summary.get('unit', 'step')}s in "
               f"{words.duration(summary['seconds'])}, {words.count(len(front), 'point')} on the front"))  # fmt: skip
-    if summary["status"] == "faulted" or not (front or outcome.failures):
+    if summary["status"] == "faulted" or not (front or outcome.failures or summary.get("unvalued")):
         out.print(Text(summary.get("reason") or f"no trial finished; `searchd trials {summary['name']}` says why",
                        style="red"))  # fmt: skip
     if outcome.failures:
@@ -69,6 +79,8 @@ def show_outcome(out: Console, outcome: Any, file: str) -> None:
     if front:
         out.print()
         out.print(front_table(front, [o["name"] for o in summary["objectives"]]))
+    for note in front_notes(front, summary):
+        out.print(Text(note, style="yellow"))
     out.print()
     if outcome.report:
         out.print(Text(outcome.report, style="yellow"))

@@ -25,6 +25,7 @@ PAGE_PORT = 8701
 @click.option("--port", type=int, help="[SEARCHD_PORT, else 8700]")
 @click.option("--token-file", type=click.Path(),
               help="Needed beyond this machine.  [SEARCHD_TOKEN_FILE, or SEARCHD_TOKEN]")  # fmt: skip
+@click.option("--log-format", type=click.Choice(["text", "json"]), help="[SEARCHD_LOG_FORMAT, else text]")
 @click.option("--root", default="out", show_default=True, help="With --local: the folder of everything.")
 @click.option("--slots", type=click.IntRange(0, 64), default=2, show_default=True, help="With --local: workers.")
 @click.option("--device", default="cpu", show_default=True, help="With --local: the workers' device.")
@@ -34,10 +35,12 @@ PAGE_PORT = 8701
 @json_option
 def serve_command(
     local: bool, database: str | None, broker: str | None, artifacts: str | None, host: str | None, port: int | None,
-    token_file: str | None, root: str, slots: int, device: str, allow: tuple[str, ...], page_port: int, no_page: bool,
-    as_json: bool,
+    token_file: str | None, log_format: str | None, root: str, slots: int, device: str, allow: tuple[str, ...],
+    page_port: int, no_page: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run the daemon over a database and a broker given as URLs, or everything on this machine with --local."""
+    if log_format:
+        os.environ["SEARCHD_LOG_FORMAT"] = log_format  # of what is started from here
     if local:
         at = load_settings("host", "port", host=host, port=port)
         if not is_loopback(at.host):
@@ -84,18 +87,24 @@ def _local(
 @click.option("--broker", metavar="URL", help="redis://...  [SEARCHD_BROKER]")
 @click.option("--slots", type=click.IntRange(1, 256), default=1, show_default=True, help="Jobs at a time.")
 @click.option("--device", default="cpu", show_default=True, help="Device class: cpu, cuda, or a name of yours.")
+@click.option("--label", multiple=True, metavar="KEY=VALUE", help="What studies may need: `needs: {rack: 3}`.")
+@click.option("--share", is_flag=True, help="All slots on one device: jobs begin where their memory fits.")
+@click.option("--memory", type=click.IntRange(1), metavar="MB",
+              help="What a job may hold on a CPU, all together where they --share.  [what there is]")  # fmt: skip
 @click.option("--name", help="Name of this worker.  [host and pid]")
 @click.option("--artifacts", metavar="DIR",
               help="The folder that jobs may write in.  [SEARCHD_ARTIFACTS, else where the daemon says]")  # fmt: skip
 @click.option("--allow", multiple=True, envvar="SEARCHD_ALLOW", metavar="MODULE:FUNCTION",
               help="A function that studies may name, or module.*  [SEARCHD_ALLOW, spaces between]")  # fmt: skip
 @click.option("--path", multiple=True, metavar="DIR", help="Where those modules are.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), help="[SEARCHD_LOG_FORMAT, else text]")
 @click.option("--keep-mb", type=click.IntRange(min=0), metavar="MB",
               help="Memory of a slot for checkpoints of trials that may go on in it.  [512]")  # fmt: skip
 @json_option
 def worker_command(
     broker: str | None, slots: int, device: str, name: str | None, artifacts: str | None, allow: tuple[str, ...],
-    path: tuple[str, ...], keep_mb: int | None, as_json: bool,
+    path: tuple[str, ...], log_format: str | None, keep_mb: int | None, label: tuple[str, ...], share: bool,
+    memory: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Work for a daemon on this machine's device, until SIGTERM."""
     _needs("celery", "worker")
@@ -106,6 +115,11 @@ def worker_command(
     argv += ["--name", name] if name else []
     argv += ["--artifacts", artifacts] if artifacts else []
     argv += ["--keep-mb", str(keep_mb)] if keep_mb is not None else []
+    argv += ["--log-format", log_format] if log_format else []
+    argv += ["--share"] if share else []
+    argv += ["--memory", str(memory)] if memory is not None else []
+    for said in label:
+        argv += ["--label", said]
     for function in allow:
         argv += ["--allow", function]
     for folder in path:

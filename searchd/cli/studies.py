@@ -1,4 +1,4 @@
-"""`submit`, `list`, `show`, `watch`, `front`, `trials`, `log`, `workers`: what there is and how it goes."""
+"""`submit`, `list`, `show`, `watch`, `front`, `trials`, `log`: what there is and how it goes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from rich.text import Text
 
 from searchd import words
 from searchd.cli.common import client_options, console, emit, emit_line, json_option, study_argument
+from searchd.cli.fleet import unserved_by
 from searchd.client import Client
-from searchd.progress import STYLE, front_table, panel
+from searchd.progress import STYLE, front_notes, front_table, panel
 
+ALIVE = frozenset({"queued", "running", "verifying"})
 STATES = ("waiting", "running", "paused", "done", "stopped", "failed", "vetoed")
 
 
@@ -31,6 +33,8 @@ def submit_command(file: str, client: Client, as_json: bool) -> None:
         emit({"id": identity, "name": study.name})
     else:
         click.echo(f"{study.name}: submitted as {identity}; next: searchd watch {identity}")
+        if lacks := unserved_by(client.workers(), study.device, study.needs):
+            console(stderr=True).print(Text(f"it waits: {lacks}", style="yellow"))
 
 
 @click.command("list")
@@ -73,11 +77,13 @@ def show_command(study: str, client: Client, as_json: bool) -> None:
     out.print(panel(summary, rungs, agree=agree))
     for line in warnings(agree, summary.get("unit", "step")):
         out.print(Text(line, style="yellow"))
+    if summary.get("waits"):
+        out.print(Text(f"{_waits(summary)}: {summary['waits']}", style="yellow"))
     if summary.get("remark"):
         out.print(Text(summary["remark"], style="yellow"))
     if summary["reason"]:
         out.print(Text(summary["reason"], style="yellow"))
-    if summary["status"] in {"queued", "running", "verifying"} and not client.alive(study):
+    if summary["status"] in ALIVE and not client.alive(study):
         out.print(Text("no daemon runs it now: `searchd run` its file again and it goes on", style="yellow"))
 
 
@@ -111,10 +117,13 @@ def front_command(study: str, client: Client, as_json: bool) -> None:
     if as_json:
         emit(points)
         return
-    if not points:
-        click.echo("no points yet")
-        return
-    console().print(front_table(points, [o["name"] for o in client.show(study)["objectives"]]))
+    summary = client.show(study)
+    if points:
+        console().print(front_table(points, [o["name"] for o in summary["objectives"]]))
+    else:
+        click.echo("no points yet" if summary["status"] in {*ALIVE, "paused"} else "no point is on the front")
+    for note in front_notes(points, summary):
+        console().print(Text(note, style="yellow"))
 
 
 @click.command("trials")
@@ -152,6 +161,10 @@ def trials_command(study: str, trial: int | None, status: str | None, client: Cl
             told = Text.assemble((f"{t['reason']}  ", "red"), told)
         table.add_row(str(t["trial"]), t["status"], str(t["step"]), *cells, told)
     console().print(table)
+
+
+def _waits(summary: dict[str, Any]) -> str:
+    return "no more now" if summary["jobs"]["running"] else "it waits"
 
 
 def _detail(t: dict[str, Any]) -> None:
@@ -195,24 +208,3 @@ def log_command(study: str, after: int, limit: int | None, client: Client, as_js
 def _entry(entry: dict[str, Any]) -> None:
     clock = time.strftime("%H:%M:%S", time.localtime(entry["at"]))
     click.echo(click.style(f"{entry['seq']:>6}  {clock}", dim=True) + f"  {entry['text']}")
-
-
-@click.command("workers")
-@json_option
-@client_options
-def workers_command(client: Client, as_json: bool) -> None:
-    """Every live worker slot and what it does."""
-    rows = client.workers()
-    if as_json:
-        emit(rows)
-        return
-    if not rows:
-        click.echo("no live workers: `searchd worker --broker URL` starts some, `searchd run FILE` brings its own")
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("worker", "state", "job", "holds", "device", "host", "pid"):
-        table.add_column(name)
-    for w in rows:
-        holds = str(len(w.get("holds", ())))
-        table.add_row(w["name"], w["state"], w.get("job") or "", holds, w["device"], w["host"], str(w["pid"]))
-    console().print(table)

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from searchd.devices.asking import ARCHITECTURES, asked, check_known
+from searchd.devices.asking import ARCHITECTURES, asked
 from searchd.devices.profile import KEYS, profile_of
 from searchd.devices.shown import shown
 from searchd.dispatch import Dispatcher
@@ -75,8 +75,7 @@ class Devices:
             raise Refused(f"device {name!r} is gone: no live worker serves it; start one (`searchd worker --device "
                           f"{name} --broker URL`), then profile")  # fmt: skip
         study = Study.parse(dict(spec))
-        check_known(study)
-        request = asked(study, architectures or ARCHITECTURES)
+        request = asked(study, architectures or ARCHITECTURES, runtime=row.runtime)
         job = f"{PREFIX}{name}-{round(now * 1000)}"
         self._set(row, {"status": "waiting", "job": job, "attempt": 0, "study": study.name, "since": now, "error": "",
                         "task": study.task.model_dump(mode="json"), "request": request})  # fmt: skip
@@ -151,6 +150,9 @@ class Devices:
                                  at=now)  # fmt: skip
         except SearchdError as error:
             self._fail(row, str(error), now)
+            return
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            self._fail(row, f"the worker brought no table of operators: {type(error).__name__}: {error}", now)
             return
         done = {k: said[k] for k in ("job", "attempt", "study", "since")}
         fresh = dataclasses.replace(row, profile=profile, profiling={**done, "status": "done", "error": "", "at": now})

@@ -16,7 +16,7 @@ from searchd.errors import NotFound, Refused, SpaceError
 from searchd.latency import Predictor
 from searchd.store.base import DeviceRow, Reader
 from spaces.chains import occurrences
-from spaces.describe import operators
+from spaces.describe import drawn
 from spaces.study import Study
 
 TRIED = 64
@@ -41,21 +41,22 @@ def with_predictor(study: Study, readers: Sequence[Reader]) -> Study:
         raise Refused(f"latency: predicted, but device {row.name!r} was not profiled: {again}, or latency: measured")
     if (why := stale(row)) is not None:
         raise Refused(f"the profile of device {row.name!r} is stale ({why}): {again} again, or latency: measured")
+    check_known(study, row.runtime)
     check_operators(study, Predictor.of_json(row.profile["predictor"]), row)
     return study.model_copy(update={"predictor": taken(row)})
 
 
 def check_operators(study: Study, predictor: Predictor, row: DeviceRow) -> None:
-    """Refused when a config of the study has an operator that the table says nothing of."""
+    """Refused when a network of the study has an operator that the table says nothing of."""
     rng = Generator(Philox(key=study.seed))
     for _ in range(TRIED):
         try:
-            chains = operators(study.task, study.space, study.space.sample(rng)) or ()
+            _, chains = drawn(study.task, study.space, study.space.sample(rng), rng)
         except SpaceError:
             continue
         try:
             predictor.ms(occurrences(chains, len(chains) - 1))
-        except Refused as error:
+        except SpaceError as error:
             profiled = row.profile["study"] if row.profile else "?"
             raise Refused(f"device {row.name!r} was profiled for study {profiled!r}: {error}") from None
 

@@ -10,6 +10,7 @@ from searchd.engine.measuring import measured_of
 from searchd.engine.mind import Hopeless
 from searchd.engine.racing import limit_s
 from searchd.engine.raising import raised
+from searchd.engine.reproducing import given_files, origin, reproduction
 from searchd.engine.turn import Turn
 from searchd.log import answer_payload
 from searchd.search.events import Exhausted, Job, Wait
@@ -106,14 +107,19 @@ def put_job(
     spec = {
         "id": job, "study": turn.id, "trial": trial, "kind": kind, "since": since, "until": until,
         "config": config.flat(), "nested": turn.study.space.nested(config), "task": task.model_dump(mode="json"),
-        "seed": trial_seed(turn.study.seed, trial),
+        "seed": trial_seed(turn.study.seed, origin(turn.study, trial)),
         "objectives": [name for name in needed(turn.study.objectives) if name not in exact and name not in OURS],
         "artifacts": turn.row.artifacts, "signature": signature, "points": list(points),
         "time_limit_s": task.options.get("time_limit_s") if kind == "train" else None,
         "cap_s": limit_s(turn, until) if kind == "train" else None, "study_seed": turn.study.seed,
         "parent": None if parent is None else [parent, since], "morphed": _morphed(turn, trial, kind),
         "costs": list(turn.search.costs(trial)) if kind == "train" else [],
+        "predicts": kind == "train" and _predicts(turn),
     }  # fmt: skip
+    if kind == "train" and (files := given_files(turn.study, trial)):
+        spec["given"] = dict(files)
+    if kind == "export":
+        spec["reproduce"] = reproduction(turn, trial, until, points)
     if kind in ("measure", "export") and (registered := _registered(turn)) is not None:
         spec["runtime"] = registered.runtime
     row = JobRow(job, turn.id, trial, kind, since, until, 1, "outbox", "", "", "", None, spec, turn.now, None, None)
@@ -122,9 +128,18 @@ def put_job(
 
 
 def _registered(turn: Turn) -> DeviceRow | None:
-    """The registered device of the study, whose runtime times its models; None for a task that has its own way."""
+    """The registered device of the study, whose runtime times its models; None where that is not for it to say."""
     task = turn.study.task.built_in
-    return None if task is None or task.operators is None else turn.tx.device(turn.study.device)
+    found = None if task is None or task.operators is None else turn.tx.device(turn.study.device)
+    return found if found is not None and task is not None and found.runtime in task.runtimes else None
+
+
+def _predicts(turn: Turn) -> bool:
+    """Whether a trial predicts the latencies of its own points: it brings many networks, and the study goes by a
+    predictor."""
+    study = turn.study
+    wanted = study.latency == "predicted" and study.predictor is not None
+    return wanted and study.task.built_in is not None and study.task.built_in.networks is not None
 
 
 def _morphed(turn: Turn, trial: int, kind: str) -> dict[str, object] | None:

@@ -92,6 +92,14 @@ def extend(turn: Turn, budget: Mapping[str, Any]) -> None:
         turn.set_status("running", "the budget was extended")
 
 
+def prioritize(turn: Turn, priority: float) -> None:
+    """The weight of the study from now on; no decision of its search depends on it."""
+    if turn.row.status in ("done", "stopped"):
+        raise Refused(f"study {turn.row.name!r} is {turn.row.status}: it shares no slots any more")
+    rewrite(turn, {**turn.row.spec, "priority": priority})
+    turn.log("prioritized", {"priority": turn.study.priority})
+
+
 def deepen(turn: Turn, max_resource: int, trials: int | None = None) -> None:
     """Raise the maximum resource to R · eta^k, and perhaps the number of trials with it. What was trained is kept.
 

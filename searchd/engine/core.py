@@ -19,8 +19,16 @@ from searchd.engine.recording import record
 from searchd.engine.turn import Turn
 from searchd.engine.verifying import verify
 from searchd.errors import NotFound
+from searchd.lines import about
+from searchd.shares import Claim
 from searchd.store.base import Store, StudyStatus
 from searchd.transport import Up
+
+MARGIN = 1.2
+"""What a job is taken to hold beyond the most that was seen."""
+MANY = 1 << 30
+BACK_OFF = 1.5
+"""And once more for each time that memory did not suffice."""
 
 Stops = Mapping[str, str | None]
 """Job → reason: the stop keys to set after the commit; None: the job has ended, take its key back."""
@@ -29,14 +37,15 @@ Stops = Mapping[str, str | None]
 class Engine:
     """One study, driven by messages and commands. Not thread-safe: one loop owns it.
 
-    `status`, `device` (the class that it asks for), `slots` (as last logged) and `hours_left_s` (None: no such budget)
-    are those of the last commit. NotFound when the store has no such study.
+    `status`, `device` (the class that it asks for), `slots` and `waits` (as last logged) and `hours_left_s` (None: no
+    such budget) are those of the last commit. NotFound when the store has no such study.
     """
 
     def __init__(self, store: Store, study: str) -> None:
         self.study = study
         self.slots: int | None = None
         self.hours_left_s: float | None = None
+        self.waits = ""
         self._store = store
         self._mind: Mind | None = None
         with store.reading() as reader:
@@ -45,6 +54,13 @@ class Engine:
             raise NotFound(f"no study {study!r}")
         self.status: StudyStatus = row.status
         self.device = str(row.spec["device"])
+        self._read(row.spec)
+
+    def _read(self, spec: Mapping[str, Any]) -> None:
+        """What the spec says of slots: `needs` (labels), `priority` (its weight), `parallel` (the most jobs; None)."""
+        self.needs: Mapping[str, str] = spec.get("needs") or {}
+        self.priority = float(spec.get("priority", 1.0))
+        self.parallel: int | None = (spec.get("budget") or {}).get("parallel")
 
     def wake(self, now: float) -> None:
         """Rebuild the search from the log now, rather than at the first step. Refused when the log does not replay.
@@ -135,6 +151,31 @@ class Engine:
             commands.deepen(turn, max_resource, trials)
         return turn.stops
 
+    def prioritize(self, priority: float, now: float) -> Stops:
+        """Give the study another weight where studies share slots."""
+        with self._turn(now) as turn:
+            commands.prioritize(turn, priority)
+        return turn.stops
+
+    def note_waits(self, text: str, now: float) -> None:
+        """Note why the study waits, in words (empty: it does no longer); logged when it changed."""
+        with self._turn(now) as turn:
+            if turn.mind.waits != text:
+                turn.mind.waits = text
+                turn.log("waits", {"text": text})
+
+    def memory(self, trial: int | None = None) -> int | None:
+        """Bytes that the next job of a trial (None: of a new one) is taken to hold; None: nothing is known yet."""
+        mind = self._mind
+        if mind is None or not mind.peaks:
+            return None
+        known = mind.peaks.get(trial, 0) if trial is not None else 0
+        return int((known or max(mind.peaks.values())) * MARGIN * BACK_OFF**mind.short)
+
+    def claim(self, jobs: int, *, wants: bool) -> Claim:
+        """Its claim on slots, with so many jobs in flight."""
+        return Claim(self.priority, jobs, max(jobs, self.parallel or MANY) if wants else jobs)
+
     def rebase(self, now: float, *, apply: bool) -> tuple[Rebase, Stops]:
         """Let this version decide from here on a study whose log it does not replay; without `apply` only say what
         that means. Refused when there is nothing to rebase (with `apply`), or the log is broken itself."""
@@ -158,7 +199,7 @@ class Engine:
     @contextmanager
     def _turn(self, now: float) -> Iterator[Turn]:
         try:
-            with self._store.transaction() as tx:
+            with about(study=self.study), self._store.transaction() as tx:
                 row = tx.study(self.study)
                 if row is None:
                     raise NotFound(f"no study {self.study!r}")
@@ -170,6 +211,8 @@ class Engine:
             self._mind = None
             raise
         hours = turn.study.budget.hours
+        self._read(turn.row.spec)
+        self.waits = turn.mind.waits
         self.status = turn.row.status
         self.slots = turn.mind.slots
         self.hours_left_s = None if hours is None else max(0.0, hours * 3600 - turn.mind.seconds)

@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from searchd.errors import NotFound, Refused
 from searchd.replay import Replayer, last_rebase, walk
 from searchd.search.search import Search
 from searchd.store.base import EventRow, Reader, StudyRow, StudyStatus
+from searchd.wire import cause_of
 from spaces.study import Study
 
 Hopeless = Literal["failed", "vetoed"]
@@ -28,7 +29,9 @@ class Mind:
     whose export ended. `seconds`: how long the study ran while a daemon lived. `slots`: as last logged. `then` and
     `reason`: what follows `verifying`. `forgiven`: how many trials had failed or were vetoed when the study last went
     on. `settled`: the search had no job to give, and nothing happened since.
-    `remark`: what the searcher said last.
+    `remark`: what the searcher said last. `waits`: why the study waits, as last logged. `handed_back`: how often each
+    job came back from a worker that was asked to leave. `peaks`: the most memory that each trial held [bytes]; `short`:
+    how often memory did not suffice.
     """
 
     study: Study
@@ -44,6 +47,22 @@ class Mind:
     forgiven: Mapping[str, int] = field(default_factory=dict)
     settled: bool = False
     remark: str = ""
+    waits: str = ""
+    handed_back: Counter[str] = field(default_factory=Counter)
+    peaks: dict[int, int] = field(default_factory=dict)
+    short: int = 0
+
+    def came_back(self, payload: Mapping[str, Any]) -> None:
+        """Take what an event `lost` says of memory and of workers that left."""
+        cause = payload.get("cause") or cause_of("lost", payload["reason"])
+        self.handed_back[payload["job"]] += cause == "preempted"
+        self.short += cause == "out_of_memory"
+
+    def held(self, payload: Mapping[str, Any]) -> None:
+        """Take the memory that an event says its trial held."""
+        peak, trial = payload.get("peak_bytes"), payload.get("trial")
+        if peak and trial is not None:
+            self.peaks[trial] = max(peak, self.peaks.get(trial, 0))
 
 
 def remember(row: StudyRow, reader: Reader) -> Mind:
@@ -108,6 +127,12 @@ def _note(mind: Mind, event: EventRow) -> None:
             mind.slots = payload["slots"]
         case "remarked":
             mind.remark = payload["text"]
+        case "waits":
+            mind.waits = payload["text"]
+        case "lost":
+            mind.came_back(payload)
+        case "told":
+            mind.held(payload)
         case "status":
             if payload["status"] == "verifying":
                 mind.then = payload["then"]

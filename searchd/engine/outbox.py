@@ -17,10 +17,11 @@ that is to have it, or None: whoever comes."""
 
 
 def publish(
-    store: Store, dispatcher: Dispatcher, place: Place | None = None, flying: Sequence[JobRow] | None = None
+    store: Store, dispatcher: Dispatcher, place: Place | None = None, directs: Callable[[str], bool] | None = None, *,
+    flying: Sequence[JobRow] | None = None,
 ) -> int:  # fmt: skip
-    """Send every job in the outbox and mark it `queued`; the number sent. `place` may choose a worker. `flying`: the
-    jobs in flight, by one who knows them already.
+    """Send every job in the outbox and mark it `queued`; the number sent. `place` may choose a worker. Jobs of a device
+    class that it `directs` wait here until it does. `flying`: the jobs in flight, by one who knows them already.
 
     Those for one worker go first: it looks into its own queue first, and must not have taken another job by then.
     A crash before the mark sends it again after the restart. Unreachable when the broker is away: the rest waits.
@@ -33,7 +34,9 @@ def publish(
         asks = {study: _device(reader, study) for study in {row.study for row in flying}}
         waiting = [(row, _parcel(reader, row), asks[row.study]) for row in flying if row.status == "outbox"]
     sent_before = [(asks[row.study], row) for row in flying if row.status != "outbox"]
-    chosen = _chosen(waiting, sent_before, place) if place is not None else {}
+    chosen = _chosen(waiting, sent_before, place, directs) if place is not None else {}
+    if directs is not None:
+        waiting = [parcel for parcel in waiting if parcel[0].id in chosen or not directs(parcel[2])]
     sent: list[JobRow] = []
     try:
         for row, dispatch, device_class in sorted(waiting, key=lambda parcel: parcel[0].id not in chosen):
@@ -60,10 +63,12 @@ def _mark(store: Store, sent: Sequence[JobRow], chosen: Mapping[str, str]) -> No
 
 
 def _chosen(
-    waiting: Sequence[tuple[JobRow, Dispatch, str]], before: Sequence[tuple[str, JobRow]], place: Place
+    waiting: Sequence[tuple[JobRow, Dispatch, str]], before: Sequence[tuple[str, JobRow]], place: Place,
+    directs: Callable[[str], bool] | None = None,
 ) -> dict[str, str]:  # fmt: skip
-    """Job → the worker that is to have it, for those that go on from a checkpoint and have one."""
-    resumed = [(row, dispatch, asks) for row, dispatch, asks in waiting if dispatch.jobs[0].checkpoint is not None]
+    """Job → the worker that is to have it, for those that go on from a checkpoint, or are directed, and have one."""
+    resumed = [(row, dispatch, asks) for row, dispatch, asks in waiting
+               if dispatch.jobs[0].checkpoint is not None or (directs is not None and directs(asks))]  # fmt: skip
     sent = list(before)
     chosen: dict[str, str] = {}
     for row, dispatch, asks in resumed:
@@ -88,6 +93,14 @@ def republish(store: Store, dispatcher: Dispatcher, job: str) -> None:
             tx.set_job(job, worker="")
 
 
+def withdraw(store: Store, job: str) -> None:
+    """Take a queued job back into the outbox, under the same attempt: its worker does not come for it."""
+    with store.transaction() as tx:
+        row = tx.job(job)
+        if row is not None and row.status == "queued":
+            tx.set_job(job, status="outbox", worker="")
+
+
 def _parcel(reader: Reader, row: JobRow) -> Dispatch:
     """The message of a job's attempt, with the newest durable checkpoint of its trial, or at first its parent's. A
     parent whose weights are morphed comes beside, with its checkpoint of then.
@@ -96,6 +109,8 @@ def _parcel(reader: Reader, row: JobRow) -> Dispatch:
     """
     spec: dict[str, Any] = {**row.spec, "attempt": row.attempt}
     copied, morphed = spec.pop("parent", None), spec.pop("morphed", None)
+    if spec.pop("predicts", False):
+        spec["predictor"] = _predictor(reader, row.study)
     kept = reader.checkpoint(row.study, row.trial)
     if kept is None and copied:
         kept = reader.checkpoint(row.study, *copied)
@@ -107,6 +122,15 @@ def _parcel(reader: Reader, row: JobRow) -> Dispatch:
         if row.kind == "train":
             spec["since"] = max(row.since, kept.step)
     return Dispatch(id=f"{row.id}@{row.attempt}", jobs=(JobSpec(**spec),))
+
+
+def _predictor(reader: Reader, study: str) -> dict[str, Any] | None:
+    """What a study predicts by now: what it was last fitted again to, else what it came with."""
+    refitted = reader.events(study, kinds=("refitted",))
+    row = reader.study(study)
+    said = None if row is None else row.spec.get("predictor")
+    found: dict[str, Any] | None = said["predictor"] if said else None
+    return dict(refitted[-1].payload["predictor"]) if refitted else found
 
 
 def _reference(kept: CheckpointRow) -> CheckpointRef:

@@ -13,12 +13,14 @@ from searchd.engine.completing import completed
 from searchd.engine.describing import described
 from searchd.engine.measuring import measured
 from searchd.engine.racing import crown, cut_losers, races
+from searchd.engine.results import below, fault
 from searchd.engine.turn import BY_USER, STUDY_ENDED, Turn
 from searchd.engine.verifying import exported
+from searchd.lines import about
 from searchd.search.events import Failed, Finished, Lost, Measured, Reported, Stopped
 from searchd.store.base import CheckpointRow, JobRow, JobStatus, PointRow, ReportRow
 from searchd.transport import Up
-from searchd.wire import Beat, Begun, CheckpointRef, Ended, Report
+from searchd.wire import Beat, Begun, Cause, CheckpointRef, Ended, Report, cause_of
 
 log = logging.getLogger("searchd.engine")
 
@@ -33,6 +35,11 @@ _ENDED: frozenset[JobStatus] = frozenset({"finished", "lost", "failed", "stopped
 
 def record(turn: Turn, message: Up) -> None:
     """Apply one message of a worker, or of the leases in a worker's name."""
+    with about(study=turn.id, trial=message.trial, job=message.job, attempt=message.attempt):
+        _record(turn, message)
+
+
+def _record(turn: Turn, message: Up) -> None:
     job = turn.tx.job(message.job)
     known = job is not None and job.study == turn.id and job.trial == message.trial
     if job is None or not known or message.attempt != job.attempt or job.status in _ENDED:
@@ -91,12 +98,21 @@ def _report(turn: Turn, job: JobRow, message: Report) -> None:
     if not turn.search.is_rung(job.trial, message.step):
         return
     if turn.study.task.instances:
-        turn.tell(Reported(job.trial, message.step, message.metrics, message.points), job=job.id)
+        event = Reported(job.trial, message.step, message.metrics, message.points)
+        turn.tell(event, job=job.id, **_peak(turn, message))
         cut_losers(turn, job)
         crown(turn)
         return
     _points(turn, job, message)
-    turn.tell(Reported(job.trial, message.step, message.metrics, message.points), job=job.id)
+    turn.tell(Reported(job.trial, message.step, message.metrics, message.points), job=job.id, **_peak(turn, message))
+
+
+def _peak(turn: Turn, message: Report | Ended) -> dict[str, Any]:
+    """What the event of a message says of memory."""
+    if message.peak_bytes is None:
+        return {}
+    turn.mind.held({"trial": message.trial, "peak_bytes": message.peak_bytes})
+    return {"peak_bytes": message.peak_bytes}
 
 
 def _points(turn: Turn, job: JobRow, message: Report) -> None:
@@ -110,7 +126,7 @@ def _points(turn: Turn, job: JobRow, message: Report) -> None:
 
 def _keep(turn: Turn, job: JobRow, ref: CheckpointRef | None) -> None:
     """Record a durable checkpoint; not one at `until` whose report never came: the step must then be run again."""
-    if ref is None or job.kind != "train":
+    if ref is None or job.kind != "train" or not below(ref.path):
         return
     if 0 < ref.step < job.until or (ref.step == job.until and turn.tx.has_report(turn.id, job.trial, ref.step)):
         turn.tx.put_checkpoint(CheckpointRow(turn.id, job.trial, ref.step, ref.path, ref.sha256, ref.bytes, turn.now))
@@ -122,11 +138,16 @@ def _ended(turn: Turn, job: JobRow, message: Ended) -> None:
         case "finished":
             _finished(turn, job, message)
         case "lost":
-            lose(turn, job, message.reason or "the worker gave it up")
+            lose(turn, job, message.reason or "the worker gave it up", cause=message.cause)
         case "failed" if message.reason == REFUSED:
             _refused(turn, job, message.error)
         case "failed":
-            _fail(turn, job, message.reason or "exception", message.error)
+            reason = message.reason or "exception"
+            cause = message.cause or cause_of("failed", reason)
+            if cause == "out_of_memory" and not job.spec.get("alone") and job.stop_reason is None:
+                lose(turn, job, reason, give_up=False, cause=cause, alone=True)
+            else:
+                _fail(turn, job, reason, message.error, cause=cause)
         case "stopped":
             if job.stop_reason is None:
                 lose(turn, job, "the worker stopped it unasked")
@@ -136,6 +157,9 @@ def _ended(turn: Turn, job: JobRow, message: Ended) -> None:
 
 
 def _finished(turn: Turn, job: JobRow, message: Ended) -> None:
+    if why := fault(job.kind, message.result):
+        _fail(turn, job, "no result", why)
+        return
     if job.kind == "measure":
         _close(turn, job, "finished", "")
         turn.tell(measured(turn, job, message.result or {}), job=job.id)
@@ -156,7 +180,7 @@ def _finished(turn: Turn, job: JobRow, message: Ended) -> None:
         lose(turn, job, f"it finished without a report at step {job.until}")
         return
     _close(turn, job, "finished", "")
-    turn.tell(Finished(job.trial, job.until), job=job.id)
+    turn.tell(Finished(job.trial, job.until), job=job.id, **_peak(turn, message))
     crown(turn)
     if job.stop_reason is not None:
         _stopped(turn, job)
@@ -171,10 +195,13 @@ def _stopped(turn: Turn, job: JobRow) -> None:
     turn.tx.set_trial(turn.id, job.trial, reason=job.stop_reason)
 
 
-def lose(turn: Turn, job: JobRow, reason: str, *, give_up: bool = True) -> None:
+def lose(
+    turn: Turn, job: JobRow, reason: str, *, give_up: bool = True, cause: Cause | None = None, alone: bool = False
+) -> None:
     """The job was lost without its fault: the same job again, attempt + 1, from the newest durable checkpoint.
 
-    `give_up`: after ATTEMPTS of them the trial fails.
+    `give_up`: after ATTEMPTS of them the trial fails; those that a worker handed back because it was asked to leave do
+    not count. `alone`: from now on it runs where nothing else holds memory.
     """
     if job.stop_reason is not None:
         _close(turn, job, "stopped", job.stop_reason)
@@ -186,16 +213,21 @@ def lose(turn: Turn, job: JobRow, reason: str, *, give_up: bool = True) -> None:
         _close(turn, job, "finished", reason)
         turn.tell(Finished(job.trial, job.until), job=job.id)
         return
-    retried = job.attempt < ATTEMPTS or not give_up
-    account: dict[str, Any] = {"job": job.id, "attempt": job.attempt, "reason": reason, "retried": retried,
-                               "from": 0 if checkpoint is None else checkpoint.step}  # fmt: skip
+    cause = cause or (cause_of("failed", reason) if reason.startswith(REFUSED) else cause_of("lost", reason))
+    counted = job.attempt - turn.mind.handed_back[job.id]
+    retried = counted < ATTEMPTS or not give_up or cause == "preempted"
+    account: dict[str, Any] = {"job": job.id, "attempt": job.attempt, "reason": reason, "cause": cause,
+                               "retried": retried, "from": 0 if checkpoint is None else checkpoint.step,
+                               **({"alone": True} if alone else {})}  # fmt: skip
     turn.tell(Lost(job.trial), kind="lost", **account)
+    turn.mind.came_back(account)
     log.warning("lost: job %s attempt %d of trial %d (%s)", job.id, job.attempt, job.trial, reason)
     if retried:
         turn.tx.set_job(job.id, status="outbox", attempt=job.attempt + 1, worker="", device="", reason=reason,
-                        begun_at=None)  # fmt: skip
+                        begun_at=None, **({"spec": {**job.spec, "alone": True}} if alone else {}))  # fmt: skip
     else:
-        _fail(turn, job, f"lost {ATTEMPTS} times", f"the job was lost {ATTEMPTS} times, at last: {reason}", "lost")
+        _fail(turn, job, f"lost {ATTEMPTS} times", f"the job was lost {ATTEMPTS} times, at last: {reason}", "lost",
+              "lost")  # fmt: skip
 
 
 def _refused(turn: Turn, job: JobRow, error: str) -> None:
@@ -205,15 +237,18 @@ def _refused(turn: Turn, job: JobRow, error: str) -> None:
         turn.set_status("faulted", f"no worker takes its jobs: {error}")
 
 
-def _fail(turn: Turn, job: JobRow, reason: str, error: str, status: JobStatus = "failed") -> None:
+def _fail(
+    turn: Turn, job: JobRow, reason: str, error: str, status: JobStatus = "failed", cause: Cause | None = None
+) -> None:
+    said: dict[str, Any] = {"job": job.id, "cause": cause or cause_of("failed", reason)}
     _close(turn, job, status, reason)
     if job.kind == "measure":
         signature = str(job.spec.get("signature"))
-        turn.tell(Measured(signature, error=f"{reason}: {error}" if error else reason), job=job.id)
+        turn.tell(Measured(signature, error=f"{reason}: {error}" if error else reason), **said)
     elif job.kind == "export":
         exported(turn, job, None, reason=reason, error=error)
     else:
-        turn.tell(Failed(job.trial, reason), job=job.id)
+        turn.tell(Failed(job.trial, reason), **said)
         if turn.search.trials[job.trial].state == "failed":
             turn.tx.set_trial(turn.id, job.trial, reason=reason, error=error)
 

@@ -8,6 +8,8 @@ learns the same figures for the next study.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -16,16 +18,10 @@ from searchd.engine.turn import Turn
 from searchd.latency import Architecture, fit_again
 from searchd.latency.quality import NOISY, WANTED_ERROR
 from searchd.search.events import Repredicted
-from searchd.search.predictions import gap
-from spaces.chains import occurrences
-from spaces.describe import operators
-
-
-def predicted_of(turn: Turn, trial: int) -> list[float]:
-    """What the search takes the networks of a trial to cost up to each exit; empty where nothing is predicted."""
-    known = turn.search.trials[trial]
-    found = turn.search.predicted(known.config)
-    return [] if found is None else list(found.cumulative_ms)
+from searchd.search.predictions import LATENCY, gap
+from spaces.chains import Segments, occurrences
+from spaces.config import Config
+from spaces.describe import operators, point_operators
 
 
 def refit(turn: Turn) -> None:
@@ -53,12 +49,28 @@ def _front(turn: Turn) -> tuple[list[Architecture], list[float]]:
     found: list[Architecture] = []
     off: list[float] = []
     for event in turn.tx.events(turn.id, kinds=("verified",)):
-        measured = [float(ms) for ms in event.payload["cumulative_ms"]]
-        trial = event.payload["trial"]
-        chains = operators(turn.study.task, turn.study.space, turn.search.trials[trial].config)
-        predicted = predicted_of(turn, trial)
-        if chains is None or not event.payload["ok"] or len(measured) != len(chains):
+        if not event.payload["ok"]:
             continue
-        found += [Architecture(occurrences(chains, k), ms) for k, ms in enumerate(measured)]
-        off += gap(predicted, measured)
+        config = turn.search.trials[event.payload["trial"]].config
+        for chains, measured in _measured(turn, config, event.payload):
+            found += [Architecture(occurrences(chains, k), ms) for k, ms in enumerate(measured)]
+            off += gap(turn.search.predictions.of(chains), measured)
     return found, off
+
+
+def _measured(turn: Turn, config: Config, payload: Mapping[str, Any]) -> Iterator[tuple[Segments, list[float]]]:
+    """(its operators by exit, milliseconds up to each exit) of each network that an export measured: the config's, or
+    those that its points name."""
+    task, space = turn.study.task, turn.study.space
+    named = payload.get("networks")
+    if named is None:
+        chains, measured = operators(task, space, config), [float(ms) for ms in payload["cumulative_ms"]]
+        if chains and len(chains) == len(measured):
+            yield chains, measured
+        return
+    figures = {str(p["point"]): p["metrics"].get(LATENCY) for p in payload["points"]}
+    for point, name in named.items():
+        chains, ms = point_operators(task, space, config, name), figures[point]
+        measured = name.get("cumulative_ms") or ([] if ms is None else [ms])
+        if chains and len(chains) == len(measured):
+            yield chains, [float(one) for one in measured]

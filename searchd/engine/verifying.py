@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from searchd.engine.asking import put_job
 from searchd.engine.measuring import alone
 from searchd.engine.refitting import refit
+from searchd.engine.reproducing import rows as again
+from searchd.engine.reproducing import wanted
 from searchd.engine.turn import Turn
 from searchd.search.points import compute
 from searchd.search.predictions import LATENCY
-from searchd.store.base import JobRow
+from searchd.store.base import JobRow, PointRow
+from spaces.describe import NAMES
 
 PREDICTED = "predicted_latency_ms"
 """Of a verified point: what the search took its latency for."""
@@ -50,8 +53,9 @@ def verify(turn: Turn) -> None:
 
 def _export(turn: Turn, trial: int, step: int, points: list[int]) -> None:
     rows = {row.point: row for row in turn.tx.points(turn.id) if row.trial == trial}
-    asked = [{**rows[point].metrics, "point": point} for point in points if point in rows]
+    asked = wanted(turn.study) or [{**rows[point].metrics, "point": point} for point in points if point in rows]
     job = put_job(turn, trial, "export", step, step, points=asked)
+    points = [int(point["point"]) for point in asked]
     turn.log("exporting", {"trial": trial, "step": step, "job": job.id, "points": points})
 
 
@@ -61,7 +65,7 @@ def exported(turn: Turn, job: JobRow, result: Mapping[str, Any] | None, *, reaso
     if result is None or not found:
         _unverified(turn, job.trial, job.until, job.id, reason or "the export brought no points", error)
         return
-    rows = []
+    rows: list[PointRow] = []
     predicts = turn.study.latency == "predicted" and turn.study.predictor is not None
     predicted: dict[int, float] = {}
     for row in turn.tx.points(turn.id):
@@ -79,14 +83,23 @@ def exported(turn: Turn, job: JobRow, result: Mapping[str, Any] | None, *, reaso
             )
         else:
             rows.append(row)
-    turn.tx.put_points(turn.id, job.trial, rows)
+    turn.tx.put_points(turn.id, job.trial, again(turn, job, found) if wanted(turn.study) else rows)
     turn.mind.verified.add((job.trial, job.until))
     turn.log("verified", {
         "trial": job.trial, "job": job.id, "step": job.until, "ok": True, "alone": alone(turn, job), "reason": "",
         "points": [{"point": point, "metrics": metrics} for point, metrics in sorted(found.items())],
+        **_named(result["points"]),
         "files": list(result.get("files", ())), "cumulative_ms": list(result.get("cumulative_ms", ())),
         **({"predicted": {str(point): ms for point, ms in sorted(predicted.items())}} if predicted else {}),
     })  # fmt: skip
+
+
+def _named(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """`networks`: what names the network of each exported point, by point, where a trial brings many; where it has
+    early exits, what they cost too."""
+    kept = (*NAMES, "cumulative_ms")
+    found = {str(p["point"]): {name: p[name] for name in kept if name in p} for p in points}
+    return {"networks": found} if any(found.values()) else {}
 
 
 def _unverified(turn: Turn, trial: int, step: int, job: str | None, reason: str, error: str = "") -> None:

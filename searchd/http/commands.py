@@ -46,6 +46,10 @@ class Commands(Protocol):
         """Replace the budget (`trials`, `hours`, `steps`, `parallel`; absent: no limit). A study that ended goes on."""
         ...
 
+    def prioritize(self, study: str, priority: float) -> None:
+        """Give the study another weight where studies share worker slots: twice the weight, twice the slots."""
+        ...
+
     def deepen(self, study: str, max_resource: int, trials: int | None = None) -> None:
         """Raise the maximum resource to R · eta^k, and perhaps the number of trials. A study that ended goes on."""
         ...

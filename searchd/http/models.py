@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Scope = Literal["read", "submit", "admin"]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+"""A number of something, or the number of something: what JSON and every database can hold."""
 
 
 class Answer(BaseModel):
@@ -31,9 +35,13 @@ class ExtendBody(Body):
     budget: dict[str, Any] = Field(description="the whole new budget: trials, hours, steps, parallel; absent: no limit")
 
 
+class PriorityBody(Body):
+    priority: float = Field(gt=0, le=1000, description="the study's weight where studies share worker slots")
+
+
 class DeepenBody(Body):
-    max_resource: int = Field(description="the new R: the old one times a power of eta")
-    trials: int | None = Field(default=None, ge=1, description="a new limit on the number of trials, set with it")
+    max_resource: Count = Field(description="the new R: the old one times a power of eta")
+    trials: Count | None = Field(default=None, ge=1, description="a new limit on the number of trials, set with it")
 
 
 class RebaseBody(Body):
@@ -62,6 +70,7 @@ class Health(Answer):
 class Submitted(Answer):
     id: str
     name: str
+    waits: str = Field(default="", description="why no live worker can take its jobs now")
 
 
 class Injected(Answer):
@@ -99,6 +108,11 @@ class Summary(Answer):
     status: str
     reason: str = ""
     remark: str = Field(default="", description="what the searcher says, such as: no config keeps the bounds")
+    waits: str = Field(default="", description="why it waits, such as: no worker serves its device")
+    ends: dict[str, int] = Field(default={}, description="trials that failed and attempts that were lost, by cause")
+    device: str = "cpu"
+    needs: dict[str, str] = {}
+    priority: float = 1.0
     created: float
     seconds: float
     trials: dict[str, int] = Field(description="by state, and `total`")
@@ -106,6 +120,9 @@ class Summary(Answer):
     reports: int
     duplicates: int
     front: int = Field(description="points on the front")
+    unvalued: dict[str, int] = Field(
+        default={}, description="points that are on no front for want of a finite value, by objective"
+    )
     hypervolume: float | None = None
     busy_fraction: float | None = Field(default=None, description="share of the slots' time spent in jobs")
     resumed: dict[str, int] = Field(
@@ -249,16 +266,64 @@ class Worker(Answer):
     pid: int
     state: str
     job: str | None = None
+    since: float = Field(default=0.0, description="Unix seconds: in this state since")
+    labels: dict[str, str] = {}
+    study: str | None = None
+    trial: int | None = None
+    kind: str | None = None
+    step: int | None = Field(default=None, description="the last step that its trial reported")
+    until: int | None = None
+    doing: str = Field(default="", description="its job in words")
 
 
-class AddDeviceBody(BaseModel):
-    name: str = Field(pattern=r"^[A-Za-z][\w.-]{0,63}$", description="the class that its workers serve")
+class Captured(Answer):
+    """One attempt of a job: how it ended, and what it printed (null: the file is not where the daemon is)."""
+
+    job: str
+    kind: str
+    attempt: int
+    worker: str
+    status: str
+    cause: str | None
+    reason: str
+    error: str
+    output: str | None
+    file: str | None
+
+
+class AddDeviceBody(Body):
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$", description="the class that its workers serve")
     runtime: str | None = None
 
 
-class ProfileBody(BaseModel):
+class ProfileBody(Body):
     spec: dict[str, Any] = Field(description="the study whose operators are timed")
-    architectures: int | None = None
+    architectures: int | None = Field(default=None, ge=1, le=100)
+
+
+class AddTokenBody(Body):
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    scope: Scope
+    expires_s: float | None = Field(default=None, gt=0, le=1e10, description="seconds from now; null: never")
+
+
+class Me(Answer):
+    name: str
+    scope: Scope
+
+
+class Token(Answer):
+    """A token without its secret, which is kept nowhere."""
+
+    name: str
+    scope: Scope
+    created: float
+    expires: float | None
+    expired: bool
+
+
+class NewToken(Token):
+    token: str = Field(description="the secret: shown this once")
 
 
 class Device(Answer):

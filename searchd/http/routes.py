@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
+from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, Response
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from searchd import views
 from searchd.deepen import deepening as price
-from searchd.errors import NotFound, Refused
+from searchd.errors import NotFound, Refused, TooMany
 from searchd.http import models as m
-from searchd.http.parts import ERRORS, Here, Parts
-from searchd.http.stream import server_sent_events
+from searchd.http.parts import ERRORS, Here, Me, Parts
+from searchd.http.stream import Feed, server_sent_events
 from searchd.lookup import find
 from searchd.store.base import Reader, StudyRow
 from searchd.views.plain import plain
+from searchd.waiting import unserved
 from spaces.study import Study
 
-MAX_BODY = 1 << 20
-SERVED = ("trials/", "report.html", "front.csv", "front.png")
-"""What `/files` hands out of a study's folder: never its database, its broker or the daemon's token."""
+SERVED = frozenset({"report.html", "front.csv", "front.png"})
+"""What `/files` hands out of a study's folder besides `trials/`: never its database, its broker or the daemon's token.
+"""
+ENDED = frozenset({"done", "stopped", "faulted"})
+SUBMITTED = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": m.SubmitBody.model_json_schema()},
+                    "text/yaml": {"schema": {"type": "string", "description": "a study file"}}},
+    }
+}  # fmt: skip
+Count = Annotated[int, Query(ge=0, le=2**53)]
+Trial = Annotated[int, PathParameter(ge=0, le=2**53)]
 
 
-health = APIRouter(tags=["health"])
 v1 = APIRouter(prefix="/v1", tags=["studies"], responses=ERRORS)
 
 
@@ -50,25 +60,10 @@ def _done(parts: Parts, study: str) -> dict[str, Any]:
         return {"id": row.id, "status": row.status}
 
 
-# ---------------------------------------------------------------- health
-@health.get("/healthz", summary="the process is alive")
-def healthz() -> m.Health:
-    from searchd import __version__
-
-    return m.Health(ok=True, version=__version__, pid=os.getpid())
-
-
-@health.get("/readyz", summary="the store answers", responses={503: {"model": m.ErrorModel}})
-def readyz(parts: Here) -> m.Health:
-    with parts.store.reading() as reader:
-        reader.studies()
-    return healthz()
-
-
 # ---------------------------------------------------------------- studies
-@v1.post("/studies", status_code=201, summary="submit a study, as JSON or as a YAML file")
+@v1.post("/studies", status_code=201, summary="submit a study, as JSON or as a YAML file", openapi_extra=SUBMITTED)
 async def submit(request: Request, parts: Here) -> m.Submitted:
-    body = await _body(request)
+    body = await request.body()
     if "yaml" in request.headers.get("content-type", ""):
         study, artifacts = Study.loads(body), None
     else:
@@ -77,8 +72,10 @@ async def submit(request: Request, parts: Here) -> m.Submitted:
         except ValidationError as error:
             raise RequestValidationError(error.errors()) from error
         study, artifacts = Study.parse(given.spec), _below(given.artifacts)
+    await run_in_threadpool(_room, parts)
     identity = await run_in_threadpool(parts.commands.submit, study.dump(), artifacts)
-    return m.Submitted(id=identity, name=study.name)
+    lacks = unserved(study.device, study.needs, parts.workers())
+    return m.Submitted(id=identity, name=study.name, waits=lacks)
 
 
 def _below(artifacts: str | None) -> str | None:
@@ -88,26 +85,32 @@ def _below(artifacts: str | None) -> str | None:
     return artifacts
 
 
-async def _body(request: Request) -> bytes:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise Refused(f"a study of more than {MAX_BODY >> 20} MiB is refused; data belongs in files, not in it")
-    return body
+def _room(parts: Parts) -> None:
+    """TooMany when as many studies as the daemon takes have not ended."""
+    with parts.store.reading() as reader:
+        live = sum(row.status not in ENDED for row in reader.studies())
+    if live >= parts.limits.studies:
+        raise TooMany(f"{live} studies have not ended, and this daemon takes {parts.limits.studies} at a time: "
+                      "wait for one, or stop one", retry_s=60.0)  # fmt: skip
 
 
 @v1.get("/studies", summary="every study at a glance, newest first", response_model=list[m.Summary])
 def studies(parts: Here) -> list[dict[str, Any]]:
     with parts.store.reading() as reader:
         rows = sorted(reader.studies(), key=lambda r: r.created_at, reverse=True)
-        return [views.summary(reader, row.id, parts.now()) for row in rows]
+        return [_summary(parts, reader, row) for row in rows]
+
+
+def _summary(parts: Parts, reader: Reader, row: StudyRow) -> dict[str, Any]:
+    """With why it waits at this moment, rather than what was noted last."""
+    return {**views.summary(reader, row.id, parts.now()), "waits": views.waits(reader, row, parts.waits(),
+                                                                               parts.workers())}  # fmt: skip
 
 
 @v1.get("/studies/{study}", summary="one study at a glance", response_model=m.Summary)
 def show(study: str, parts: Here) -> dict[str, Any]:
     with _reading(parts, study) as (reader, row):
-        return views.summary(reader, row.id, parts.now())
+        return _summary(parts, reader, row)
 
 
 @v1.get("/studies/{study}/spec", summary="the study file, defaults written out")
@@ -129,7 +132,7 @@ def trials(study: str, parts: Here) -> list[dict[str, Any]]:
 
 
 @v1.get("/studies/{study}/trials/{n}", summary="a trial's whole life", response_model=m.TrialDetail)
-def trial(study: str, n: int, parts: Here) -> dict[str, Any]:
+def trial(study: str, n: Trial, parts: Here) -> dict[str, Any]:
     with _reading(parts, study) as (reader, row):
         return views.trial(reader, row.id, n)
 
@@ -148,14 +151,14 @@ def rungs(study: str, parts: Here) -> list[dict[str, Any]]:
 
 @v1.get("/studies/{study}/compare", summary="the options of a choice side by side", response_model=m.Comparison)
 def compare(
-    study: str, parameter: str, parts: Here, metric: str | None = None, step: int | None = None
+    study: str, parameter: str, parts: Here, metric: str | None = None, step: Count | None = None
 ) -> dict[str, Any]:
     with _reading(parts, study) as (reader, row):
         return views.compare(reader, row.id, parameter, metric, step)
 
 
 @v1.get("/studies/{study}/log", summary="the decision log, a line an event", response_model=list[m.LogEntry])
-def log(study: str, parts: Here, after: int = 0, limit: int | None = None) -> list[dict[str, Any]]:
+def log(study: str, parts: Here, after: Count = 0, limit: Count | None = None) -> list[dict[str, Any]]:
     with _reading(parts, study) as (reader, row):
         return views.log(reader, row.id, after, limit)
 
@@ -166,24 +169,37 @@ def log(study: str, parts: Here, after: int = 0, limit: int | None = None) -> li
     response_model=list[m.LogEntry],
     responses={200: {"content": {"text/event-stream": {}}}},
 )
-def events(study: str, request: Request, parts: Here, after: int = 0, limit: int | None = None) -> Any:
+def events(study: str, request: Request, parts: Here, me: Me, after: Count = 0, limit: Count | None = None) -> Any:
     if "text/event-stream" not in request.headers.get("accept", ""):
         return log(study, parts, after, limit)
     last = request.headers.get("last-event-id", "")
-    start = int(last) if last.isdigit() else after
-    feed = server_sent_events(parts.store, _id(parts, study), start)
-    return StreamingResponse(feed, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    start = int(last) if last.isascii() and last.isdigit() and len(last) < 16 else after
+    identity = _id(parts, study)
+    leave = parts.feeds.enter(me.name)
+    entries = server_sent_events(parts.store, identity, start, lambda: parts.keys.still(me, parts.now()))
+    return Feed(entries, leave)
 
 
 @v1.get("/studies/{study}/files/{path:path}", summary="a file of a trial, or the report", response_class=FileResponse)
 def files(study: str, path: str, parts: Here) -> Response:
     with _reading(parts, study) as (_, row):
-        root = Path(row.artifacts).resolve()
-    wanted = (root / path).resolve()
-    inside = wanted.is_relative_to(root) and wanted.relative_to(root).as_posix().startswith(SERVED)
-    if not inside or not wanted.is_file():
+        wanted = _file(Path(row.artifacts), path)
+    if wanted is None:
         raise NotFound(f"no file {path!r} in study {study!r}; `GET .../trials/N` lists the files of a trial")
     return FileResponse(wanted, filename=wanted.name)
+
+
+def _file(folder: Path, path: str) -> Path | None:
+    """The file of a study that this path names, links followed; None when there is none, or it lies elsewhere."""
+    try:
+        root = folder.resolve()
+        wanted = (root / path).resolve()
+        inside = wanted.is_relative_to(root) and wanted.is_file()
+    except (OSError, ValueError, RuntimeError):  # a name that is too long, a loop of links
+        return None
+    parts = wanted.relative_to(root).parts if inside else ()
+    trial, whole = len(parts) > 1 and parts[0] == "trials", len(parts) == 1 and parts[0] in SERVED
+    return wanted if trial or whole else None
 
 
 # ---------------------------------------------------------------- commands
@@ -206,7 +222,7 @@ def stop(study: str, parts: Here) -> dict[str, Any]:
 
 
 @v1.post("/studies/{study}/trials/{n}/stop", summary="give up on one trial", response_model=m.Done)
-def stop_trial(study: str, n: int, parts: Here) -> dict[str, Any]:
+def stop_trial(study: str, n: Trial, parts: Here) -> dict[str, Any]:
     parts.commands.stop_trial(_id(parts, study), n)
     return _done(parts, study)
 
@@ -222,8 +238,21 @@ def extend(study: str, body: m.ExtendBody, parts: Here) -> dict[str, Any]:
     return _done(parts, study)
 
 
+@v1.post("/studies/{study}/priority", summary="its weight where studies share slots", response_model=m.Done)
+def prioritize(study: str, body: m.PriorityBody, parts: Here) -> dict[str, Any]:
+    parts.commands.prioritize(_id(parts, study), body.priority)
+    return _done(parts, study)
+
+
+@v1.get("/studies/{study}/trials/{n}/logs", summary="what its jobs printed, attempt by attempt",
+        response_model=list[m.Captured])  # fmt: skip
+def logs(study: str, n: int, parts: Here) -> list[dict[str, Any]]:
+    with _reading(parts, study) as (reader, row):
+        return views.captured(reader, row.id, n)
+
+
 @v1.get("/studies/{study}/deepen", summary="what raising R would cost", response_model=m.Deepening)
-def deepening(study: str, max_resource: int, parts: Here, trials: int | None = None) -> dict[str, Any]:
+def deepening(study: str, max_resource: Count, parts: Here, trials: Count | None = None) -> dict[str, Any]:
     with _reading(parts, study) as (reader, row):
         return price(reader, row.id, max_resource, trials)
 
@@ -241,6 +270,7 @@ def rebase(study: str, body: m.RebaseBody, parts: Here) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------- workers
-@v1.get("/workers", tags=["workers"], summary="every live worker slot", response_model=list[m.Worker])
+@v1.get("/workers", tags=["workers"], summary="every live worker slot and what it does", response_model=list[m.Worker])
 def workers(parts: Here) -> list[dict[str, Any]]:
-    return [w.model_dump(mode="json") for w in parts.workers()]
+    with parts.store.reading() as reader:
+        return views.working(reader, parts.workers())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from searchd import views
 from searchd.store.base import Store
@@ -17,13 +19,30 @@ KEEP_ALIVE_S = 10.0
 ENDED = frozenset({"done", "stopped", "faulted"})
 
 
-async def server_sent_events(store: Store, study: str, after: int) -> AsyncIterator[str]:
+class Feed(StreamingResponse):
+    """A feed that says when it is over, however it ended: `leave` is called once."""
+
+    def __init__(self, entries: AsyncIterator[str], leave: Callable[[], None]) -> None:
+        super().__init__(entries, media_type="text/event-stream")
+        self._leave = leave
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._leave()
+
+
+async def server_sent_events(
+    store: Store, study: str, after: int, may: Callable[[], bool] = lambda: True
+) -> AsyncIterator[str]:
     """Each entry of the log after seq `after` as one event: `id` is its seq, `event` its kind, `data` JSON.
 
-    An `end` event with the study's status closes the feed. A comment line keeps a quiet connection open.
+    An `end` event with the study's status closes the feed; it breaks off once its reader `may` not read any more. A
+    comment line keeps a quiet connection open.
     """
     quiet_s = 0.0
-    while True:
+    while await run_in_threadpool(may):
         entries, status = await run_in_threadpool(_since, store, study, after)
         for entry in entries:
             after = entry["seq"]

@@ -2,7 +2,7 @@
 
 from searchd.latency.again import fit_again
 from searchd.latency.fit import Architecture, fit
-from searchd.latency.predictor import Predictor
 from searchd.latency.quality import Quality, judge
+from spaces.predictor import Predictor
 
 __all__ = ["Architecture", "Predictor", "Quality", "fit", "fit_again", "judge"]

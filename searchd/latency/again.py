@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 
 from searchd.latency.fit import Architecture, fit
-from searchd.latency.predictor import Predictor
 from searchd.latency.quality import WANTED_ERROR
+from spaces.predictor import Predictor
 
 
 def fit_again(table: Mapping[str, float], random: Sequence[Architecture], front: Sequence[Architecture]) -> Predictor:

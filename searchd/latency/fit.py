@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from searchd.errors import Refused
-from searchd.latency.predictor import Counts, Predictor, radial
-from searchd.latency.rules import kind, rules
+from spaces.predictor import Counts, Predictor, radial
+from spaces.rules import kind, rules
 
 LEAST = 4
 """Whole architectures below which nothing is corrected."""

@@ -13,6 +13,7 @@ from searchd.schedulers.auto import Auto
 from searchd.schedulers.events import Scheduler
 from searchd.schedulers.fifo import Fifo
 from searchd.schedulers.hyperband import Hyperband
+from searchd.schedulers.lineage import Lineage
 from searchd.schedulers.orders import ORDERS, Single
 from searchd.schedulers.pasha import Pasha
 from searchd.schedulers.pbt import Pbt
@@ -26,6 +27,7 @@ from searchd.searchers.constants import Constants
 from searchd.searchers.curves import FAMILIES
 from searchd.searchers.evolution import EvolutionSearcher, MoEvolutionSearcher
 from searchd.searchers.evolution_strategy import CmaEsSearcher
+from searchd.searchers.lineage import Given
 from searchd.searchers.mcts import MctsSearcher
 from searchd.searchers.mobster import MobsterSearcher
 from searchd.searchers.optimistic import ConfigSearcher
@@ -210,6 +212,8 @@ def make_scheduler(spec: SearchSpec, max_trials: int | None, objectives: Sequenc
 
 def scheduler_of(study: Study) -> Scheduler:
     """The scheduler of a study as it is."""
+    if (given := study.reproduces) is not None:
+        return Lineage([t.until for t in given.trials], [t.begins == "copy" for t in given.trials])
     return make_scheduler(study.search, study.budget.trials, [o.name for o in study.objectives])
 
 
@@ -224,6 +228,12 @@ def _ordered(options: dict[str, Any], objectives: Sequence[str]) -> dict[str, An
     elif alone is not None:
         raise SearchdError(f"search.options.objective = {alone!r} goes with order: single; write both or leave it out")
     return options
+
+
+def searcher_of(study: Study, seed: int) -> Searcher:
+    """The searcher of a study as it is, with another seed than its own."""
+    given = study.reproduces
+    return make_searcher(study.search, seed, study.earlier) if given is None else Given(given.trials)
 
 
 def make_searcher(spec: SearchSpec, seed: int, earlier: Sequence[Earlier] = ()) -> Searcher:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from searchd.errors import Refused, SearchdError, SpaceError
+from searchd.errors import SearchdError
 from searchd.latency import Predictor
 from searchd.search.events import Measured
 from searchd.search.points import LATENCIES
@@ -56,9 +56,12 @@ class Predictions:
         found = self._known.get(config.digest)
         if found is None:
             chains = operators(self._study.task, self._study.space, config)
-            costs = () if chains is None else cumulative(self._predictor, chains)
-            found = self._known[config.digest] = Measured(config.digest, costs, device=self._device)
+            found = self._known[config.digest] = Measured(config.digest, self.of(chains or ()), device=self._device)
         return found
+
+    def of(self, chains: Segments) -> tuple[float, ...]:
+        """What a network of these operators is predicted to cost up to each exit; empty where nothing is predicted."""
+        return () if self._predictor is None else cumulative(self._predictor, chains)
 
     def refusal(self, config: Config) -> str | None:
         """Why a config must not start: even its cheapest operating point breaks a bound on latency, by more than the
@@ -70,13 +73,11 @@ class Predictions:
 
 
 def cumulative(predictor: Predictor, chains: Segments) -> tuple[float, ...]:
-    """Milliseconds up to and with each exit; a prefix never costs more than what goes on from it."""
+    """Milliseconds up to and with each exit; a prefix never costs more than what goes on from it. SpaceError for an
+    operator that the profile does not know."""
     costs: list[float] = []
     for exit_ in range(len(chains)):
-        try:
-            found = predictor.ms(occurrences(chains, exit_))
-        except Refused as error:
-            raise SpaceError(str(error)) from None
+        found = predictor.ms(occurrences(chains, exit_))
         costs.append(max(found, costs[-1] if costs else 0.0))
     return tuple(costs)
 

@@ -35,9 +35,10 @@ from typing import Any, Literal, assert_never
 from searchd.errors import SearchdError, SpaceError
 from searchd.schedulers import events as told
 from searchd.schedulers.events import Resume, Scheduler, Start, TrialId
+from searchd.schedulers.lineage import GIVEN
 from searchd.schedulers.rungs import deeper, top
 from searchd.search import points as merging
-from searchd.search.algorithms import check_options, make_searcher, scheduler_of
+from searchd.search.algorithms import check_options, scheduler_of, searcher_of
 from searchd.search.book import Book
 from searchd.search.drawing import draw
 from searchd.search.events import (
@@ -63,6 +64,7 @@ from searchd.search.events import (
 from searchd.search.fronts import FrontPoint, front_of
 from searchd.search.inheriting import origin
 from searchd.search.pace import pace_of
+from searchd.search.predictions import Predictions
 from searchd.search.races import averaged, standing_for
 from searchd.search.vetting import Vetting
 from searchd.searchers.base import History, Morphed, Record, Searcher, Stream, bounds_of
@@ -85,7 +87,7 @@ class Search:
         self.seed = study.seed if seed is None else seed
         if searcher is None and scheduler is None:
             check_options(study.search)
-        self.searcher = make_searcher(study.search, self.seed, study.earlier) if searcher is None else searcher
+        self.searcher = searcher_of(study, self.seed) if searcher is None else searcher
         self.scheduler = scheduler_of(study) if scheduler is None else scheduler
         self.note = ""
         self._earlier = foreign(study.space, study.earlier)
@@ -143,9 +145,10 @@ class Search:
         """The metrics of a config that no training changes: by arithmetic, or by a describe job that has ended."""
         return self._vetting.exact(config)
 
-    def predicted(self, config: Config) -> Measured | None:
-        """What a config is predicted to cost up to each exit; None where latency is measured."""
-        return self._vetting.predictions.get(config)
+    @property
+    def predictions(self) -> Predictions:
+        """What networks are predicted to cost."""
+        return self._vetting.predictions
 
     def violation(self, metrics: Mapping[str, Any]) -> float:
         """How far merged metrics break the objectives' bounds: 0.0 when all hold, relative to the bounds otherwise."""
@@ -322,6 +325,8 @@ class Search:
             self._started += 1
 
     def _inject(self, config: Config) -> None:
+        if self.study.reproduces is not None:
+            raise SearchdError(GIVEN)
         self.study.space.check(config)
         self._vetting.describe(config)
         if (why := self._descriptions.refusal(config)) is not None:

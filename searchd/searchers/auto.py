@@ -6,7 +6,8 @@ plain expected improvement sits in corners), at some distance from everything tr
 whole space, around the best predicted trials, and as these with some parameters drawn anew; the winner is refined once.
 
 Every fourth trial is suggested by `tpe` instead: ranks and densities see what a smooth model does not, where reports
-are noise, trainings diverge, or most of the space is a plateau.
+are noise, trainings diverge, or most of the space is a plateau. A model that does not predict trials left out of it
+(a mosaic: neighbours say nothing) keeps a third of its trials; `tpe` and random draws get the others.
 
 With several objectives each has a model, of normal scores of its ranks, and a candidate promises what its front would
 gain. Objectives that a description says before any training (see `described`) need no model: the first trials are
@@ -56,13 +57,19 @@ EXPLORE = 10
 """Every so manieth trial fills the space as the first ones do: at a low rung that costs little, and it finds the good
 region where most of the space is a plateau."""
 
+TRUST, JUDGED = 0.4, 20
+"""A model of at least so many trials that explains less than this share of the variance it did not see is not trusted.
+On smooth problems the share is .65 and more, on mosaics below .3."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Served:
-    """What serves a batch; hyperparameters of each loss. No offers: not enough is known yet."""
+    """What serves a batch; hyperparameters of each loss. No offers: not enough is known yet. `trusted`: no other
+    searcher takes trials from the model."""
 
     climbed: tuple[Climbed, ...]
     offers: Offers | None = None
+    trusted: bool = True
 
 
 class AutoSearcher:
@@ -101,7 +108,10 @@ class AutoSearcher:
         table = history.table
         self._learn(table)
         tried = self._tried(trial, history)
-        offers = self._batches.at(trial, table).offers if kind == "model" else None
+        served = self._batches.at(trial, table) if kind == "model" else None
+        if served is not None and not served.trusted and trial % 3:
+            return self._tpe.suggest(trial, history, rng) if trial % 3 == 1 else history.space.sample(rng)
+        offers = None if served is None else served.offers
         if offers is None:
             return self._far(tried, rng)
         offer = None if history.rejected else offers.of(trial)
@@ -171,7 +181,9 @@ class AutoSearcher:
         rng = Generator(Philox(key=np.array([self._seed % 2**64, trials[0]], dtype=np.uint64), counter=[0, 0, 0, 1]))
         tried = self._columnwise[:, : known.n]
         offers = Offers(self._ground, judge, len(found[0].rows), table.units, tried, served, rng)
-        return _Served(climbed, offers)
+        model = models[0] if m == 1 else None
+        trusted = model is None or len(found[0].rows) < JUDGED or model.explained() >= TRUST
+        return _Served(climbed, offers, trusted)
 
     # ------------------------------------------------------------ suggestions
     def _far(self, tried: Floats, rng: Generator) -> Config:

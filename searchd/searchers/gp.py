@@ -197,6 +197,13 @@ class Posterior:
         self._whiten = np.linalg.inv(np.linalg.cholesky(k)).T
         first = self._whiten[: self._n, : self._n]
         self._alpha = first @ (y @ first)
+        self.targets = y
+
+    def left_out(self) -> Floats:
+        """What the process says of each row's target [n] when it is given all the others (Rasmussen and Williams,
+        5.4.2, equation 5.12)."""
+        first = self._whiten[: self._n, : self._n]
+        return np.asarray(self.targets - self._alpha / (first * first).sum(axis=1))
 
     def covariances(self, a: Floats) -> Floats:
         """Of rows [m, d] with everything known or pending: [m, n + p]. What `mean` and `sd` take."""

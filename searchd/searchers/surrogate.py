@@ -62,6 +62,12 @@ class Surrogate:
     chain: Extrapolation
     ranks: Ranks | None = None
 
+    def explained(self) -> float:
+        """The share of the targets' variance that the model explains when each row is left out in turn (predictive
+        R²): 1 at best, 0 like their mean, negative below that."""
+        known = self.posterior.targets
+        return 1 - float(np.square(known - self.posterior.left_out()).mean() / max(float(known.var()), 1e-12))
+
     def means(self) -> Floats:
         """Predicted means of the rows."""
         return self.posterior.mean(self.posterior.covariances(self.x))

@@ -13,6 +13,8 @@ from typing import Any, Literal, Protocol
 
 StudyStatus = Literal["queued", "running", "paused", "verifying", "done", "stopped", "faulted"]
 TrialStatus = Literal["waiting", "running", "paused", "done", "stopped", "failed", "vetoed"]
+Scope = Literal["read", "submit", "admin"]
+"""How far a token reaches; each holds the one before it."""
 JobStatus = Literal["outbox", "queued", "running", "finished", "lost", "failed", "stopped", "cancelled"]
 IN_FLIGHT: frozenset[JobStatus] = frozenset({"outbox", "queued", "running"})
 
@@ -140,6 +142,17 @@ class DeviceRow:
     added_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """A bearer token: `sha256` of its secret in hex; `expires_at` None: never."""
+
+    name: str
+    scope: Scope
+    sha256: str
+    created_at: float
+    expires_at: float | None
+
+
 class Reader(Protocol):
     """Read-only questions; each sees one consistent state."""
 
@@ -167,6 +180,19 @@ class Reader(Protocol):
         """Every registered device, by name."""
         ...
     def device(self, name: str) -> DeviceRow | None: ...
+    def tokens(self) -> list[TokenRow]:
+        """Every bearer token, by name."""
+        ...
+    def hook(self, hook: str) -> float | None:
+        """Since when a receiver of webhooks is told; None: it is not known yet."""
+        ...
+    def notices(self, hook: str) -> set[tuple[str, int]]:
+        """(study, seq) of the ends that are settled with a receiver: delivered, or given up."""
+        ...
+    def tally(self) -> Mapping[tuple[str, str, str], int]:
+        """How many rows: (`studies`, status, ""), (`jobs`, kind, status), (`trials`, status, ""), and `reports`,
+        `duplicates` of all studies as (name, "", "")."""
+        ...
     def counts(self, study: str) -> Mapping[str, int]:
         """`reports`, `steps` (sum over trials of the last step), `duplicates`, `events`, `trials`."""
         ...
@@ -201,17 +227,34 @@ class Transaction(Reader, Protocol):
     def drop_device(self, name: str) -> None:
         """Forget a device and its profile; one that is not there changes nothing."""
         ...
+    def put_token(self, row: TokenRow) -> None:
+        """Add a token, or replace the one of that name."""
+        ...
+    def drop_token(self, name: str) -> None:
+        """Forget a token; one that is not there changes nothing."""
+        ...
+    def put_hook(self, hook: str, since: float) -> None: ...
+    def put_notice(self, hook: str, study: str, seq: int, state: str, at: float) -> None: ...
     def count_duplicate(self, study: str, n: int = 1) -> None: ...
 
 
 class Store(Protocol):
     @property
     def moved(self) -> int:
-        """How many transactions of this process that put or changed a job were committed: while it stays, no job has
-        changed, for one process alone writes."""
+        """How many transactions of this store that put or changed a job were committed, or may have been: while it
+        stays, no job has changed, for one process alone writes."""
         ...
     def transaction(self) -> AbstractContextManager[Transaction]:
         """Commits at the end of the block, rolls back on an exception."""
         ...
     def reading(self) -> AbstractContextManager[Reader]: ...
+    def lead(self, holder: str) -> int:
+        """Become the one that writes, over this and every later process: raises the fencing token and answers it.
+
+        From then on each transaction of a store that led before is Fenced. A store that never led is not compared.
+        """
+        ...
+    def check_lead(self) -> None:
+        """Fenced when another store leads since; a question that writes nothing."""
+        ...
     def close(self) -> None: ...

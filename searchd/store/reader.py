@@ -18,18 +18,22 @@ from searchd.store.base import (
     PointRow,
     ReportRow,
     StudyRow,
+    TokenRow,
     TrialRow,
 )
 from searchd.store.schema import (
     checkpoints,
     devices,
     events,
+    hooks,
     jobs,
     measurements,
     metrics,
+    notices,
     points,
     reports,
     studies,
+    tokens,
     trials,
 )
 
@@ -41,6 +45,7 @@ type_of = {
     CheckpointRow: checkpoints,
     PointRow: points,
     DeviceRow: devices,
+    TokenRow: tokens,
 }
 _study: sa.BindParameter[Any] = sa.bindparam("study")
 _trial: sa.BindParameter[Any] = sa.bindparam("trial")
@@ -97,6 +102,7 @@ _TRIALS_OF = sa.select(
 ).where(trials.c.study == _study, trials.c.trial.in_(sa.bindparam("numbers", expanding=True)))
 MANY = 500
 """So many keys a question: SQLite may take no more than 999 parameters."""
+_TALLIED = ((studies, (studies.c.status,)), (jobs, (jobs.c.kind, jobs.c.status)), (trials, (trials.c.status,)))
 
 
 def _count(table: sa.Table) -> sa.ScalarSelect[Any]:
@@ -204,12 +210,35 @@ class SqlReader:
         return found[0][0] if found else None
 
     def devices(self) -> list[DeviceRow]:
-        if not sa.inspect(self._connection).has_table(devices.name):  # an older schema that nobody has migrated
-            return []
-        return self._rows(DeviceRow, _select(DeviceRow, order=("name",)))
+        return self._rows(DeviceRow, _select(DeviceRow, order=("name",))) if self._has(devices) else []
 
     def device(self, name: str) -> DeviceRow | None:
         return next((row for row in self.devices() if row.name == name), None)
+
+    def tokens(self) -> list[TokenRow]:
+        return self._rows(TokenRow, _select(TokenRow, order=("name",))) if self._has(tokens) else []
+
+    def hook(self, hook: str) -> float | None:
+        found = self._all(sa.select(hooks.c.since).where(hooks.c.hook == hook))
+        return float(found[0][0]) if found else None
+
+    def notices(self, hook: str) -> set[tuple[str, int]]:
+        found = self._all(sa.select(notices.c.study, notices.c.seq).where(notices.c.hook == hook))
+        return {(study, seq) for study, seq in found}
+
+    def tally(self) -> Mapping[tuple[str, str, str], int]:
+        """See `Reader.tally`."""
+        found: dict[tuple[str, str, str], int] = {}
+        for table, columns in _TALLIED:
+            for *values, n in self._all(sa.select(*columns, sa.func.count()).select_from(table).group_by(*columns)):
+                found[table.name, values[0], values[1] if len(values) > 1 else ""] = n
+        found["reports", "", ""] = self._all(sa.select(sa.func.count()).select_from(reports))[0][0]
+        found["duplicates", "", ""] = int(self._all(sa.select(sa.func.sum(studies.c.duplicates)))[0][0] or 0)
+        return found
+
+    def _has(self, table: sa.Table) -> bool:
+        """False in an older schema that nobody has migrated."""
+        return sa.inspect(self._connection).has_table(table.name)
 
     def counts(self, study: str) -> Mapping[str, int]:
         """`reports`, `steps` (sum over trials of the last step), `duplicates`, `events`, `trials`; zeros if unknown."""

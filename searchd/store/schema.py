@@ -26,13 +26,13 @@ from typing import get_args
 
 import sqlalchemy as sa
 
-from searchd.store.base import JobStatus, StudyStatus, TrialStatus
+from searchd.store.base import JobStatus, Scope, StudyStatus, TrialStatus
 from searchd.store.codec import Json, Real, Words
 
-HEAD = "0002"
+HEAD = "0004"
 """The schema that this code reads and writes: the id of the newest migration."""
-READABLE = frozenset({"0001"})
-"""Older schemas that are read as they are: they lack tables only (devices), which are then empty."""
+READABLE = frozenset({"0001", "0002", "0003"})
+"""Older schemas that are read as they are: they lack tables only (devices, lead, tokens, hooks), then empty."""
 
 metadata = sa.MetaData(
     naming_convention={"pk": "pk_%(table_name)s", "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -197,4 +197,41 @@ devices = sa.Table(  # registered by a person; across studies
     sa.Column("profile", Json),  # a table of operators, measured architectures, the predictor that was fitted to them
     sa.Column("profiling", Json),  # how the last profile goes, or went
     sa.Column("added_at", sa.Double, nullable=False),
+)
+
+tokens = sa.Table(  # bearer tokens with a scope; the daemon's own token is in no table
+    "tokens",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("scope", sa.Text, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False),  # of the secret, which is kept nowhere
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("expires_at", sa.Double),  # NULL: never
+    _states("scope", Scope),
+)
+
+hooks = sa.Table(  # receivers of webhooks: what ended before `since` is not told
+    "hooks",
+    metadata,
+    sa.Column("hook", sa.Text, primary_key=True),  # SHA-256 of the URL
+    sa.Column("since", sa.Double, nullable=False),
+)
+
+notices = sa.Table(  # the ends of studies that a receiver has heard of, or never will
+    "notices",
+    metadata,
+    sa.Column("hook", sa.Text, primary_key=True),
+    sa.Column("study", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),  # of the event that ended the study
+    sa.Column("state", sa.Text, nullable=False),  # delivered, or given up
+    sa.Column("at", sa.Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+lead = sa.Table(  # one row: the fencing token of the daemon that writes
+    "lead",
+    metadata,
+    sa.Column("one", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("token", sa.BigInteger, nullable=False),  # the store that took it writes; each new daemon raises it
+    sa.Column("holder", sa.Text, nullable=False),  # for messages: machine and process
 )

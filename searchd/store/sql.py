@@ -21,6 +21,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from searchd.errors import Missing, NotFound, Refused, Unreachable
+from searchd.store import lead
 from searchd.store.migrate import migrate, version_of
 from searchd.store.reader import SqlReader
 from searchd.store.schema import HEAD, READABLE
@@ -30,6 +31,7 @@ from searchd.urls import shown
 BUSY_S = 30.0
 """How long a transaction waits for another process that is writing."""
 CONNECT_S = 5
+SYNCHRONOUS = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 WRITER_LOCK = 0x5EA4C4D
 """The key of PostgreSQL's advisory lock that makes transactions come one after another."""
 
@@ -42,6 +44,7 @@ class SqlStore:
         self.readonly = readonly
         self.moved = 0
         self._engine = engine
+        self._token: int | None = None
         self._reading: sa.Engine = engine
         self._writing: sa.Engine = engine
         if engine.dialect.name == "sqlite":
@@ -90,12 +93,33 @@ class SqlStore:
         """Commits at the end of the block, rolls back on an exception. Refused when the store is read-only."""
         if self.readonly:
             raise Refused(f"{_shown(self.url)} was opened read-only: only the daemon writes; send it the command")
-        with _explained(self.url), self._writing.begin() as connection:
-            self._alone(connection)
-            transaction = SqlTransaction(connection)
-            yield transaction
-            transaction.flush()
-        self.moved += transaction.moved
+        moved = False
+        try:
+            with _explained(self.url), self._writing.begin() as connection:
+                self._alone(connection)
+                if self._token is not None:
+                    lead.check(connection, self._token)
+                transaction = SqlTransaction(connection)
+                yield transaction
+                transaction.flush()
+                moved = transaction.moved
+        finally:  # a commit whose answer was lost may have been one
+            if moved:
+                self.moved += 1
+
+    def lead(self, holder: str) -> int:
+        """See `store.base.Store.lead`. Refused when the store is read-only."""
+        self._token = None
+        with self.transaction() as transaction:
+            token = transaction.lead(holder)
+        self._token = token
+        return token
+
+    def check_lead(self) -> None:
+        """See `store.base.Store.check_lead`."""
+        if self._token is not None:
+            with _explained(self.url), self._reading.begin() as connection:
+                lead.check(connection, self._token)
 
     @contextmanager
     def reading(self) -> Iterator[SqlReader]:
@@ -198,9 +222,18 @@ def _postgresql(url: sa.URL) -> sa.Engine:
     arguments = {"connect_timeout": CONNECT_S, "options": f"-c lock_timeout={int(BUSY_S * 1000)}"}
     arguments = {name: value for name, value in arguments.items() if name not in url.query}
     try:
-        return sa.create_engine(url, pool_pre_ping=True, max_overflow=60, connect_args=arguments)
+        engine = sa.create_engine(url, pool_pre_ping=True, max_overflow=60, connect_args=arguments)
     except ModuleNotFoundError as e:
         raise Missing("a store on PostgreSQL needs psycopg: pip install 'searchd[server]'") from e
+
+    @sa.event.listens_for(engine, "connect")
+    def _(raw: Any, _: object) -> None:
+        """A commit that a crash of the server takes back is none: the broker has forgotten by then what was in it."""
+        with raw.cursor() as cursor:
+            cursor.execute(SYNCHRONOUS)
+        raw.commit()
+
+    return engine
 
 
 @contextmanager

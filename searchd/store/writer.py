@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from searchd.errors import NotFound, Refused
+from searchd.store import lead
 from searchd.store.base import (
     IN_FLIGHT,
     CheckpointRow,
@@ -17,12 +18,26 @@ from searchd.store.base import (
     PointRow,
     ReportRow,
     StudyRow,
+    TokenRow,
     TrialRow,
 )
 from searchd.store.codec import Encoded, encode
 from searchd.store.pending import Key, Pending, insert_new, update, upsert, values
 from searchd.store.reader import SqlReader
-from searchd.store.schema import checkpoints, devices, events, jobs, measurements, metrics, reports, studies, trials
+from searchd.store.schema import (
+    checkpoints,
+    devices,
+    events,
+    hooks,
+    jobs,
+    measurements,
+    metrics,
+    notices,
+    reports,
+    studies,
+    tokens,
+    trials,
+)
 from searchd.store.schema import points as points_table
 
 _LAST_SEQ = sa.select(sa.func.coalesce(sa.func.max(events.c.seq), 0)).where(events.c.study == sa.bindparam("study"))
@@ -220,6 +235,23 @@ class SqlTransaction(SqlReader):
 
     def drop_device(self, name: str) -> None:
         self._connection.execute(sa.delete(devices).where(devices.c.name == name))
+
+    def put_token(self, row: TokenRow) -> None:
+        self._put(tokens, row)
+
+    def drop_token(self, name: str) -> None:
+        self._connection.execute(sa.delete(tokens).where(tokens.c.name == name))
+
+    def put_hook(self, hook: str, since: float) -> None:
+        self._connection.execute(upsert(hooks, self._dialect), {"hook": hook, "since": since})
+
+    def put_notice(self, hook: str, study: str, seq: int, state: str, at: float) -> None:
+        row = {"hook": hook, "study": study, "seq": seq, "state": state, "at": at}
+        self._connection.execute(upsert(notices, self._dialect), row)
+
+    def lead(self, holder: str) -> int:
+        """Raise the fencing token; see `searchd.store.lead`."""
+        return lead.take(self._connection, holder)
 
     def count_duplicate(self, study: str, n: int = 1) -> None:
         self._duplicates[study] = self._duplicates.get(study, 0) + n

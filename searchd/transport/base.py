@@ -44,6 +44,10 @@ class Transport(Protocol):
         """Take the request to stop back (the job has ended, or runs again)."""
         ...
 
+    def fence(self, job: str, attempt: int) -> None:
+        """Whoever runs an older attempt of the job is to let it go at its next message."""
+        ...
+
     def claimed(self, job: str) -> int | None:
         """The newest attempt of the job that a worker has begun; None when none has."""
         ...

@@ -29,6 +29,7 @@ class MemoryBroker:
         self.new: OrderedDict[str, str] = OrderedDict()
         self.delivered: OrderedDict[str, str] = OrderedDict()
         self.stops: dict[str, str] = {}
+        self.fences: dict[str, int] = {}
         self.claims: dict[str, int] = {}
         self.infos: dict[str, tuple[float, WorkerInfo]] = {}
         self.poison: list[tuple[str, str]] = []
@@ -112,6 +113,10 @@ class MemoryTransport:
     def clear(self, job: str) -> None:
         with self.broker.changed:
             self.broker.stops.pop(job, None)
+
+    def fence(self, job: str, attempt: int) -> None:
+        with self.broker.changed:
+            self.broker.fences[job] = attempt
 
     def claimed(self, job: str) -> int | None:
         return self.broker.claims.get(job)

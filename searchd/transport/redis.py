@@ -20,7 +20,7 @@ from redis.retry import Retry
 from searchd.errors import SearchdError, Unreachable
 from searchd.transport.base import KEEP_POISON, POISON, Up
 from searchd.urls import redis_url, shown
-from searchd.wire import GROUP, UP, WorkerInfo, claim_key, decode, stop_key, worker_key
+from searchd.wire import GROUP, UP, WorkerInfo, claim_key, decode, fence_key, stop_key, worker_key
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +130,11 @@ class RedisTransport:
     def clear(self, job: str) -> None:
         with self._reached():
             self._redis.delete(stop_key(job))
+
+    def fence(self, job: str, attempt: int) -> None:
+        """See `Transport.fence`; kept as long as a request to stop."""
+        with self._reached():
+            self._redis.set(fence_key(job), attempt, ex=STOP_S)
 
     def claimed(self, job: str) -> int | None:
         with self._reached():

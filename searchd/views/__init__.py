@@ -6,10 +6,14 @@ takes a study's id and raises NotFound when there is none.
 
 from __future__ import annotations
 
+from searchd.views.captured import captured
 from searchd.views.compare import compare
+from searchd.views.fleet import waits, working
 from searchd.views.fronts import front
 from searchd.views.logs import log
 from searchd.views.overview import summary
 from searchd.views.training import curves, rungs, trial, trials
 
-__all__ = ["compare", "curves", "front", "log", "rungs", "summary", "trial", "trials"]
+__all__ = [
+    "captured", "compare", "curves", "front", "log", "rungs", "summary", "trial", "trials", "waits", "working",
+]  # fmt: skip

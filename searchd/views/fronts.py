@@ -9,7 +9,7 @@ from typing import Any
 from searchd.schedulers.front import non_dominated
 from searchd.store.base import PointRow, Reader, StudyRow, TrialRow
 from searchd.views.parents import parents
-from searchd.views.plain import Goal, goals, losses, plain, the
+from searchd.views.plain import Goal, goals, losses, number, plain, the
 
 ENDED = ("done", "stopped")
 
@@ -55,6 +55,14 @@ def members(row: StudyRow, trials: Sequence[TrialRow], points: Sequence[PointRow
         if keep:
             unique.setdefault(at, p)
     return [unique[at] for at in sorted(unique)]
+
+
+def unvalued(objectives: Sequence[Goal], trials: Sequence[TrialRow], points: Sequence[PointRow]) -> dict[str, int]:
+    """How many points of trials that did not fail lack a finite value, by objective; only those that some lack."""
+    failed = {t.trial for t in trials if t.status == "failed"}
+    points = [p for p in points if p.trial not in failed]
+    counts = {o.name: sum(number(p.metrics.get(o.name)) is None for p in points) for o in objectives}
+    return {name: count for name, count in counts.items() if count}
 
 
 def best(objectives: tuple[Goal, ...], points: Sequence[PointRow]) -> dict[str, float | None]:

@@ -73,6 +73,10 @@ def _text(kind: str, p: Mapping[str, Any], objectives: Sequence[Goal]) -> str:
         case "refitted":
             return (f"latency is predicted anew: off by {100 * p['off']:.1f} % on the front, more than "
                     f"{100 * p['bound']:.1f} %; fitted to {p['measured']} figures more")  # fmt: skip
+        case "prioritized":
+            return f"priority {p['priority']:g}"
+        case "waits":
+            return f"waits: {p['text']}" if p["text"] else "waits no longer"
         case "remarked":
             return p["text"] or "the searcher takes back its last remark"
         case "rebased":
@@ -113,7 +117,9 @@ def _asked(p: Mapping[str, Any]) -> str:
 def _told(kind: str, p: Mapping[str, Any], objectives: Sequence[Goal]) -> str:
     if kind == "lost":
         after = f"runs again from step {p.get('from', 0)}" if p["retried"] else "is given up"
-        return f"trial {p['trial']}: attempt {p['attempt']} was lost ({p['reason']}), {after}"
+        how = {"preempted": "was handed back", "out_of_memory": "did not fit"}.get(p.get("cause", ""), "was lost")
+        alone = ", alone" if p.get("alone") else ""
+        return f"trial {p['trial']}: attempt {p['attempt']} {how} ({p['reason']}), {after}{alone}"
     if kind == "injected":
         values = ", ".join(f"{k}={_shown(v)}" for k, v in p["config"].items())
         return f"a config was injected: {values}"

@@ -11,7 +11,8 @@ from searchd.search.points import merge
 from searchd.store.base import JobRow, Reader, StudyRow, TrialRow, TrialStatus
 from searchd.views.clock import Span, overlap, spans
 from searchd.views.clock import seconds as total
-from searchd.views.fronts import best, members
+from searchd.views.fleet import ends, waits
+from searchd.views.fronts import best, members, unvalued
 from searchd.views.parents import parents
 from searchd.views.plain import Goal, goals, losses, plain, the
 from searchd.views.predicted import accuracy, predicted
@@ -43,7 +44,8 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
     rows = reader.trials(study)
     states = Counter(t.status for t in rows)
     trials = {status: states.get(status, 0) for status in get_args(TrialStatus)}
-    on_front = members(row, rows, reader.points(study))
+    points = reader.points(study)
+    on_front = members(row, rows, points)
     reference = _reference(reader, row, rows, objectives)
     ran = spans(reader, row, now)
     seconds = total(ran)
@@ -55,6 +57,7 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
         "status": row.status,
         "reason": row.status_reason,
         "remark": remark(reader, study),
+        "waits": waits(reader, row),
         "created": row.created_at,
         "seconds": seconds,
         "trials": {**trials, "total": sum(trials.values())},
@@ -62,6 +65,7 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
         "reports": counts["reports"],
         "duplicates": counts["duplicates"],
         "front": len(on_front),
+        "unvalued": unvalued(objectives, rows, points),
         "hypervolume": None,
         "reference": None,
         "busy_fraction": _busy(row, jobs, reader, ran, now),
@@ -71,7 +75,11 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
         "objectives": [
             {"name": o.name, "goal": o.goal, "at_most": o.at_most, "at_least": o.at_least} for o in objectives
         ],
+        "ends": ends(reader, study, rows),
         "budget": budget,
+        "device": row.spec.get("device", "cpu"),
+        "needs": dict(row.spec.get("needs") or {}),
+        "priority": row.spec.get("priority", 1.0),
         "scheduler": search.get("scheduler"),
         "searcher": search.get("searcher"),
         "unit": search.get("unit"),
@@ -82,7 +90,7 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
         },
         "time_left_s": _left(row, budget, trials, counts["steps"], seconds),
         "artifacts": row.artifacts,
-        "predicted": accuracy(reader.points(study)),
+        "predicted": accuracy(points),
         "static": _static(reader, row, rows, objectives),
     }
     if reference is not None:

@@ -176,5 +176,14 @@ def _walk(folder: Path, root: Path) -> Iterator[str]:
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(Path(entry.path), root)
-        elif entry.is_file():
+        elif _is_ours(entry, root):
             yield Path(entry.path).relative_to(root).as_posix()
+
+
+def _is_ours(entry: os.DirEntry[str], root: Path) -> bool:
+    """A file of the trial, or a link to one; not what a link names elsewhere, nor a loop of links."""
+    try:
+        linked = entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root.resolve())
+        return entry.is_file() and not linked
+    except (OSError, RuntimeError):
+        return False

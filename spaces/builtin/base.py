@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from numpy.random import Generator
+
 from spaces.forms import Form
 from spaces.operators import Operator
 from spaces.problems import Path as KeyPath
@@ -67,6 +69,11 @@ class BuiltIn:
     are the form's."""
     operators: Callable[[Options, Nested], tuple[tuple[Operator, ...], ...]] | None = None
     """The operators of a nested config by exit: those that run after the exit before. None: none can be timed alone."""
+    networks: Callable[[Options, Nested, Generator], Nested] | None = None
+    """Where one config brings many networks as its points: a nested config with what names one of them (`subnet`,
+    `architecture`), at random; `operators` takes it so. None: the config is the network."""
+    runtimes: tuple[str, ...] = ("onnxruntime",)
+    """What its networks can be timed with."""
     unfit: Callable[[Options, Nested, Nested], str | None] | None = None
     """Why trained weights of the first config cannot be morphed to the second; None when they can. None: only the task
     itself knows."""

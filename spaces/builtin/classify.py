@@ -19,7 +19,7 @@ from spaces.builtin.base import BuiltIn, Description, Nested, Options
 from spaces.chains import Segments, chains
 from spaces.data import NAMED, DataShape, data_shape
 from spaces.domains import Choice, Const, Domain, Subset
-from spaces.errors import SpaceError
+from spaces.errors import ParameterError, SpaceError
 from spaces.exits import exit_training
 from spaces.forms import Form
 from spaces.formulas import COSTS, TRAIN_S
@@ -168,9 +168,11 @@ def check_buildable(task: BuiltIn, space: Space, options: Options, problems: Pro
     """A space whose drawn configs cannot be built is a problem, and a limit on allocations that none of them keeps."""
     rng = Generator(Philox(key=0))
     unmet: list[Unmet] = []
+    wrong: set[str] = set()
     for _ in range(DRAWS):
+        nested = space.nested(space.sample(rng))
         try:
-            task.describe(options, space.nested(space.sample(rng)))
+            _build(task, options, nested, wrong, problems)
         except Unmet as error:
             unmet.append(error)
         except SpaceError as error:
@@ -180,11 +182,38 @@ def check_buildable(task: BuiltIn, space: Space, options: Options, problems: Pro
         problems.add(("task", task.name, "allocate", "limits"), str(min(unmet, key=lambda e: e.least)))
 
 
+def _build(task: BuiltIn, options: Options, nested: Nested, wrong: set[str], problems: Problems) -> None:
+    """Each parameter whose value cannot be built from is told once, at its place; the rest is built without it."""
+    left = {name: value for name, value in nested.items() if name not in wrong}
+    while True:
+        try:
+            task.describe(options, left)
+            return
+        except ParameterError as error:
+            if error.parameter not in left:
+                raise
+            del left[error.parameter]
+            wrong.add(error.parameter)
+            problems.add(("space", error.parameter), str(error))
+
+
 def check(space: Space, options: Options, problems: Problems, typed: bool) -> None:
     """What the task would refuse in each trial: an unknown optimizer, an even kernel."""
-    check_training(space, problems, typed=typed)
+    check_training(space, problems, typed=typed, shows=True)
+    if typed:
+        _check_ties(space, options, problems)
     if check_schedules(space, SCHEDULES, problems):
         check_buildable(CLASSIFY, space, options, problems)
+
+
+def _check_ties(space: Space, options: Options, problems: Problems) -> None:
+    """Blocks that choose their bits alike are blocks that some network has."""
+    most = _blocks(space)
+    for i, tie in enumerate((options.get("allocate") or {}).get("ties", ())):
+        beyond = [block for block in tie if most is not None and block >= most]
+        if beyond:
+            said = f"there is no block {beyond[0]}: up to {most} blocks are 0 to {most - 1 if most else 0}"
+            problems.add(("task", "classify", "allocate", "ties", i), f"{said}; leave it out, or raise depth")
 
 
 def lint(space: Space, reads: frozenset[str]) -> Iterator[tuple[str, str]]:
@@ -218,9 +247,13 @@ def _options(domain: Domain) -> tuple[Any, ...]:
             return ()
 
 
+def _blocks(space: Space) -> int | None:
+    """How many blocks the deepest network of the space has; None where that cannot be said."""
+    return largest_count(next((n.domain for n in space.nodes if n.name == "depth"), Const(DEFAULTS["depth"])))
+
+
 def _exits(space: Space, domain: Subset, at: str) -> Iterator[tuple[str, str]]:
-    depth = next((n.domain for n in space.nodes if n.name == "depth"), Const(DEFAULTS["depth"]))
-    most = largest_count(depth)
+    most = _blocks(space)
     if most is None:
         return
     beyond = [i for i in domain.items if isinstance(i, int) and i >= most - 1]
@@ -230,6 +263,6 @@ def _exits(space: Space, domain: Subset, at: str) -> Iterator[tuple[str, str]]:
 
 CLASSIFY = BuiltIn(
     name="classify", form=ClassifyForm, metrics=METRICS, reads=tuple(DEFAULTS), schedules=SCHEDULES, grows=GROWS,
-    architecture=READ, options=read_data, describe=describe, operators=operators, unfit=unfit_weights, check=check,
-    lint=lint,
+    architecture=READ, options=read_data, describe=describe, operators=operators,
+    runtimes=("onnxruntime", "torch", "torch-cuda"), unfit=unfit_weights, check=check, lint=lint,
 )  # fmt: skip

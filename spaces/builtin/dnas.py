@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
+from numpy.random import Generator
 from pydantic import Field
 
 from spaces.blocks import MOST_LAYERS, Layout, candidates_of, layout
@@ -18,7 +19,8 @@ from spaces.builtin.classify import (
     read_data,
     shape_of,
 )
-from spaces.errors import SpaceError
+from spaces.chains import Segments
+from spaces.errors import ParameterError
 from spaces.formulas import TRAIN_S
 from spaces.problems import Problems
 from spaces.space import Space
@@ -86,9 +88,10 @@ def plan_of(options: Options, nested: Nested) -> Plan:
         numbers["beta"] = 0.3
     target = nested.get("target_ms")
     if target is not None and not (_is_number(target) and 0 < target < float("inf")):
-        raise SpaceError(f"target_ms = {target!r}, but a latency is a number of ms above 0: change its range")
+        raise ParameterError("target_ms", f"= {target!r}, but a latency is a number of ms above 0: change its range")
     if target is not None and loss == "proxyless-mul" and target <= 1e-3:
-        raise SpaceError(f"target_ms = {target:g}: proxyless-mul takes its logarithm in us, which needs more than 1 us")
+        said = "proxyless-mul takes its logarithm in us, which needs more than 1 us"
+        raise ParameterError("target_ms", f"= {target:g}: {said}")
     fixed = nested.get("architecture")
     chosen = None if fixed is None else made.check(fixed)
     target_ms = None if target is None else float(target)
@@ -102,6 +105,21 @@ def describe(options: Options, nested: Nested) -> Description:
         return Description()
     signature = plan.layout.signature(plan.architecture)
     return Description(MappingProxyType(plan.layout.figures(plan.architecture)), signature, (signature,))
+
+
+def operators(options: Options, nested: Nested) -> Segments:
+    """The operators of the architecture that a config names; none where it is searched."""
+    plan = plan_of(options, nested)
+    return () if plan.architecture is None else (plan.layout.operators(plan.architecture),)
+
+
+def networks(options: Options, nested: Nested, rng: Generator) -> dict[str, Any]:
+    """The config with an architecture at random, where it names none."""
+    plan = plan_of(options, nested)
+    if plan.architecture is not None:
+        return dict(nested)
+    drawn = [layer.candidates[int(rng.integers(len(layer.candidates)))] for layer in plan.layout.layers]
+    return {**nested, "architecture": drawn}
 
 
 def check(space: Space, options: Options, problems: Problems, typed: bool) -> None:
@@ -123,7 +141,8 @@ def _number(nested: Nested, name: str) -> float:
     default, low, high = LIMITS[name]
     value = nested.get(name, default)
     if not _is_number(value) or not low <= value <= high:
-        raise SpaceError(f"{name} = {value!r}, but the search needs a number in [{low:g}, {high:g}]: change its range")
+        rule = f"the search needs a number in [{low:g}, {high:g}]"
+        raise ParameterError(name, f"= {value!r}, but {rule}: change its range")
     return float(value)
 
 
@@ -133,6 +152,6 @@ def _is_number(value: Any) -> bool:
 
 DNAS = BuiltIn(
     name="dnas", form=DnasForm, metrics=METRICS, reads=READS, schedules=("batch_size", "optimizer"),
-    architecture=("architecture",), options=read_data, describe=describe, exact=(), measured=False, check=check,
-    lint=lint,
+    architecture=("architecture",), options=read_data, describe=describe, exact=(), measured=False, operators=operators,
+    networks=networks, check=check, lint=lint,
 )  # fmt: skip

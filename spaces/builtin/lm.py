@@ -11,6 +11,7 @@ from pydantic import Field
 
 from spaces.builtin.base import BuiltIn, Description, Nested, Options
 from spaces.builtin.classify import check_buildable, check_schedules
+from spaces.chains import Segments
 from spaces.errors import SpaceError
 from spaces.forms import Form
 from spaces.formulas import TRAIN_S
@@ -70,6 +71,12 @@ def _describe(said: tuple[Any, ...], context: int) -> Description:
     return Description(MappingProxyType(exact), prefixes[-1], prefixes)
 
 
+def operators(options: Options, nested: Nested) -> Segments:
+    """The operators of a decoded character by number of layers."""
+    describe(options, nested)
+    return transformer(nested, int(options.get("context", CONTEXT))).chains()
+
+
 def check(space: Space, options: Options, problems: Problems, typed: bool) -> None:
     """What every trial would refuse."""
     check_training(space, problems, typed=typed)
@@ -79,5 +86,6 @@ def check(space: Space, options: Options, problems: Problems, typed: bool) -> No
 
 LM = BuiltIn(
     name="lm", form=LmForm, metrics=METRICS, reads=tuple(DEFAULTS), describe=describe, schedules=SCHEDULES,
-    architecture=SHAPE, exact=("params", "macs", "bytes"), options=read_text, check=check,
+    architecture=SHAPE, exact=("params", "macs", "bytes"), options=read_text, operators=operators,
+    check=check,
 )  # fmt: skip

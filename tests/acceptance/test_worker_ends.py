@@ -36,8 +36,9 @@ def _lives_on(fleet: Fleet) -> Iterator[None]:
     ("function", "outcome", "reason", "text"),
     [
         ("raises", "failed", "exception", "a secret of the user's code"),
-        ("out_of_memory", "failed", "oom", "MemoryError"),
-        ("torch_out_of_memory", "failed", "oom", "can't allocate memory"),
+        ("out_of_memory", "failed", "out of memory", "MemoryError"),
+        ("torch_out_of_memory", "failed", "out of memory", "can't allocate memory"),
+        ("accelerator_out_of_memory", "failed", "out of memory", "Tried to allocate 20.00 GiB"),
         ("diverges", "failed", "diverged", "error is not a finite number"),
         ("segfaults", "failed", "crashed with SIGSEGV", ""),
         ("leaves", "failed", "the process ended with code 3", ""),

@@ -47,6 +47,18 @@ def test_validate_in_json_carries_the_problem(tmp_path: Path) -> None:
     assert json.loads(answer.stdout)["problems"][0]["line"] == 4
 
 
+def test_validate_says_that_nothing_keeps_the_bounds(tmp_path: Path) -> None:
+    """A bound on a metric that needs no training is tried on drawn configs before anything is spent."""
+    file = tmp_path / "study.yaml"
+    text = "study: x\nspace: {width: {int: [8, 32]}}\n"
+    text += "objectives: {val_error: minimize, bytes: {goal: minimize, at_most: B}}\n"
+    file.write_text((text + "budget: {trials: 9}\n").replace("B}}", "10}}"))
+    said = CliRunner().invoke(main, ["validate", str(file)]).stdout
+    assert "look: none of 512 configs drawn keeps the bounds (bytes = " in said
+    file.write_text((text + "budget: {trials: 9}\n").replace("B}}", "1e9}}"))
+    assert "bounds" not in CliRunner().invoke(main, ["validate", str(file)]).stdout
+
+
 def test_validate_names_a_parameter_that_nobody_reads(tmp_path: Path) -> None:
     """A misspelt parameter is allowed, yet the built-in task would train with its default: it is said at once."""
     file = tmp_path / "study.yaml"

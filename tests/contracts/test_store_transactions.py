@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from searchd.errors import Refused
+from searchd.errors import Fenced, Refused
 from searchd.store import open_store
 from searchd.store.base import Store
 from tests.support.stores import (
@@ -244,3 +244,57 @@ def _apply(t: Any, study: str, state: dict[str, Any], write: tuple[Any, ...]) ->
         case ("duplicate", n):
             t.count_duplicate(study, n)
             state["duplicates"] += n
+
+
+def test_the_store_that_led_before_is_fenced(store: Store, url: str) -> None:
+    """Each store that takes the lead raises the token; whatever the one before it tries to write, nothing is written,
+    and it hears who took over. A store that never led is not compared."""
+    first = store.lead("host pid 1")
+    begin(store)
+    store.check_lead()
+    second = open_store(url)
+    assert second.lead("host pid 2") == first + 1
+    with pytest.raises(Fenced, match="host pid 2"), store.transaction() as t:
+        t.append(S, "asked", {}, 1.0)
+    with pytest.raises(Fenced, match="host pid 2"):
+        store.check_lead()
+    second.check_lead()
+    with second.transaction() as t:
+        assert t.append(S, "asked", {}, 1.0) == 1
+    second.close()
+    third = open_store(url)
+    third.check_lead()
+    with third.transaction() as t:
+        assert t.append(S, "asked", {}, 1.0) == 2
+    third.close()
+
+
+def test_a_fence_stops_a_transaction_that_waited(store: Store, url: str) -> None:
+    """A transaction that waits for another one which takes the lead is fenced when its turn comes."""
+    store.lead("first")
+    begin(store)
+    second = open_store(url)
+    taken, wrote = threading.Event(), threading.Event()
+    said: list[BaseException | None] = []
+
+    def late() -> None:
+        taken.wait(10)
+        try:
+            with store.transaction() as t:
+                t.append(S, "asked", {}, 1.0)
+            said.append(None)
+        except Fenced as error:
+            said.append(error)
+        wrote.set()
+
+    thread = threading.Thread(target=late)
+    thread.start()
+    with second.transaction() as t:
+        t.lead("second")  # type: ignore[attr-defined]
+        taken.set()
+        assert not wrote.wait(0.3), "transactions come one after another"
+    thread.join(30)
+    assert isinstance(said[0], Fenced)
+    with second.reading() as r:
+        assert r.events(S) == []
+    second.close()

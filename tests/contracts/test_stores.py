@@ -8,7 +8,7 @@ import math
 import pytest
 
 from searchd.errors import NotFound, Refused
-from searchd.store.base import DeviceRow, Store
+from searchd.store.base import DeviceRow, Store, TokenRow
 from tests.support.stores import (
     S,
     begin,
@@ -64,6 +64,52 @@ def test_devices_come_back_and_go(store: Store) -> None:
         t.drop_device("none")
     with store.reading() as r:
         assert r.devices() == [dataclasses.replace(one, profile={"at": 3.0})]
+
+
+def test_tokens_come_back_and_go(store: Store) -> None:
+    """A token is read back as it was put, replaced as a whole, listed by name, and forgotten."""
+    one, two = TokenRow("page", "read", "ab" * 32, 1.5, None), TokenRow("ci", "submit", "cd" * 32, 2.5, 9.0)
+    with store.transaction() as t:
+        t.put_token(one)
+        t.put_token(two)
+    with store.reading() as r:
+        assert r.tokens() == [two, one]
+    with store.transaction() as t:
+        t.put_token(dataclasses.replace(one, scope="admin"))
+        t.drop_token("ci")
+        t.drop_token("none")
+    with store.reading() as r:
+        assert r.tokens() == [dataclasses.replace(one, scope="admin")]
+
+
+def test_who_was_told_is_kept(store: Store) -> None:
+    """A receiver of webhooks has a beginning and the ends that are settled with it; another one has its own."""
+    with store.transaction() as t:
+        assert t.hook("h") is None
+        t.put_hook("h", 7.5)
+        t.put_notice("h", "s", 3, "delivered", 8.0)
+        t.put_notice("h", "s", 3, "delivered", 9.0)
+        t.put_notice("other", "s", 4, "given up", 8.0)
+    with store.reading() as r:
+        assert (r.hook("h"), r.hook("other")) == (7.5, None)
+        assert (r.notices("h"), r.notices("other"), r.notices("none")) == ({("s", 3)}, {("s", 4)}, set())
+
+
+def test_the_tally_counts_rows_by_state(store: Store) -> None:
+    """Studies, trials and jobs by state, reports and duplicates in all, over every study."""
+    with store.reading() as r:
+        assert r.tally() == {("reports", "", ""): 0, ("duplicates", "", ""): 0}
+    with store.transaction() as t:
+        t.add_study(study_row())
+        t.put_trial(trial_row())
+        t.put_job(job_row())
+        t.add_report(report_row())
+        t.count_duplicate(S, 2)
+    with store.reading() as r:
+        assert r.tally() == {
+            ("studies", study_row().status, ""): 1, ("trials", trial_row().status, ""): 1,
+            ("jobs", job_row().kind, job_row().status): 1, ("reports", "", ""): 1, ("duplicates", "", ""): 2,
+        }  # fmt: skip
 
 
 def test_what_is_not_there_is_none_or_empty(store: Store) -> None:

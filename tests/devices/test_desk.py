@@ -240,7 +240,7 @@ def test_a_study_that_cannot_be_profiled(desk: Desk) -> None:
     """A task without operators, and a number of networks that nobody measures, are refused at once."""
     desk.add()
     mine = Study.parse({**NET, "task": "mine:train"}).dump()
-    with pytest.raises(Refused, match="classify has"):
+    with pytest.raises(Refused, match="built-in tasks have"):
         desk.devices.profile("cpu", mine, None, 1.0)
     with pytest.raises(Refused, match="give 1 to 100"):
         desk.profile(architectures=101)

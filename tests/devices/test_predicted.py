@@ -12,10 +12,10 @@ from searchd.devices import asked, with_predictor
 from searchd.devices.asking import MOST_OPERATORS, chosen
 from searchd.devices.profile import fitted, profile_of, taught
 from searchd.errors import NotFound, Refused
-from searchd.latency.rules import kind, size
 from searchd.store import open_store
 from searchd.store.base import Store
 from spaces.operators import Operator
+from spaces.rules import kind, size
 from spaces.study import Study
 from tests.support.devices import NET, device_row, result_of
 

@@ -22,8 +22,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 INLINE = re.compile(r"`(searchd [^`]+)`")
-TOP = {"study", "space", "use", "constraints", "objectives", "search", "budget", "task", "device", "seed", "warm_start",
-       "latency"}
+TOP = {"study", "space", "use", "constraints", "objectives", "search", "budget", "task", "device", "needs", "priority",
+       "seed", "warm_start", "latency"}
 
 
 def name(page: Path) -> str:
@@ -161,10 +161,12 @@ def test_what_a_worker_is_told_exists() -> None:
 def test_the_http_page_names_every_route() -> None:
     """docs/http.md has every path that the application serves, and no other."""
     from searchd.http.devices import devices
-    from searchd.http.routes import health, v1
+    from searchd.http.health import health
+    from searchd.http.routes import v1
+    from searchd.http.tokens import tokens
 
     text = (ROOT / "docs" / "http.md").read_text()
-    for route in (*health.routes, *v1.routes, *devices.routes):
+    for route in (*health.routes, *v1.routes, *devices.routes, *tokens.routes):
         path: str = getattr(route, "path", "")
         wanted = path.replace("{n}", "N").replace("{path:path}", "PATH")
         if path.startswith("/v1/studies/{study}/"):

@@ -108,7 +108,7 @@ def test_jobs_are_asked_for_and_sent_in_two_transactions(world: World, slots: in
     world.fleet.workers = [type(world.fleet.workers[0])(world.fleet, f"w{n}") for n in range(slots)]
     world.submit(spec(search=FIFO, budget={"trials": 50}))
     world.tick(1.0)
-    world.loop._look(world.time, caught_up=True)
+    world.loop._look(world.time, world.time)
     with counted(world) as said:
         world.loop._fill()
         world.loop._send(world.time)

@@ -57,12 +57,12 @@ def test_after_an_outage_every_lease_is_whole() -> None:
 
 
 def test_the_patience_with_the_broker_doubles() -> None:
-    """A queued job that an idle worker does not take is sent again after 30 s, then 60 s, then 120 s."""
+    """A queued job that an idle worker does not take is sent again after a lease of 15 s, then after 30 s, 60 s."""
     held = leases()
     job = replace(JOB, status="queued", begun_at=None)
     held.watch([job], 0.0)
     sent = [t for t in range(1, 300) if held.unclaimed([job], {job.id}, float(t))[0]]
-    assert sent == [30, 90, 210]
+    assert sent == [15, 45, 105, 225]
     assert held.unclaimed([job], (), 1e6) == ([], [])
 
 

@@ -204,7 +204,7 @@ def test_failed_stopped_vetoed_and_brought_trials_stay_what_they_are(
     worker = busy[0]
     assert worker.job is not None
     failed = worker.job.trial
-    worker._end("failed", reason="oom", error="no memory")
+    worker._end("failed", reason="exception", error="no memory")
     turn(world, 1)
     with world.store.reading() as reader:
         before = {row.trial: row for row in reader.trials(study)}
@@ -227,7 +227,7 @@ def test_failed_stopped_vetoed_and_brought_trials_stay_what_they_are(
         after = {row.trial: row for row in reader.trials(study)}
         assert [(after[n].status, after[n].step) for n in (gone, late)] == [("stopped", 0), ("stopped", 0)]
         described = [job.trial for job in reader.jobs(study) if job.kind == "describe"]
-    assert (after[failed].status, after[failed].reason) == ("failed", "oom")
+    assert (after[failed].status, after[failed].reason) == ("failed", "exception")
     assert (after[stopped].status, after[stopped].reason) == ("stopped", "stopped by the user")
     assert {n for n in before if after[n].status == "vetoed"} >= vetoed
     assert after[brought].config["x"] == 0.25

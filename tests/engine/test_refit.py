@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from searchd import views
 from searchd.errors import NotFound
 from searchd.latency import Predictor
+from searchd.wire import JobSpec
+from spaces.builtin.supernet import space_of
 from spaces.study import Study
 from tests.support.devices import NET, device_row
 from tests.support.world import World
@@ -135,3 +138,38 @@ def test_the_same_figures_are_fitted_once(world: World, monkeypatch: pytest.Monk
     assert world.run(study) == "done"
     assert len(world.events(study, "refitted")) == 1
     world.check(study)
+
+
+def test_points_that_name_networks_refit_by_points(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a super-network no measure job runs; its trials are sent the predictor; each exported sub-network is one
+    figure of the refit, and what is sent after that is the new predictor."""
+    said = {
+        **SPEC, "space": {"width": {"int": [3, 4]}}, "task": {"supernet": {"data": "wine", "bits": [4, 32]}},
+        "objectives": {"val_error": "minimize", "latency_ms": "minimize"},
+    }  # fmt: skip
+    with world.store.transaction() as tx:
+        tx.put_device(device_row(Study.parse(said)))
+
+    def metrics(job: JobSpec, step: int) -> tuple[dict[str, float], tuple[dict[str, Any], ...]]:
+        found = space_of(job.task["options"], job.nested)
+        sizes = [{"subnet": found.extreme(biggest), "val_error": 10.0 - 2 * biggest - step, "latency_ms": 0.1 + biggest}
+                 for biggest in (False, True)]  # fmt: skip
+        return {"train_loss": 1.0}, tuple(sizes)
+
+    monkeypatch.setattr(world.fleet, "metrics", metrics)
+    study = world.submit(said)
+    assert world.run(study) == "done"
+    world.check(study)
+    assert {job.kind for job in world.fleet.dispatched} == {"train", "export"}
+    (refit,) = world.events(study, "refitted")
+    networks = [e.payload["networks"] for e in world.events(study, "verified")]
+    assert refit.payload["measured"] == sum(map(len, networks)) > 1
+    sent = [job.predictor for job in world.fleet.dispatched if job.kind == "train"]
+    before = world.events(study, "submitted")[0].payload["spec"]["predictor"]["predictor"]
+    assert all(one == before for one in sent)
+    world.loop.extend(study, {"trials": 9})
+    assert world.run(study) == "done"
+    world.check(study)
+    after = [job.predictor for job in world.fleet.dispatched if job.kind == "train"][len(sent) :]
+    assert after
+    assert all(one == refit.payload["predictor"] for one in after)

@@ -73,6 +73,32 @@ def test_on_postgresql_too() -> None:
         until_free(url)
 
 
+@pytest.mark.postgres
+@pytest.mark.skipif(not POSTGRES, reason=NO_POSTGRES)
+def test_a_lock_that_the_server_dropped_is_taken_again() -> None:
+    """After a restart of the server the daemon holds its lock again; not while another one has it, but then too, once
+    that one is gone."""
+    import psycopg
+
+    with own_database() as url, psycopg.connect(url, autocommit=True) as person:
+
+        def drop() -> None:
+            person.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND application_name LIKE 'searchd %'"
+            )
+
+        with sole_daemon(url) as held:
+            drop()
+            assert held.check()
+            with pytest.raises(Refused, match=rf"pid {os.getpid()}"), sole_daemon(url):
+                pass
+            drop()
+            with sole_daemon(url):
+                assert not held.check()
+            assert held.check()
+
+
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://h/d", "://", "sqlite:////proc/no/a.db"])
 def test_what_cannot_be_held_is_refused(url: str) -> None:
     """A URL that names no database of ours, or a folder that may not be written, is refused in words."""

@@ -10,6 +10,8 @@ from torch import nn
 
 from workers.optimizers import Roles, build
 from workers.optimizers.filters import Grokfast, Noise
+from workers.optimizers.mfac import inverse_product
+from workers.optimizers.mkor import rank_one
 from workers.optimizers.norm_test import NormTest, next_batch
 
 GRADIENTS = [(0.5, -0.1), (0.25, 0.3)]
@@ -29,8 +31,10 @@ STEPS: dict[str, tuple[dict[str, Any], list[tuple[float, float]]]] = {
     "adamw_8bit": ({"lr": 1e-2, **NONE}, [(0.99, -1.99), (0.980678, -1.994942)]),
     "adamw_4bit": ({"lr": 1e-2, **NONE}, [(0.99, -1.99), (0.980678, -1.994942)]),
     "adamw_fp8": ({"lr": 1e-2, **NONE}, [(0.99, -1.99), (0.980678, -1.994942)]),
+    "microadam": ({"lr": 1e-2, "density": 1.0, **NONE}, [(0.99, -1.99), (0.980678, -1.994942)]),
 }
-"""So small a parameter keeps 32 bits in torchao's, so they are AdamW to the digit."""
+"""So small a parameter keeps 32 bits in torchao's, so they are AdamW to the digit; MicroAdam is where it takes every
+coordinate."""
 
 
 def weight() -> nn.Parameter:
@@ -134,6 +138,34 @@ def test_newton_schulz() -> None:
     given = torch.diag(torch.tensor([0.9, 0.3], dtype=torch.float64))
     found = iterate(given, 5, weights=(3.4445, -4.7750, 2.0315), dtype=torch.float64)
     assert torch.diagonal(found).tolist() == pytest.approx([0.753033, 1.133706], abs=1e-6)
+
+
+def test_sherman_morrison() -> None:
+    """γ = .9, L = diag(2, 1), a = (1, 2): the new inverse, which MKOR keeps; it is (.9 L + .1 a aᵀ)⁻¹."""
+    lower, a = torch.diag(torch.tensor([2.0, 1.0], dtype=torch.float64)), torch.tensor([1.0, 2.0], dtype=torch.float64)
+    found = rank_one(torch.linalg.inv(lower), a, 0.9)
+    assert found.flatten().tolist() == pytest.approx([0.534979, -0.082305, -0.082305, 0.781893], abs=5e-7)
+    torch.testing.assert_close(found, torch.linalg.inv(0.9 * lower + 0.1 * torch.outer(a, a)))
+
+
+def test_mfac() -> None:
+    """G = [[1, 0, 2], [0, 1, −1]], λ = .1, x = 1: (λ I + Gᵀ G / 2)⁻¹ x = (1.129032, 1.935484, .322581)."""
+    gradients = torch.tensor([[1.0, 0, 2], [0, 1, -1]], dtype=torch.float64)
+    found = inverse_product(gradients, torch.ones(3, dtype=torch.float64), 0.1)
+    assert found.tolist() == pytest.approx([1.129032, 1.935484, 0.322581], abs=5e-7)
+
+
+def test_mfac_steps() -> None:
+    """The optimizer itself, after the gradients (1, 0, 2) and (0, 1, −1): the second step is by the same G."""
+    w = nn.Parameter(torch.zeros(1, 3, dtype=torch.float64))
+    optimizer = build("mfac", Roles.of([("blocks.0.weight", w)]), {"lr": 1.0, "momentum": 0.0, "damp": 0.1, **NONE})
+    gradients = torch.tensor([[1.0, 0, 2], [0, 1, -1]], dtype=torch.float64)
+    for gradient in gradients:
+        before = w.detach().clone()
+        w.grad = gradient[None]
+        optimizer.step()
+    dense = torch.linalg.inv(0.1 * torch.eye(3, dtype=torch.float64) + gradients.T @ gradients / 2)
+    torch.testing.assert_close(before - w.detach(), (dense @ gradients[1])[None])
 
 
 def test_grokfast_filter() -> None:

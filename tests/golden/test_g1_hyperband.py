@@ -93,13 +93,17 @@ def test_deepening_costs_what_is_missing(
     assert fleet.started == sum(b.trials for b in bracket_table(1, R * eta, eta))
 
 
-def test_deepening_adds_the_right_configs() -> None:
-    """81 → 243: +162, +64, +26, +10, +4 in the old brackets and 6 in the new one."""
-    scheduler = Hyperband(1, 81, 3)
+@pytest.mark.parametrize(
+    ("R", "eta", "added"),
+    [(81, 3, [162, 64, 26, 10, 4, 6]), (27, 3, [54, 22, 9, 4, 5]), (16, 2, [16, 10, 5, 3, 1, 6])],
+)
+def test_deepening_adds_the_right_configs(R: int, eta: int, added: list[int]) -> None:
+    """81 → 243: +162, +64, +26, +10, +4 in the old brackets and 6 in the new one; so 27 → 81 and, by two, 16 → 32."""
+    scheduler = Hyperband(1, R, eta)
     fleet = Fleet(scheduler, 1, losses_by(2, ""), None)
     fleet.drain()
     at = len(fleet.calls)
-    fleet.tell(Deepened(243))
+    fleet.tell(Deepened(R * eta))
     fleet.drain()
     new = [a.bracket for _, a in fleet.calls[at:] if isinstance(a, Start)]
-    assert [new.count(b) for b in range(6)] == [162, 64, 26, 10, 4, 6]
+    assert [new.count(b) for b in range(len(added))] == added

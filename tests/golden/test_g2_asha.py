@@ -8,7 +8,7 @@ import pytest
 
 from searchd.schedulers.asha import Asha
 from searchd.schedulers.events import Reported, Resume, Start
-from searchd.schedulers.rungs import Round, bracket_weights
+from searchd.schedulers.rungs import Round, bracket_table, bracket_weights
 from searchd.schedulers.stopping import Rule, Stopping
 from tests.support.fleets import Fleet, one
 
@@ -75,6 +75,16 @@ def test_bracket_weights() -> None:
     ]:
         weights = bracket_weights(levels)
         assert [round(w / sum(weights), 5) for w in weights] == shares
+
+
+def test_the_shares_of_synchronous_brackets() -> None:
+    """What asynchronous brackets imitate: 81, 34, 15, 8, 5 of 143 and, of 243 at most, 243, 98, 41, 18, 9, 6 of 415."""
+    for R, shares in [
+        (81, [0.56643, 0.23776, 0.1049, 0.05594, 0.03497]),
+        (243, [round(n / 415, 5) for n in (243, 98, 41, 18, 9, 6)]),
+    ]:
+        counts = [b.trials for b in bracket_table(1, R, 3)]
+        assert [round(n / sum(counts), 5) for n in counts] == shares
 
 
 def test_round_keeps_the_shares() -> None:

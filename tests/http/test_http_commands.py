@@ -101,7 +101,7 @@ def test_what_is_no_study_is_422(http: httpx.Client, body: bytes, headers: dict[
 def test_ten_megabytes_are_refused(http: httpx.Client) -> None:
     """A study of 10 MB is not read to its end."""
     answer = http.post("/v1/studies", content=b"a" * 10_000_000, headers={"Content-Type": "text/yaml"})
-    assert answer.status_code == 409
+    assert answer.status_code == 413
     assert "1 MiB" in answer.json()["error"]
 
 

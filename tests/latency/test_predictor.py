@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from bench.quality.tables import DATA
-from searchd.errors import Refused
+from searchd.errors import Refused, SpaceError
 from searchd.latency import Architecture, Predictor, fit, fit_again, judge
 from searchd.latency.quality import Quality, kendall
-from searchd.latency.rules import kind, rules, size
+from spaces.rules import kind, rules, size
 
 RECORDED = DATA / "nb201.npz"
 KEYS = tuple(f"{op}-{c}x{c}x3x1x1x8x8-{bits}" for op in ("conv", "pool") for bits in (8, 32) for c in (4, 8, 16, 32))
@@ -69,7 +69,7 @@ def test_a_predictor_is_json_to_the_last_bit() -> None:
     assert again == found
     assert [again.ms(c) for c in drawn(9, 2)] == [found.ms(c) for c in drawn(9, 2)]
     for broken in ({}, {**found.as_json(), "format": 9}, {**found.as_json(), "scale": float("nan")}):
-        with pytest.raises(Refused, match="profile"):
+        with pytest.raises(SpaceError, match="profile"):
             Predictor.of_json(broken)
 
 
@@ -87,7 +87,7 @@ def test_an_operator_that_was_not_timed_goes_by_what_it_does() -> None:
     asked = "conv-24x24x3x1x1x8x8-8"
     assert found.alone(asked) == pytest.approx(0.002 + 3 * size(asked)[0], rel=1e-6)
     for strange in ("conv-24x24x3x1x1x8x8-32", "conv-900x900x3x1x1x8x8-8", "linear-24x24x1x1x1x1x1-8"):
-        with pytest.raises(Refused, match="another study's operators"):
+        with pytest.raises(SpaceError, match="another study's operators"):
             found.ms({strange: 1.0})
 
 

@@ -106,19 +106,19 @@ def test_a_new_predictor_holds_from_then_on() -> None:
     study = predicted()
     search = Search(study)
     config = Config({"width": 12, "depth": 2, "exits": [0]})
-    before = search.predicted(config)
+    before = search.predictions.get(config)
     assert study.predictor is not None
     said = dict(study.predictor["predictor"])
     event = Repredicted({**said, "once": said["once"] + 1.0})
     assert event_of(event_payload(event)) == event
     assert search.tell(event) == ()
-    after = search.predicted(config)
+    after = search.predictions.get(config)
     assert before is not None
     assert after is not None
     assert [a - b for a, b in zip(after.cumulative_ms, before.cumulative_ms, strict=True)] == pytest.approx([1.0, 1.0])
     falling = Predictor.of_json({**said, "each": -5.0}).as_json()
     search.tell(Repredicted(falling))
-    low, high = search.predicted(config).cumulative_ms  # type: ignore[union-attr]
+    low, high = search.predictions.get(config).cumulative_ms  # type: ignore[union-attr]
     assert low <= high
 
 
@@ -131,7 +131,7 @@ def test_a_rebase_keeps_the_newest_predictor() -> None:
     facts.happened(Repredicted(said))
     search = Search(study)
     recall(search, facts)
-    found = search.predicted(Config({"width": 8, "depth": 2, "exits": [0]}))
+    found = search.predictions.get(Config({"width": 8, "depth": 2, "exits": [0]}))
     assert found is not None
     assert found.cumulative_ms[0] > 3.0
 
@@ -140,4 +140,4 @@ def test_measured_studies_predict_nothing() -> None:
     """A predictor that a study does not go by is not read."""
     study = predicted().model_copy(update={"latency": "measured"})
     assert not Predictions(study).wanted
-    assert Search(study).predicted(Config({"width": 8, "depth": 2, "exits": [0]})) is None
+    assert Search(study).predictions.get(Config({"width": 8, "depth": 2, "exits": [0]})) is None

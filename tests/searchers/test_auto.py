@@ -112,6 +112,40 @@ def test_every_fourth_trial_is_a_matter_of_densities() -> None:
     assert [t for t in seen if t > 8 and seen[t]] == [t for t in seen if t > 8 and t % 4 == 1 and t % 10]
 
 
+class Mosaic:
+    """Each of 40 × 40 tiles has a loss of its own, which its neighbours say nothing of."""
+
+    def train(self, _trial: TrialId, config: Config, since: int, until: int) -> Any:
+        tile = int(config["x"] * 40) * 40 + int(config["y"] * 40)
+        loss = float(np.random.default_rng(tile).random())
+        for step in range(since + 1, until + 1):
+            yield Step(step, 1.0, {"loss": loss})
+
+
+@pytest.mark.parametrize(("world", "least", "most"), [(Mosaic(), 0.3, 0.5), (Valley(), 0.0, 0.0)])
+def test_a_model_that_predicts_nothing_gives_trials_away(world: Any, least: float, most: float) -> None:
+    """On a mosaic a third of the model's trials are drawn at random and a third are `tpe`'s, and a bowl's model keeps
+    all of its own."""
+    seen: dict[TrialId, str] = {}
+
+    class Beside:
+        def __init__(self) -> None:
+            self.auto, self.tpe = AutoSearcher(0), TpeSearcher()
+
+        def suggest(self, trial: TrialId, history: History, rng: Any) -> Config:
+            said = self.auto.suggest(trial, history, rng)
+            others = {"tpe": self.tpe.suggest(trial, history, generator(3, trial)),
+                      "random": history.space.sample(generator(3, trial))}  # fmt: skip
+            seen[trial] = next((name for name, config in others.items() if config == said), "model")
+            return said
+
+    space = {"x": {"float": [0, 0.999]}, "y": {"float": [0, 0.999]}}
+    simulate(study(space), world, workers=2, seconds=600, seed=3, searcher=Beside())
+    asked = [seen[t] for t in seen if t > 40 and t % 4 != 1 and t % 10]
+    assert len(asked) > 30
+    assert all(least <= asked.count(name) / len(asked) <= most for name in ("tpe", "random"))
+
+
 def test_a_great_fleet_gets_different_configs() -> None:
     """256 workers ask at once: no config twice, and models are few."""
     run = simulate(study(FLAT), Valley(), workers=256, seconds=20, seed=0)

@@ -65,6 +65,19 @@ def test_posterior_is_that_of_the_textbook(hyper: gp.Hyper) -> None:
     assert np.allclose(model.sd(covariances) ** 2, variance, atol=1e-9)
 
 
+def test_a_row_left_out_is_predicted_as_by_a_process_without_it() -> None:
+    """The closed form equals n processes, each without one row; pending rows change nothing of it."""
+    x, y, noise = rows(12)
+    bias = np.linspace(0, 0.5, 12)
+    hyper = gp.climb(gp.start(3), x, y, noise, GROUPS, 10, bias)
+    found = gp.Posterior(hyper, x, y, noise, GROUPS, rows(3, seed=2)[0], bias).left_out()
+    for i in range(12):
+        others = np.arange(12) != i
+        full = gp.kernel(x, x, hyper, GROUPS) * (1 + np.minimum.outer(bias, bias) / hyper.signal)
+        k = full[np.ix_(others, others)] + np.diag((noise + hyper.noise + gp.NUGGET)[others])
+        assert abs(full[i, others] @ np.linalg.solve(k, y[others]) - found[i]) < 1e-8
+
+
 def test_noise_of_a_row_says_how_much_it_counts() -> None:
     """A row without noise is nearly interpolated; one with great noise is nearly ignored."""
     x, y, _ = rows(20)

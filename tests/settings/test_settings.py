@@ -23,12 +23,14 @@ def test_the_environment_is_read_and_what_is_given_goes_first() -> None:
     environ = {
         "SEARCHD_DATABASE": "postgresql://h/db", "SEARCHD_BROKER": "unix:///run/r.sock", "SEARCHD_ARTIFACTS": " /data ",
         "SEARCHD_HOST": "0.0.0.0", "SEARCHD_PORT": "9000", "SEARCHD_TOKEN": "abc", "SEARCHD_URL": "http://h:1/",
-        "SEARCHD_OTHER": "ignored", "PATH": "/bin",
+        "SEARCHD_OTHER": "ignored", "PATH": "/bin", "SEARCHD_RATE": "5", "SEARCHD_STUDIES": "3",
+        "SEARCHD_LOG_FORMAT": "json", "SEARCHD_WEBHOOK": "https://h/x", "SEARCHD_WEBHOOK_ON": "done, faulted",
     }  # fmt: skip
     found = load_settings(environ=environ)
-    assert found.model_dump(exclude={"token"}) == {
+    assert found.model_dump(exclude={"token", "webhook_secret"}) == {
         "database": "postgresql://h/db", "broker": "unix:///run/r.sock", "artifacts": "/data", "host": "0.0.0.0",
-        "port": 9000, "url": "http://h:1",
+        "port": 9000, "url": "http://h:1", "rate": 5.0, "studies": 3, "log_format": "json", "webhook": "https://h/x",
+        "webhook_on": "done,faulted",
     }  # fmt: skip
     assert found.secret == "abc"
     given = load_settings(environ=environ, port=1, host=None, database="x.db")

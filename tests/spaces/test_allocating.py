@@ -51,6 +51,7 @@ def test_what_is_left_out_is_filled_in() -> None:
     ("hawq", "hawk", r"study:10: task.classify.allocate.by: 'hawk' is not allowed here: did you mean"),
     ("{first: 8}", "{frist: 8}", r"study:11: .*unknown key 'frist': did you mean 'first'"),
     ("50000", "9", r"study:12: task.classify.allocate.limits: bytes at most 9 cannot be met: the least possible is"),
+    ("{first: 8}", "{first: 8}\n      ties: [[0, 1], [0, 9]]", r"ties\[1\]: there is no block 9: up to 3 blocks are"),
     ("50000", "-9", r"study:12: .*-9: should be greater than 0"),
 ])  # fmt: skip
 def test_mistakes_have_their_line(old: str, new: str, said: str) -> None:

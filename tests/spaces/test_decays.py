@@ -77,7 +77,7 @@ def study(space: dict[str, Any], **more: Any) -> Study:
     ({"schedule": {"choice": {"cosine": {"warmpu": 1}}}, "horizon": 9}, "has no 'warmpu': did you mean 'warmup'"),
     ({"schedule": "cosine", "horizon": {"int": [3, 9]}, "warmup": {"int": [0, 5]}}, "leaves nothing of horizon = 3"),
     ({"optimizer": {"choice": {"adamw": {"beta2": {"float": [0.9, 1]}}}}}, "beta2 is 1, but has to be below 1"),
-    ({"optimizer": "microadam"}, "CUDA only"),
+    ({"optimizer": "cpu_offload"}, "moves states from a GPU"),
     ({"optimizer": {"choice": {"sophia": {}}}, "bits": {"choice": [4, 32]}}, "sophia needs second derivatives"),
 ])  # fmt: skip
 def test_the_reader_tells_before_a_trial(space: dict[str, Any], text: str) -> None:

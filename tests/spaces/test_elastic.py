@@ -64,7 +64,7 @@ def test_what_is_drawn_and_changed_is_in_the_space(space: ElasticSpace, seed: in
         lengths.add(tuple(map(len, features(space, genome))))
         blocks = sum(unit["depth"] for unit in genome["units"])
         each = 3 if space.block == "bottleneck" else 2
-        assert len(subnet(space, genome).layers) == 2 + each * blocks
+        assert len(subnet(space, genome).layers) == 2 + len(space.exits) + each * blocks
     assert len(lengths) == 1
     assert made[4] == one
 

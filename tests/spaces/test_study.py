@@ -109,7 +109,7 @@ def broken(old: str, new: str) -> StudyError:
         (
             "choice: [3, 5]",
             "choice: [3, 4]",
-            r"space: kernel = 4 is even, but same padding needs an odd one: use 3 or 5",
+            r"space.kernel: kernel = 4 is even, but same padding needs an odd one: use 3 or 5",
         ),
         ("choice: [2, 4, 8, 32]", "choice: [2, 4, 7]", r"bits = 7 is no width that the network has: 1, 1.58, 2"),
         # constraints
@@ -124,6 +124,8 @@ def broken(old: str, new: str) -> StudyError:
         ("study: digits", "study: Digits!", r"digits.yaml:1: study: 'Digits!' is no name for a study: use 1 to 64 low"),
         ("study: digits\n", "", r"the key 'study' is missing"),
         ("at_most: 5", "at_most: 5, at_least: 9", r"digits.yaml:16: .*at_least = 9 is above at_most = 5"),
+        ("at_most: 5", "at_most: 0", r"digits.yaml:16: objectives.latency_ms.at_most: latency_ms is always above"),
+        ("at_most: 5", "at_most: -1", r"digits.yaml:16: .*latency_ms is always above 0, but at_most = -1: raise it"),
         ("at_most: 5", "at_most: fast", r"objectives.latency_ms.at_most: 'fast'"),
         ("goal: minimize, ", "", r"objectives.latency_ms: the key 'goal' is missing"),
         ("eta: 3", "eta: 3, promotion: delayed", r"search.promotion: unknown key .* goes into options: {promotion: …}"),
@@ -192,6 +194,25 @@ def test_a_slip_that_a_log_holds_stays_an_option() -> None:
     """A study recorded before the rule was is read as it was: its log replays."""
     dump = Study.loads(STUDY).dump() | {"task": {"function": "a:b", "descibe": "a:d"}}
     assert Study.parse(dump).task.options == {"descibe": "a:d"}
+
+
+def test_every_wrong_parameter_of_a_network_is_told_at_its_own_line() -> None:
+    """Values that the task can build nothing from come together, each once and where it stands."""
+    text = STUDY.replace("choice: [3, 5]", "choice: [4, 6]", 1).replace("choice: [2, 4, 8, 32]", "choice: [5, 77]", 1)
+    text = text.replace("{subset: [0, 1]}", "{subset: [a, b]}", 1)
+    with pytest.raises(StudyError) as caught:
+        Study.loads(text)
+    told = [(problem.path, problem.line) for problem in caught.value.problems]
+    lines = text.splitlines()
+    assert [path for path, _ in told] == ["space.kernel", "space.bits", "space.exits"]
+    assert all(lines[(line or 0) - 1].strip().startswith(path.split(".")[1]) for path, line in told)
+
+
+def test_bounds_that_a_log_holds_stay_bounds() -> None:
+    """An impossible bound is refused where it is typed; a study recorded with one is read as it was."""
+    dump = Study.loads(STUDY).dump()
+    dump["objectives"]["latency_ms"]["at_most"] = -1
+    assert Study.parse(dump).objectives[1].at_most == -1
 
 
 def test_several_mistakes_come_at_once_in_the_order_of_lines() -> None:

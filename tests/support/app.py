@@ -21,6 +21,7 @@ from searchd.client import Client
 from searchd.desk import Desk
 from searchd.dispatch import MemoryDispatcher
 from searchd.http.app import create_app
+from searchd.http.limits import Limits
 from searchd.loop import Loop
 from searchd.store import open_store
 from searchd.store.base import Store
@@ -56,15 +57,16 @@ class NoCommands:
         raise AssertionError(f"the command {name!r} was called on an application that is only read")
 
 
-def reading_app(store: Store, *, token: str | None = None, now: float = 0.0) -> FastAPI:
+def reading_app(store: Store, *, token: str | None = None, now: float = 0.0, **more: Any) -> FastAPI:
     """The application over a store that nobody writes to."""
-    return create_app(store=store, commands=NoCommands(), token=token, workers=lambda: [WORKER], now=lambda: now)  # type: ignore[arg-type]
+    return create_app(store=store, commands=NoCommands(), token=token, workers=lambda: [WORKER], now=lambda: now,
+        **more)  # type: ignore[arg-type]
 
 
 class Service:
     """A context manager: `client` talks to the real application, the loop runs in a thread."""
 
-    def __init__(self, folder: Path, token: str | None = None) -> None:
+    def __init__(self, folder: Path, token: str | None = None, limits: Limits | None = None) -> None:
         self.folder = folder
         self.store = open_store(f"sqlite:///{folder / 'study.db'}")
         self.broker = MemoryBroker(clock=lambda: 0.0)  # workers stay alive
@@ -76,7 +78,8 @@ class Service:
         self.loop = Loop(self.store, self.transport, dispatcher, root=str(folder))
         self.desk = Desk(self.loop)
         self.app = create_app(
-            store=self.store, commands=self.desk, token=token, workers=lambda: self.loop.fleet.workers, now=time.time
+            store=self.store, commands=self.desk, token=token, workers=lambda: self.loop.fleet.workers, now=time.time,
+            limits=limits,
         )
         self.client = Client(URL, token, transport=Asgi(self.app))
         self._over = threading.Event()

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from searchd.devices import asked, profile_of
-from searchd.latency.rules import size
 from searchd.store.base import DeviceRow
 from searchd.wire import WorkerInfo
+from spaces.rules import size
 from spaces.study import Study
 
 FACTS = {

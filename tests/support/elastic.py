@@ -15,7 +15,11 @@ RESIDUAL = ElasticSpace(
     (7, 9), (2, 8), grid=1,
 )  # fmt: skip
 VECTOR = ElasticSpace((7,), 3, "residual", 6, (Unit(6, 1, (1, 2, 3), (1,), (0.5, 1, 2)),), (), (8, 32))
-ALL = {"bottleneck": BOTTLENECK, "residual": RESIDUAL, "vector": VECTOR}
+EXITS = ElasticSpace(
+    (1, 9, 9), 4, "residual", 3, (Unit(3, 1, (1, 2), (1, 3), (1, 2)), Unit(5, 2, (1, 2), (3,), (0.5, 1)),
+                                  Unit(6, 1, (1,), (3,), (1, 2))), (6, 9), (4, 32), exits=(0, 1),
+)  # fmt: skip
+ALL = {"bottleneck": BOTTLENECK, "residual": RESIDUAL, "vector": VECTOR, "exits": EXITS}
 
 
 def _rising(values: list[int], most: int = 3) -> st.SearchStrategy[tuple[int, ...]]:
@@ -34,5 +38,6 @@ def elastic_spaces(draw: st.DrawFn) -> ElasticSpace:
     block = draw(st.sampled_from(["bottleneck", "residual"])) if image else "residual"
     resolutions = draw(_rising([4, 6, 8])) if image else ()
     shape = (draw(st.integers(1, 3)), 8, 8) if image else (draw(st.integers(1, 5)),)
+    exits = draw(st.sets(st.integers(0, len(units) - 2))) if len(units) > 1 else ()
     return ElasticSpace(shape, draw(st.integers(2, 4)), block, draw(st.integers(1, 4)), units, resolutions,
-                        draw(_rising([2, 4, 8, 32])))  # fmt: skip
+                        draw(_rising([2, 4, 8, 32])), exits=tuple(sorted(exits)))  # fmt: skip

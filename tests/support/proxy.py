@@ -14,13 +14,15 @@ from types import TracebackType
 
 class LossyProxy:
     """Forwards to `target`. Set `lose_answer_to` to a command: the next request that holds it reaches the server, its
-    answer is read and thrown away, and the connection is closed; `lost` counts them."""
+    answer is read and thrown away, and the connection is closed; `lost` counts them.
+    `for_good`: so it goes with each one after it too, until it is None again."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
         self.folder = Path(tempfile.mkdtemp(prefix="sdp-", dir="/tmp"))
         self.path = self.folder / "s"
         self.lose_answer_to: bytes | None = None
+        self.for_good = False
         self.lost = 0
         self._over = threading.Event()
         self._listener = socket.socket(socket.AF_UNIX)
@@ -57,15 +59,24 @@ class LossyProxy:
             for one in select.select([self._listener, *other], [], [], 0.05)[0]:
                 if one is self._listener:
                     client, server = self._listener.accept()[0], socket.socket(socket.AF_UNIX)
-                    server.connect(str(self.target))
+                    try:
+                        server.connect(str(self.target))
+                    except OSError:  # the server is down: so is this address
+                        client.close()
+                        server.close()
+                        continue
                     other[client], other[server] = server, client
                     clients.add(client)
                     continue
                 if one not in other:
                     continue
-                data = one.recv(65536)
+                try:
+                    data = one.recv(65536)
+                except ConnectionResetError:
+                    data = b""
                 if one in clients and self.lose_answer_to is not None and self.lose_answer_to in data:
-                    self.lose_answer_to = None
+                    if not self.for_good:
+                        self.lose_answer_to = None
                     doomed.add(other[one])
                 if one in doomed and data:
                     self.lost += 1

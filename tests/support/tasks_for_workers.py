@@ -63,6 +63,13 @@ def torch_out_of_memory(trial: Trial) -> None:
         torch.empty(2**50)
 
 
+def accelerator_out_of_memory(trial: Trial) -> None:
+    import torch
+
+    for _ in trial.steps():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+
 def diverges(trial: Trial) -> None:
     for step in trial.steps():
         trial.report(error=float("nan") if step == 2 else 0.5)

@@ -139,6 +139,7 @@ class Worker:
         self.own: list[JobSpec] = []
         self.holds: tuple[str, ...] = ()
         self.warm: list[str] = []
+        self.says: dict[str, Any] = {}
 
     def work(self) -> bool:
         """Begin a job, train one step, or end; False when there was nothing to do."""
@@ -155,7 +156,8 @@ class Worker:
         elif job.kind == "describe":
             self._end("finished", result=self.fleet.description(job))
         elif job.kind == "export":
-            points = [{"point": p["point"], "metrics": {"test_error": 5.0, "latency_ms": 1.25}} for p in job.points]
+            found = {"test_error": 5.0, "latency_ms": 1.25}
+            points = [{**{n: p[n] for n in ("point", "subnet") if n in p}, "metrics": found} for p in job.points]
             self._end("finished", result={"points": points, "files": ["model.onnx"], "cumulative_ms": [1.0, 2.0]})
         elif broker.stop_reason(job.id) is not None:
             self._end("stopped", reason=broker.stop_reason(job.id) or "")
@@ -217,7 +219,7 @@ class Worker:
         state = "idle" if self.job is None else "busy"
         info = WorkerInfo(name=self.name, device_class="cpu", device=DEVICE, host="here", pid=1, state=state,
                           job=None if self.job is None else self.job.id, holds=self.holds)  # fmt: skip
-        self.fleet.broker.alive(info)
+        self.fleet.broker.alive(info.model_copy(update=self.says))
         if self.job is not None:
             self._up(Beat)
 

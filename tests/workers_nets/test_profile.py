@@ -77,6 +77,8 @@ def test_torch_computes_what_was_folded() -> None:
     Operator("pool", 4, 4, 3, 2, 1, 7, 7, 8), Operator("pool", 4, 4, 2, 1, 1, 7, 5, 32),
     Operator("linear", 12, 10, 1, 1, 1, 1, 1, 8), Operator("resize", 2, 2, 8, 1, 1, 4, 4, 32),
     Operator("resize", 2, 2, 4, 1, 1, 4, 4, 8), Operator("add", 2, 2, 1, 1, 1, 4, 4, 8),
+    Operator("embed", 97, 8, 1, 1, 1, 16, 1, 32), Operator("norm", 8, 8, 1, 1, 1, 1, 1, 32),
+    Operator("attention", 8, 8, 1, 1, 2, 16, 1, 32), Operator("resize", 2, 2, 3, 1, 1, 7, 5, 32),
 ], ids=lambda o: o.key)  # fmt: skip
 def test_an_operator_alone_has_the_shape_that_it_says(operator: Operator) -> None:
     """What comes out of the timed model is the map that the arithmetic says; 8 bits stay 8 bits."""

@@ -20,6 +20,8 @@ from ui import charts, frames, pieces, session
 from ui.screens.views import Look
 from ui.units import duration
 
+SHOWN_CHARS = 20_000
+
 
 def draw(look: Look) -> None:
     """The trial of `look.pick`, or what to do to see one."""
@@ -40,6 +42,7 @@ def draw(look: Look) -> None:
     _curve(trial, look)
     _files(trial, look)
     _jobs(trial, look)
+    _output(trial, look)
 
 
 def _invite(look: Look) -> None:
@@ -115,8 +118,9 @@ def _curve(trial: Mapping[str, Any], look: Look) -> None:
 
 
 def _files(trial: Mapping[str, Any], look: Look) -> None:
-    names = [n for n in trial.get("files") or () if not Path(n).name.startswith("ckpt-")]
-    checkpoints = len(trial.get("files") or ()) - len(names)
+    files = trial.get("files") or ()
+    names = [n for n in files if not Path(n).name.startswith(("ckpt-", "log-"))]
+    checkpoints = sum(Path(n).name.startswith("ckpt-") for n in files)
     st.html(pieces.sub("artifacts"))
     if not names:
         kept = f" It keeps {_checkpoints(checkpoints)}." if checkpoints else ""
@@ -164,3 +168,18 @@ def _jobs(trial: Mapping[str, Any], look: Look) -> None:
         for j in jobs
     ]
     st.html(pieces.table(("kind", f"{look.unit}s", "attempt", "state", "worker"), rows))
+
+
+def _output(trial: Mapping[str, Any], look: Look) -> None:
+    """What its jobs printed, attempt by attempt, read when it is asked for."""
+    if not trial.get("jobs") or not st.toggle("Output of its jobs", key="output", persist_state="session"):
+        return
+    for part in look.client.logs(look.name, trial["trial"]):
+        how = " · ".join(filter(None, (part["status"], part["reason"], part["worker"])))
+        st.html(pieces.sub(f"{part['job'].rsplit('-', 1)[-1]}, attempt {part['attempt']}: {how}"))
+        if part["output"]:
+            st.html(f'<div class="sd-trace sd-output">{escape(part["output"][-SHOWN_CHARS:])}</div>')
+        else:
+            st.html('<span class="sd-small">Nothing that it printed is kept here.</span>')
+        if part["error"] and part["error"] != trial.get("error"):  # that one is at the top
+            st.html(f'<div class="sd-trace">{escape(part["error"])}</div>')

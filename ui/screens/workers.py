@@ -1,10 +1,11 @@
-"""The worker slots that are alive: device, state, job."""
+"""The worker slots that are alive: what each does, since when; and the studies that wait for one, and why."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from ui import pieces, session, theme
@@ -33,24 +34,41 @@ def _body() -> None:
             "none is alive now. Ended studies keep what their workers did: see the log."
         )
         st.html(pieces.empty("No worker is alive", why))
+        _waiting()
         return
-    frame = pd.DataFrame(
-        [
-            {
-                "worker": w["name"],
-                "state": w["state"],
-                "job": w["job"] or "",
-                "for": duration(time.time() - w["since"]) if w["since"] else "–",
-                "class": w["device_class"],
-                "device": w["device"],
-                "host": w["host"],
-                "pid": w["pid"],
-                "child": w["child_pid"] or "",
-                "functions": ", ".join(w["functions"]),
-            }
-            for w in sorted(found, key=lambda w: w["name"])
-        ]
-    )
-    paint = {"busy": theme.STATUS["running"], "idle": theme.STATUS["done"]}
-    styled = frame.style.map(lambda s: f"color: {paint.get(s, theme.MUTED)}; font-weight: 600", subset=["state"])
-    st.dataframe(styled, hide_index=True, width="stretch")
+    _table(found)
+    _waiting()
+
+
+def _table(found: Sequence[Mapping[str, Any]]) -> None:
+    labelled = any(w.get("labels") for w in found)
+    head = ["worker", "state", "for", "doing", *(["labels"] if labelled else []), "class", "device", "host", "pid"]
+    rows = [
+        (
+            w["name"],
+            w["state"],
+            duration(time.time() - w["since"]) if w.get("since") else "–",
+            w.get("doing") or w["job"] or "–",
+            *([", ".join(f"{k}={v}" for k, v in sorted(w["labels"].items())) or "–"] if labelled else []),
+            w["device_class"],
+            w["device"],
+            w["host"],
+            w["pid"],
+        )
+        for w in sorted(found, key=lambda w: w["name"])
+    ]
+    st.html(pieces.table(head, rows))
+
+
+def _waiting() -> None:
+    """The studies that are under way: how many jobs each has, its weight, and why it has no more."""
+    rows = [
+        (s["name"], s["status"], f"{s.get('priority', 1):g}", s.get("device", ""), s["jobs"]["running"],
+         s["jobs"]["queued"], s.get("waits") or "–")
+        for s in session.client().studies()
+        if s["status"] in (*theme.LIVE_STATES, "paused")
+    ]  # fmt: skip
+    if rows:
+        st.html(pieces.sub("studies"))
+        head = ("study", "state", "priority", "device", "jobs running", "jobs queued", "why no more")
+        st.html(pieces.table(head, rows))

@@ -51,7 +51,8 @@ def export(trial: Trial, spec: JobSpec) -> dict[str, Any]:
         figures = plan.layout.figures(architecture)
         points.append({"point": number, "architecture": list(architecture),
                        "metrics": {**metrics, **figures, "bytes": float(len(weights))}})  # fmt: skip
-    texts = {"config.json": dict(trial.config), "card.json": _card(spec, data, plan, points)}
+    shown = [{**point, "latency_spread": cost.spread} for point, cost in zip(points, costs, strict=True)]
+    texts = {"config.json": dict(trial.config), "card.json": _card(spec, data, plan, shown)}
     for name, value in texts.items():
         write(trial.files / name, as_json(value))
     first = costs[:1]

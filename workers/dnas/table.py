@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as File
 from typing import Any, cast
@@ -20,6 +20,8 @@ import torch
 from torch import nn
 
 from spaces.blocks import Layer, Layout
+from spaces.chains import occurrences
+from spaces.predictor import Predictor
 from workers import measure
 from workers.dnas import graph
 from workers.dnas.modules import Candidate, Mixture
@@ -50,6 +52,17 @@ class Table:
         return {"device": self.device, "base_ms": self.base_ms, "layers": [dict(t) for t in self.layers]}
 
 
+@dataclass(frozen=True, slots=True)
+class Predicted(Table):
+    """A table for what is learned, and what predicts a whole architecture for what is reported."""
+
+    whole: Callable[[Sequence[str]], float]
+
+    def of(self, architecture: Sequence[str]) -> float:
+        """The predicted latency of one architecture, in ms."""
+        return self.whole(architecture)
+
+
 def table_of(net: Mixture, folder: File) -> Table:
     """The table that this trial began with, or a new one, which its folder keeps."""
     path = folder / FILE
@@ -76,6 +89,25 @@ def timed(net: Mixture) -> Table:
     whole = _once(f"net {layout.signature(first)}", layout.input_shape, lambda: graph.model(net.path(first)))
     base = whole - sum(t[name] for t, name in zip(layers, first, strict=True))
     return Table(max(base, 0.0), tuple(layers), measure.device())
+
+
+def predicted(layout: Layout, predictor: Predictor) -> Predicted:
+    """The table that a device's profile makes: what an architecture costs more when one layer's candidate is another,
+    seen from that of the cheapest candidates. SpaceError for an operator that the profile does not know."""
+
+    def ms(architecture: Sequence[str]) -> float:
+        return predictor.ms(occurrences((layout.operators(architecture),), 0))
+
+    def others(at: Sequence[str], i: int) -> dict[str, float]:
+        return {name: ms([*at[:i], name, *at[i + 1 :]]) for name in layout.layers[i].candidates}
+
+    at = [layer.candidates[0] for layer in layout.layers]
+    for i in range(len(at)):
+        found = others(at, i)
+        at[i] = min(found, key=lambda name: found[name])
+    base = ms(at)
+    layers = tuple({name: ms_ - base for name, ms_ in others(at, i).items()} for i in range(len(at)))
+    return Predicted(base, layers, "predicted", ms)
 
 
 def _block_ms(layer: Layer, name: str, candidate: Candidate) -> float:

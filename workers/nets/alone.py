@@ -1,8 +1,9 @@
 """One operator alone as a model that the runtime can time: ONNX, weights that mean nothing, one sample.
 
 An operator of 8 bits is written as in a whole network (QDQ): its input comes as uint8 and leaves as uint8, so that the
-runtime takes the integer kernel and no conversion is timed with it. `empty` is a model that does nothing: what a call
-costs by itself, which is taken off every row of a table.
+runtime takes the integer kernel and no conversion is timed with it. A resize of 32 bits is bilinear, two matrix
+products, as in sub-networks. `empty` is a model that does nothing: what a call costs by itself, which is taken off
+every row of a table.
 """
 
 from __future__ import annotations
@@ -16,10 +17,15 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 
+from searchd.errors import Refused
 from spaces.operators import Operator
+from workers.nets import transformer_graph
+from workers.nets.elastic import resizers
 from workers.nets.graph import IR_VERSION, OPSET
 
 SCALE = 0.05
+DECODED = ("embed", "norm", "attention")
+"""Operators of a decoded symbol of a language model; the rest are those of networks of layers."""
 
 
 def empty() -> bytes:
@@ -28,25 +34,32 @@ def empty() -> bytes:
 
 
 def onnx_of(operator: Operator) -> bytes:
-    """The model of one operator; input `x` [1, C, H, W] or [1, F], float32, or uint8 where it has 8 bits."""
+    """The model of one operator; input `x` [1, C, H, W] or [1, F], float32, or uint8 where it has 8 bits; of an
+    embedding a symbol [1], int64."""
+    if operator.op in DECODED:
+        return transformer_graph.alone(operator)
     return _quantized(operator) if operator.bits <= 8 else _plain(operator)
 
 
 def sample(operator: Operator) -> Any:
     """What it reads: zeros and ones do not take another time, but denormals do."""
+    if operator.op == "embed":
+        return np.ones(1, np.int64)
     dtype = np.float32 if operator.bits > 8 or _onto_levels(operator) else np.uint8
     return np.random.default_rng(0).integers(1, 100, shape_in(operator)).astype(dtype)
 
 
 def shape_in(operator: Operator) -> list[int]:
     """The shape of one sample with its batch axis."""
+    if operator.op in DECODED:
+        return {"embed": [1], "norm": [1, operator.inputs]}.get(operator.op, [1, 3 * operator.outputs])
     if operator.op == "linear":
         return [1, operator.inputs]
     return [1, operator.inputs, operator.height, operator.width]
 
 
 def shape_out(operator: Operator) -> list[int]:
-    if operator.op == "linear":
+    if operator.op == "linear" or operator.op in DECODED:
         return [1, operator.outputs]
     return [1, operator.outputs, operator.out_height, operator.out_width]
 
@@ -126,8 +139,9 @@ def _plain(operator: Operator) -> bytes:
     if operator.op == "add":
         return g.model("Add", ["x", "x"], entering, leaving)
     if operator.op == "resize":
-        sizes = g.constant("sizes", np.array(leaving, np.int64))
-        return g.model("Resize", ["x", "", "", sizes], entering, leaving, mode="nearest")
+        rows, columns = (matrix.numpy() for matrix in resizers(operator))
+        down = g.op("MatMul", [g.constant("rows", rows), "x"], "down")
+        return g.model("MatMul", [down, g.constant("columns", np.ascontiguousarray(columns.T))], entering, leaving)
     return g.model(_kind(operator), ["x"], entering, leaving, **_attributes(operator))
 
 
@@ -169,6 +183,8 @@ class TorchOperator(nn.Module):
 
     def __init__(self, operator: Operator) -> None:
         super().__init__()
+        if operator.op in DECODED:
+            raise Refused(f"{operator.op} is timed by ONNX Runtime: register the device with --runtime onnxruntime")
         self.operator = operator
         if operator.op in ("conv", "linear"):
             generator = torch.Generator().manual_seed(0)

@@ -83,7 +83,7 @@ class Supernet(nn.Module):
         layers = {}
         for step in self.biggest.layers:
             layers[_key(step.name)] = ElasticLayer(
-                step.operator, elastic_kernels(space, step), step.name == "head", generator
+                step.operator, elastic_kernels(space, step), step.is_head, generator
             )
         self.layers = nn.ModuleDict(layers)
         with torch.no_grad():  # a block with a shortcut begins as the identity (BigNAS)
@@ -98,6 +98,11 @@ class Supernet(nn.Module):
         return cast(ElasticLayer, self.layers[_key(name)])
 
     def forward(self, x: Tensor, spec: SubnetSpec) -> Tensor:
+        return self.exits(x, spec)[-1]
+
+    def exits(self, x: Tensor, spec: SubnetSpec) -> list[Tensor]:
+        """The logits [B, classes] of every exit of one sub-network, `forward`'s the last."""
+
         def apply(step: Step, x: Tensor) -> Tensor:
             layer = self.layer(step.name)
             y = linear(step.operator, x, layer.weights(step.operator))
@@ -110,10 +115,10 @@ class Supernet(nn.Module):
 
     def roles(self) -> Roles:
         """The parameters by what an optimizer may do to them: kernel maps never decay, they begin as identities."""
-        hidden = [self.layer(s.name).weight for s in self.biggest.layers if s.name != "head"]
-        head = self.layer("head").weight
-        known = {id(p) for p in (*hidden, head)}
-        return Roles(tuple(hidden), (head,), tuple(p for p in self.parameters() if id(p) not in known))
+        hidden = [self.layer(s.name).weight for s in self.biggest.layers if not s.is_head]
+        heads = [self.layer(s.name).weight for s in self.biggest.layers if s.is_head]
+        known = {id(p) for p in (*hidden, *heads)}
+        return Roles(tuple(hidden), tuple(heads), tuple(p for p in self.parameters() if id(p) not in known))
 
     @torch.no_grad()
     def sort_channels(self) -> None:
@@ -153,25 +158,31 @@ def linear(operator: Operator, x: Tensor, weight: Tensor, bias: Tensor | None = 
     )
 
 
-def run(spec: SubnetSpec, apply: Apply, x: Tensor) -> Tensor:
-    """Let a batch through the steps of a sub-network; `apply` is what a layer with weights does, without its ReLU."""
-    entered = x
-    for step in spec.steps:
-        match step.operator.op:
-            case "conv" | "linear":
-                if step.name.endswith(".widen"):
-                    entered = x
-                x = apply(step, x.flatten(1) if step.name == "head" else x)
-            case "add":
-                x = x + entered
-            case "pool":
-                x = functional.adaptive_avg_pool2d(x, (step.operator.out_height, step.operator.out_width))
-            case "resize":
-                rows, columns = resizers(step.operator)
-                x = rows @ x @ columns.T
-        if step.relu:
-            x = functional.relu(x)
-    return x
+def run(spec: SubnetSpec, apply: Apply, x: Tensor) -> list[Tensor]:
+    """Let a batch through the steps of a sub-network: the logits of its exits; `apply` is what a layer with weights
+    does, without its ReLU."""
+    entered, found = x, []
+    for segment in spec.segments:
+        aside = x  # what the steps of an early exit hand on, and the blocks behind do not see
+        for step in segment:
+            match step.operator.op:
+                case "conv" | "linear":
+                    if step.name.endswith(".widen"):
+                        entered = x
+                    y = apply(step, aside.flatten(1) if step.is_head else aside)
+                case "add":
+                    y = x + entered
+                case "pool":
+                    sides = step.operator.out_height, step.operator.out_width
+                    y = functional.adaptive_avg_pool2d(aside, sides)
+                case _:
+                    rows, columns = resizers(step.operator)
+                    y = rows @ x @ columns.T
+            y = functional.relu(y) if step.relu else y
+            x, aside = (x, y) if step.early else (y, y)
+            if step.is_head:
+                found.append(y)
+    return found
 
 
 def resizers(operator: Operator) -> tuple[Tensor, Tensor]:

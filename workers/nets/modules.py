@@ -15,6 +15,7 @@ from spaces.nets import Block, Exit, Layer, NetSpec
 from spaces.widths import Form
 from workers.quantizers.activations import Activation
 from workers.quantizers.weights import Weight
+from workers.taps import show
 
 
 class Stage(nn.Module):
@@ -42,10 +43,11 @@ class Stage(nn.Module):
             x = self.enter(x)
         matrix = self.weight()
         if self.op == "conv":
-            x = functional.conv2d(x, matrix.view(-1, self.inputs, self.kernel, self.kernel), padding=self.kernel // 2)
+            y = functional.conv2d(x, matrix.view(-1, self.inputs, self.kernel, self.kernel), padding=self.kernel // 2)
         else:
-            x = functional.linear(x, matrix)
-        x = self.norm(x)
+            y = functional.linear(x, matrix)
+        show(self.weight.matrix, x, y, self.kernel if self.op == "conv" else 0)
+        x = self.norm(y)
         if self.pool:
             x = functional.max_pool2d(x, 2)
         x = functional.relu(x)
@@ -74,7 +76,9 @@ class Head(nn.Module):
             x = self.enter(x)
         if self.hidden is not None:
             x = self.hidden(x)
-        return functional.linear(x, self.weight(), self.bias)
+        y = functional.linear(x, self.weight(), self.bias)
+        show(self.weight.matrix, x, y)
+        return y
 
 
 class Hidden(nn.Module):
@@ -87,7 +91,9 @@ class Hidden(nn.Module):
         self.leave = Activation() if layer.activation_bits == 8 else None
 
     def forward(self, x: Tensor) -> Tensor:
-        x = functional.relu(functional.linear(x, self.weight(), self.bias))
+        y = functional.linear(x, self.weight(), self.bias)
+        show(self.weight.matrix, x, y)
+        x = functional.relu(y)
         return x if self.leave is None else self.leave(x)
 
 

@@ -40,7 +40,12 @@ class Subnet:
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
-        """The logits [B, classes] of samples, one independent of the other."""
+        """The logits [B, classes] of samples, one independent of the other, at the last exit."""
+        return self.exits(x)[-1]
+
+    @torch.no_grad()
+    def exits(self, x: Tensor) -> list[Tensor]:
+        """Those of every exit."""
         return run(self.spec, lambda s, x: linear(s.operator, x, self.cuts[s.name].weight, self.cuts[s.name].bias), x)
 
 

@@ -1,4 +1,4 @@
-"""ONNX of a sub-network, and of single operators for latency tables.
+"""ONNX of a sub-network.
 
 Weights are float32 constants: quantized ones are written as the values that they stand for, since this runtime gains
 nothing from narrow weights with float activations; `weights.bin` has them packed.
@@ -22,44 +22,29 @@ from workers.nets.subnet import Subnet
 Array = NDArray[np.float32]
 
 
-def build(net: Subnet) -> bytes:
-    """The model: input `x` [N, *shape] float32, output `exit0` [N, classes]."""
+def build(net: Subnet, last_exit: int | None = None) -> bytes:
+    """The model: input `x` [N, *shape] float32, outputs `exit0`, … [N, classes], one an exit. `last_exit`: what runs
+    until that exit answers, the heads before it too."""
     space = net.spec.space
     g = _Graph()
     x = entered = "x"
-    for step in net.spec.steps:
-        operator = step.operator
-        if operator.op in WEIGHTED:
-            entered = x if step.name.endswith(".widen") else entered
-            found = net.cuts[step.name]
-            if step.name == "head":
-                x = g.op("Flatten", [x], "flat") if space.image else x
-            out = "exit0" if step.name == "head" else step.name
-            x = g.layer(operator, x, step.name, _array(found.weight), _array(found.bias), step.relu, out)
-        else:
-            x = g.plain(operator, x, step.name, entered)
-    return g.model(list(space.input_shape), x, [space.classes])
-
-
-def alone(operator: Operator, relu: bool = True) -> tuple[bytes, list[int]]:
-    """(a model of one operator with weights of no meaning, the shape of its input without the batch)."""
-    shape = [operator.inputs] if operator.op == "linear" else [operator.inputs, operator.height, operator.width]
-    out = [operator.outputs] if operator.op == "linear" else [operator.outputs, operator.out_height, operator.out_width]
-    g = _Graph()
-    if operator.op in WEIGHTED:
-        rng = np.random.default_rng(0)
-        size = (operator.outputs, operator.inputs // operator.groups, operator.kernel, operator.kernel)
-        weight = rng.standard_normal(size, dtype=np.float32)
-        x = g.layer(operator, "x", "alone", weight, np.zeros(operator.outputs, np.float32), relu, "y")
-    else:
-        x = g.plain(operator, "x", "y", "x")
-    return g.model(shape, x, out), shape
-
-
-def empty(width: int = 1) -> bytes:
-    """A model that answers its input [N, width]: what calling the runtime costs by itself."""
-    g = _Graph()
-    return g.model([width], g.op("Identity", ["x"], "y"), [width])
+    outputs: list[str] = []
+    for segment in net.spec.segments if last_exit is None else net.spec.segments[: last_exit + 1]:
+        aside = x
+        for step in segment:
+            operator = step.operator
+            if operator.op in WEIGHTED:
+                entered = x if step.name.endswith(".widen") else entered
+                found = net.cuts[step.name]
+                out = f"exit{len(outputs)}" if step.is_head else step.name
+                if step.is_head and space.image:
+                    aside = g.op("Flatten", [aside], f"{step.name}.flat")
+                y = g.layer(operator, aside, step.name, _array(found.weight), _array(found.bias), step.relu, out)
+            else:
+                y = g.plain(operator, aside, step.name, entered)
+            x, aside = (x, y) if step.early else (y, y)
+            outputs += [y] if step.is_head else []
+    return g.model(list(space.input_shape), outputs, space.classes)
 
 
 class _Graph:
@@ -103,10 +88,10 @@ class _Graph:
                 return self.op("MatMul", [down, self.constant(f"{name}.columns", _array(columns.T))], name)
         raise RuntimeError(f"{o.op} is no operator without weights: this is a bug")
 
-    def model(self, shape: list[int], out: str, out_shape: list[int]) -> bytes:
+    def model(self, shape: list[int], outputs: Sequence[str], classes: int) -> bytes:
         x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", *shape])
-        y = helper.make_tensor_value_info(out, TensorProto.FLOAT, ["N", *out_shape])
-        graph = helper.make_graph(self.nodes, "searchd", [x], [y], self.constants)
+        found = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", classes]) for name in outputs]
+        graph = helper.make_graph(self.nodes, "searchd", [x], found, self.constants)
         opsets = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="searchd")
         onnx.checker.check_model(model)

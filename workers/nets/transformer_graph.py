@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.random import Generator
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from spaces.operators import Operator
 from workers.nets.graph import IR_VERSION, OPSET
 from workers.nets.transformer import LanguageModel
 
@@ -54,32 +56,47 @@ def token(net: LanguageModel, layers: list[int]) -> bytes:
     rng = np.random.default_rng(0)
     x = g.op("Gather", g.weight("symbols.weight"), "x")
     x = g.op("Add", x, g.constant("position", net.positions.weight.detach().numpy()[-1:]))
-    split = g.ints("split", [3, spec.heads, 1, head])
-    joined = g.ints("joined", [1, spec.width])
     for number in layers:
         name = f"layers.{number}"
-        qkv = g.op("Reshape", g.linear(g.norm(x, f"{name}.first"), f"{name}.qkv"), split)
-        q, k, v = (g.op("Gather", qkv, g.scalar(i), axis=0) for i in range(3))
-        keys, values = (
-            g.constant(f"{name}.{kind}", rng.standard_normal((spec.heads, spec.context - 1, head)).astype(np.float32))
-            for kind in ("keys", "values")
-        )
-        k = g.op("Transpose", g.op("Concat", keys, k, axis=1), perm=[0, 2, 1])
-        scores = g.op("Mul", g.op("MatMul", q, k), g.root(head))
-        attended = g.op("MatMul", g.op("Softmax", scores, axis=-1), g.op("Concat", values, v, axis=1))
-        y = g.linear(g.op("Reshape", attended, joined), f"{name}.out")
+        qkv = g.linear(g.norm(x, f"{name}.first"), f"{name}.qkv")
+        y = g.linear(g.attended(qkv, name, spec.heads, head, spec.context, rng), f"{name}.out")
         x = g.op("Add", g.op("Add", x, y), g.feed(g.op("Add", x, y), name))
     g.linear(g.norm(x, "norm"), "head", "logits")
     return g.model([helper.make_tensor_value_info("x", TensorProto.INT64, [1])], [1, spec.symbols])
 
 
-class _Graph:
-    """Nodes and constants; values are named by count, weights as in the module."""
+def alone(operator: Operator) -> bytes:
+    """The model of one operator of a decoded symbol (embed, norm, attention): input `x`, output `logits` [1, width]."""
+    d, context = operator.outputs, operator.height
+    rng = np.random.default_rng(0)
+    g = _Graph(None)
+    kind, shape = TensorProto.FLOAT, [1, d]
+    match operator.op:
+        case "embed":
+            kind, shape = TensorProto.INT64, [1]
+            rows = g.constant("symbols", rng.standard_normal((operator.inputs, d), dtype=np.float32))
+            place = g.constant("position", rng.standard_normal((1, d), dtype=np.float32))
+            g.op("Add", g.op("Gather", rows, "x"), place, output="logits")
+        case "norm":
+            gain, bias = g.constant("gain", np.ones(d, np.float32)), g.constant("bias", np.zeros(d, np.float32))
+            g.op("LayerNormalization", "x", gain, bias, output="logits", axis=-1, epsilon=1e-5)
+        case "attention":
+            shape = [1, 3 * d]
+            head = d // operator.groups
+            g.op("Identity", g.attended("x", "alone", operator.groups, head, context, rng), output="logits")
+        case other:
+            raise RuntimeError(f"{other} is no operator of a decoded symbol: this is a bug")
+    return g.model([helper.make_tensor_value_info("x", kind, shape)], [1, d])
 
-    def __init__(self, net: LanguageModel) -> None:
+
+class _Graph:
+    """Nodes and constants; values are named by count, weights as in the module, where there is one."""
+
+    def __init__(self, net: LanguageModel | None) -> None:
         self.nodes: list[Any] = []
         self.constants: dict[str, Any] = {}
-        self._state = {name: value.detach().numpy() for name, value in net.state_dict().items()}
+        state = {} if net is None else net.state_dict()
+        self._state = {name: value.detach().numpy() for name, value in state.items()}
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
         if name not in self.constants:
@@ -106,6 +123,19 @@ class _Graph:
     def linear(self, x: str, name: str, output: str | None = None) -> str:
         matrix = self.constant(f"{name}.weight", self._state[f"{name}.weight"].T)
         return self.op("Add", self.op("MatMul", x, matrix), self.weight(f"{name}.bias"), output=output)
+
+    def attended(self, qkv: str, name: str, heads: int, head: int, context: int, rng: Generator) -> str:
+        """What one symbol [1, 3 width] attends to in a full cache, itself the last: [1, width]."""
+        apart = self.op("Reshape", qkv, self.ints("split", [3, heads, 1, head]))
+        q, k, v = (self.op("Gather", apart, self.scalar(i), axis=0) for i in range(3))
+        keys, values = (
+            self.constant(f"{name}.{kind}", rng.standard_normal((heads, context - 1, head)).astype(np.float32))
+            for kind in ("keys", "values")
+        )
+        k = self.op("Transpose", self.op("Concat", keys, k, axis=1), perm=[0, 2, 1])
+        scores = self.op("Mul", self.op("MatMul", q, k), self.root(head))
+        attended = self.op("MatMul", self.op("Softmax", scores, axis=-1), self.op("Concat", values, v, axis=1))
+        return self.op("Reshape", attended, self.ints("joined", [1, heads * head]))
 
     def norm(self, x: str, name: str) -> str:
         gain, bias = self.weight(f"{name}.weight"), self.weight(f"{name}.bias")

@@ -16,6 +16,9 @@ from workers.optimizers.filters import Hyper, filters
 from workers.optimizers.frugal import Frugal
 from workers.optimizers.low_bit import CLASSES, low_bit
 from workers.optimizers.matrix import matrix
+from workers.optimizers.mfac import Mfac
+from workers.optimizers.microadam import MicroAdam
+from workers.optimizers.mkor import Mkor
 from workers.optimizers.norm_test import NormTest
 from workers.optimizers.plain import PLAIN, plain
 from workers.optimizers.roles import Flat, Group, Roles
@@ -44,6 +47,30 @@ def _frugal(roles: Roles, h: Hyper) -> Optimizer:
     )  # fmt: skip
 
 
+def _mkor(roles: Roles, h: Hyper) -> Optimizer:
+    decay = float(h["weight_decay"])
+    split = [(roles.hidden + roles.heads, decay, True), (roles.rest, 0.0, False)]
+    groups: list[Group] = [{"params": list(p), "weight_decay": d, "factored": f} for p, d, f in split if p]
+    return Mkor(
+        groups, lr=float(h["lr"]), momentum=float(h["momentum"]), gamma=float(h["gamma"]),
+        frequency=int(h["frequency"]), stabilise=float(h["stabilise"]),
+    )  # fmt: skip
+
+
+def _mfac(roles: Roles, h: Hyper) -> Optimizer:
+    return Mfac(
+        roles.groups(float(h["weight_decay"])), lr=float(h["lr"]), momentum=float(h["momentum"]),
+        window=int(h["window"]), damp=float(h["damp"]),
+    )  # fmt: skip
+
+
+def _microadam(roles: Roles, h: Hyper) -> Optimizer:
+    return MicroAdam(
+        roles.groups(float(h["weight_decay"])), lr=float(h["lr"]), betas=(float(h["beta1"]), float(h["beta2"])),
+        eps=float(h["eps"]), density=float(h["density"]), window=int(h["window"]),
+    )  # fmt: skip
+
+
 BUILDERS: Mapping[str, Builder] = {
     **{name: _one(partial(plain, name)) for name in PLAIN},
     **{name: _one(partial(low_bit, name)) for name in CLASSES},
@@ -51,6 +78,9 @@ BUILDERS: Mapping[str, Builder] = {
     **{name: partial(matrix, name) for name in ("muon", "normuon", "drop_muon")},
     "sophia": _one(sophia),
     "frugal": _one(_frugal),
+    "mkor": _one(_mkor),
+    "mfac": _one(_mfac),
+    "microadam": _one(_microadam),
 }
 """What each name of `spaces.optimizers.OPTIMIZERS` (which lists its hyperparameters too) builds."""
 

@@ -12,7 +12,7 @@ A super-network trained in nested order (SortedNet) has a chain of sub-networks:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -181,8 +181,7 @@ def chosen(archive: Archive, plan: Plan, costs: Costs) -> list[Genome]:
     return [fit[i][0] for i in spread(rows, plan.points)]
 
 
-def front(genomes: Sequence[Genome], errors: Sequence[float], plan: Plan, costs: Costs) -> list[int]:
-    """Indices of those that no other beats."""
-    rows = np.array([[e, *(costs(g)[n] for n in plan.names)] for g, e in zip(genomes, errors, strict=True)])
-    return spread(rows, plan.points)
+def front(points: Sequence[Mapping[str, Any]], plan: Plan) -> list[int]:
+    """Indices of the points, of `val_error` and costs, that no other beats, well spread."""
+    return spread(np.array([[p["val_error"], *(p[n] for n in plan.names)] for p in points]), plan.points)
 

@@ -1,9 +1,9 @@
 """What operators cost on this machine, each timed once, and what a sub-network costs by their sum.
 
-Every operator is a model of its own for the runtime, timed as whole networks are (`workers.measure`). A call of the
-runtime costs something by itself: that is taken off each operator and added once. The sum is then put to scale by a few
-whole sub-networks: between operators of a whole the runtime need not arrange maps anew, so it is a little faster than
-the sum (docs/log.md says how much).
+Every operator is a model of its own for the runtime, the one that a device's profile times (`workers.nets.alone`). A
+call of the runtime costs something by itself: that is taken off each operator and added once. The sum is then put
+to scale by a few whole sub-networks: between operators of a whole the runtime need not arrange maps anew, so it is a
+little faster than the sum (docs/log.md says how much).
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from spaces.chains import occurrences
 from spaces.operators import Operator, signature
+from spaces.predictor import Predictor
 from workers import measure
-from workers.nets.subnet_graph import alone, empty
+from workers.measurers import OnnxCpu
 
 EMPTY = "empty"
 SCALE = "scale"
+Whole = tuple[tuple[Operator, ...], Callable[[], bytes]]
+"""The operators of a whole sub-network, and what builds its model."""
 _TIMED: dict[str, float] = {}
 """Milliseconds by key, for the life of this process: its device does not change."""
 
@@ -34,9 +38,8 @@ class Table:
         """Milliseconds of one sample through all operators; times those that are new."""
         return self.ms.get(SCALE, 1.0) * self._sum(operators)
 
-    def scale(self, wholes: Iterable[tuple[tuple[Operator, ...], Callable[[], bytes]]]) -> None:
-        """Put sums to scale, once: by the median over whole sub-networks, each its operators and what builds its model,
-        of measured by summed."""
+    def scale(self, wholes: Iterable[Whole]) -> None:
+        """Put sums to scale, once: by the median over whole sub-networks of measured by summed."""
         if SCALE in self.ms:
             return
         ratios = []
@@ -62,9 +65,27 @@ class Table:
         return self.ms[key]
 
 
+class Predicted:
+    """Milliseconds by the profile of the study's device: nothing is timed here."""
+
+    ms: Mapping[str, float] = {}
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+
+    def latency(self, operators: Iterable[Operator]) -> float:
+        """Milliseconds of one sample through all operators. SpaceError for one that the profile does not know."""
+        chain = tuple(replace(o, bits=32) for o in operators)
+        return self._predictor.ms(occurrences((chain,), 0))
+
+    def scale(self, wholes: Iterable[Whole]) -> None:
+        """Predictions are to scale."""
+
+
 def _time(operator: Operator | None) -> float:
-    model, shape = (empty(), [1]) if operator is None else alone(operator)
-    return measure.time_models([model], _sample(shape), rounds=3, round_s=0.004)[0].p50_ms
+    by = OnnxCpu()
+    run = by.empty() if operator is None else by.operator(operator)
+    return measure.time_runs(by, [run], rounds=3, round_s=0.004)[0].p50_ms
 
 
 def _sample(shape: list[int]) -> NDArray[np.float32]:

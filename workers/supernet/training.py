@@ -21,14 +21,18 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.nn import functional
 
+from spaces.builtin.supernet import exits_of
 from spaces.elastic import PER_BLOCK, ElasticSpace, Genome
+from spaces.exits import ExitTraining, exit_training, loss_weights
 from spaces.subnets import SubnetSpec, subnet
 from workers.nets.elastic import Supernet
+from workers.tasks.exit_losses import loss_of
 
 STAGES = ("kernels", "depth", "widths", "bits")
 """What becomes elastic in `progressive`, one after the other."""
 PER_STEP = (1, 2, 4, 4)
 """Sub-networks a step in each of these stages."""
+PLAIN = exit_training({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Rule:
     stage: int
     seed: int
     chain: tuple[SubnetSpec, ...] = ()
+    exits: ExitTraining = PLAIN
 
     def stage_of(self, epoch: int) -> int:
         """0: the biggest alone; 1 to 4: so many of STAGES are elastic. For `progressive`; epochs count from 1."""
@@ -75,7 +80,7 @@ def rule_of(space: ElasticSpace, config: Mapping[str, Any], seed: int, defaults:
     """The rule of a nested config."""
     training, samples, stage = (config.get(n, defaults[n]) for n in ("training", "samples", "stage"))
     chain = tuple(subnet(space, genome) for genome in space.chain()) if training == "sorted" else ()
-    return Rule(space, str(training), int(samples), int(stage), seed, chain)
+    return Rule(space, str(training), int(samples), int(stage), seed, chain, exits_of(config))
 
 
 def restricted(space: ElasticSpace, genome: Genome, stage: int) -> dict[str, Any]:
@@ -101,33 +106,37 @@ def train_batch(
 ) -> float:
     """Gradients of one batch, added up over its sub-networks; answers the loss of the first of them.
 
-    A sub-network's loss: (1 - distill) x cross-entropy + distill x divergence from the teacher's probabilities. The
-    sum over n sub-networks is not divided: BigNAS and Once-for-All add gradients.
+    A sub-network's loss: (1 - distill) x cross-entropy + distill x divergence from the teacher's probabilities; with
+    early exits Σ weight x that of each exit, the teacher's probabilities those of its last. The sum over n sub-networks
+    is not divided: BigNAS and Once-for-All add gradients.
     """
+    labels = loss_of(rule.exits)
+    weights = loss_weights(rule.exits.weights, len(rule.space.exits) + 1)
     backward: Callable[[Tensor], None] = torch.autograd.backward
     drawn = rule.drawn(epoch, batch)
     biggest = net.biggest
     if rule.training == "sorted":
-        losses = [functional.cross_entropy(net(x, spec), y) for spec in drawn]
+        losses = [labels(net.exits(x, spec), y) for spec in drawn]
         backward(torch.stack(losses).mean())
         return float(losses[0].detach())
     soft: Tensor | None = None
     first: float | None = None
     if rule.training == "sandwich" or not drawn:
-        logits = net(x, biggest)
-        loss = functional.cross_entropy(logits, y)
+        found = net.exits(x, biggest)
+        loss = labels(found, y)
         backward(loss)
-        soft, first = logits.detach().softmax(1), float(loss.detach())
+        soft, first = found[-1].detach().softmax(1), float(loss.detach())
     elif teacher is not None:
         with torch.no_grad():
             soft = teacher(x, biggest).softmax(1)
     for spec in drawn:
-        logits = net(x, spec)
-        loss = logits.new_zeros(())
+        found = net.exits(x, spec)
+        loss = found[-1].new_zeros(())
         if soft is not None and distill > 0:
-            loss = loss + distill * functional.kl_div(logits.log_softmax(1), soft, reduction="batchmean")
+            told = [functional.kl_div(one.log_softmax(1), soft, reduction="batchmean") for one in found]
+            loss = loss + distill * sum(w * part for w, part in zip(weights, told, strict=True))
         if distill < 1 or soft is None:
-            loss = loss + (1 - distill if soft is not None else 1.0) * functional.cross_entropy(logits, y)
+            loss = loss + (1 - distill if soft is not None else 1.0) * labels(found, y)
         backward(loss)
         first = float(loss.detach()) if first is None else first
     return 0.0 if first is None else first

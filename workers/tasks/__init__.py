@@ -23,7 +23,8 @@ from workers.trial import Trial
 class Runner:
     """A task's functions. `measure` answers what a signature costs, `export` the numbers of the exported files,
     `describe` the exact metrics of a config: numbers by name, and perhaps `veto`, why it must not be trained;
-    `prepare` makes a network ready to be timed (`workers.profile.Prepare`)."""
+    `prepare` makes a network ready to be timed (`workers.profile.Prepare`); `rests_on`: JSON files in a trial's folder
+    that its training reads, beside config, data and seed."""
 
     name: str
     train: Callable[[Trial], object]
@@ -31,11 +32,12 @@ class Runner:
     export: Callable[[Trial, JobSpec], Mapping[str, Any]] | None = None
     describe: Callable[[Trial], object] | None = None
     prepare: Callable[..., Callable[[], object]] | None = None
+    rests_on: tuple[str, ...] = ()
 
     def profiled(self, spec: JobSpec) -> Mapping[str, Any]:
         """Operators and architectures of the task timed one by one. Refused for a task that has none to time."""
         if self.prepare is None:
-            raise Refused(f"task {self.name} has no operators that can be timed alone; classify has")
+            raise Refused(f"task {self.name} has no operators that can be timed alone; built-in tasks have")
         from workers.profile import profile
 
         return profile(spec, self.prepare)
@@ -79,4 +81,6 @@ def _built_in(name: str) -> Runner:
     task = BUILT_IN[name]
     measure = module.measure if task.measured else None
     prepare = module.prepare if task.operators is not None else None
-    return Runner(name, module.train, measure, module.export if task.exported else None, prepare=prepare)
+    rests_on = tuple(getattr(module, "RESTS_ON", ()))
+    export = module.export if task.exported else None
+    return Runner(name, module.train, measure, export, prepare=prepare, rests_on=rests_on)

@@ -19,7 +19,7 @@ path at a time.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,19 +28,25 @@ from torch import Tensor
 from torch.nn import functional
 
 from spaces.builtin.dnas import Plan, plan_of
+from spaces.predictor import Predictor
 from spaces.schedules import scheduled
 from workers import data as datasets
 from workers.data import Part
 from workers.dnas.export import export
+from workers.dnas.graph import model
 from workers.dnas.losses import expected_ms, loss_of
 from workers.dnas.modules import Mixture, Path, Theta
-from workers.dnas.table import Table, table_of
+from workers.dnas.table import FILE, Table, predicted, table_of
+from workers.measurers import Measurer, onnx_run
+from workers.measurers import Run as Timed
 from workers.optimizers import Optimizers
 from workers.tasks.classify import batch_size, batches, optimizer_of
 from workers.trial import Trial
 
-__all__ = ["export", "train"]
+__all__ = ["export", "prepare", "train"]
 
+RESTS_ON = (FILE,)
+"""The latencies in the loss: a search that is made again needs those that it had."""
 WEIGHTS, THETA, DRAWN = 1, 2, 3
 """What random numbers of an epoch are for."""
 
@@ -54,7 +60,7 @@ def train(trial: Trial) -> None:
     optimizer = optimizer_of(net, trial.at(1))
     adam = torch.optim.Adam(theta.parameters(), lr=plan.theta_lr, weight_decay=plan.theta_decay)
     trial.load(model=net, theta=theta, theta_optimizer=adam, **optimizer.parts)
-    run = Run(trial, plan, net, theta, optimizer, adam, table_of(net, trial.files), data.train, data.val)
+    run = Run(trial, plan, net, theta, optimizer, adam, table_for(trial, net), data.train, data.val)
     changes = scheduled(trial.config)
     for epoch in trial.steps():
         if changes:
@@ -62,6 +68,20 @@ def train(trial: Trial) -> None:
         metrics, points = run.epoch(epoch, batch_size(trial.at()))
         trial.report(metrics, points=points)
         trial.save(model=net, theta=theta, theta_optimizer=adam, epoch=epoch, **optimizer.parts)
+
+
+def table_for(trial: Trial, net: Mixture) -> Table:
+    """What candidates cost: predicted, where the study says so, else timed here, once a trial."""
+    if trial.predictor is not None:
+        return predicted(net.layout, Predictor.of_json(trial.predictor))
+    return table_of(net, trial.files)
+
+
+def prepare(options: Mapping[str, Any], nested: Mapping[str, Any], _: int, by: Measurer) -> Timed:
+    """One sample through the untrained network of the architecture that a config names, ready to be timed."""
+    plan = plan_of(options, nested)
+    path = Mixture(plan.layout, 0).eval().path(plan.layout.check(nested.get("architecture")))
+    return onnx_run(by, model(path), np.random.default_rng(0).random((1, *plan.layout.input_shape), dtype=np.float32))
 
 
 class Run:

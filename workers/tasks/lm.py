@@ -23,14 +23,16 @@ from spaces.errors import SpaceError
 from spaces.schedules import scheduled
 from spaces.transformers import DEFAULTS, transformer, warm
 from workers import texts
+from workers.measurers import Measurer, Run, onnx_run
 from workers.nets.transformer import LanguageModel
+from workers.nets.transformer_graph import token
 from workers.optimizers import Optimizers, Roles, build
 from workers.tasks.lm_export import export, judge, latency
 from workers.tasks.skips import drawn, mask_of, rates, schedules
 from workers.texts import Text
 from workers.trial import Trial
 
-__all__ = ["export", "measure", "train"]
+__all__ = ["export", "measure", "prepare", "train"]
 
 
 def train(trial: Trial) -> None:
@@ -62,6 +64,12 @@ def measure(spec: JobSpec) -> dict[str, Any]:
     options = spec.task.get("options") or {}
     net = LanguageModel(transformer(spec.nested, int(options.get("context", CONTEXT))), 0)
     return {**latency(net), "signature": spec.signature}
+
+
+def prepare(options: Mapping[str, Any], nested: Mapping[str, Any], exit_: int, by: Measurer) -> Run:
+    """One decoded character through the first `exit_` + 1 layers of an untrained network, ready to be timed."""
+    net = LanguageModel(transformer(nested, int(options.get("context", CONTEXT))), 0)
+    return onnx_run(by, token(net, list(range(exit_ + 1))), np.array([1], np.int64))
 
 
 def optimizer_of(net: LanguageModel, config: Mapping[str, Any]) -> Optimizers:

@@ -115,5 +115,5 @@ def latency(net: LanguageModel) -> dict[str, Any]:
     found = measure.time_models(models, np.array([1], np.int64))
     return {
         "cumulative_ms": [one.p50_ms for one in found], "p95_ms": [one.p95_ms for one in found],
-        "device": measure.device(),
+        "spread": [one.spread for one in found], "device": measure.device(),
     }  # fmt: skip

@@ -16,9 +16,13 @@ import torch
 
 from spaces.builtin.supernet import DEFAULTS, distill_of, space_of
 from spaces.schedules import scheduled
+from spaces.subnets import subnet
 from workers import data as datasets
 from workers.data import Part
+from workers.measurers import Measurer, Run, onnx_run
 from workers.nets.elastic import Supernet
+from workers.nets.subnet import cut
+from workers.nets.subnet_graph import build as build_graph
 from workers.optimizers import Optimizers, build
 from workers.supernet.export import export
 from workers.supernet.finder import Finder
@@ -26,7 +30,7 @@ from workers.supernet.training import Rule, rule_of, train_batch
 from workers.tasks.classify import batch_size, batches
 from workers.trial import Trial
 
-__all__ = ["export", "train"]
+__all__ = ["export", "prepare", "train"]
 
 
 def train(trial: Trial) -> None:
@@ -40,7 +44,8 @@ def train(trial: Trial) -> None:
     optimizer = optimizer_of(net, trial.at(1))
     teachers = {} if teacher is None else {"teacher": teacher}
     saved = trial.load(model=net, **teachers, **optimizer.parts)
-    finder = Finder(net, data, trial.options, trial.objectives, saved, rule.training == "sorted")
+    finder = Finder(net, data, trial.options, trial.objectives, saved, rule.training == "sorted",
+                    trial.predictor, rule.exits.rule)  # fmt: skip
     finder.check()
     for epoch in trial.steps():
         now = trial.at()
@@ -53,6 +58,14 @@ def train(trial: Trial) -> None:
         points = finder.points(epoch, trial.seed) if math.isfinite(metrics["val_error"]) else finder.lost()
         trial.report({**metrics, "train_loss": loss}, points=points)
         trial.save(model=net, epoch=epoch, **finder.state(), **teachers, **optimizer.parts)
+
+
+def prepare(options: Mapping[str, Any], nested: Mapping[str, Any], exit_: int, by: Measurer) -> Run:
+    """One sample through the untrained sub-network that `subnet` names beside a config, up to an exit, to be timed."""
+    space = space_of(options, nested)
+    sample = torch.rand(32, *space.input_shape, generator=torch.Generator().manual_seed(0))
+    found = cut(Supernet(space, 0), subnet(space, nested["subnet"]), sample)
+    return onnx_run(by, build_graph(found, exit_), sample[:1].numpy())
 
 
 def optimizer_of(net: Supernet, config: Mapping[str, Any]) -> Optimizers:

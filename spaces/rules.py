@@ -52,6 +52,10 @@ def size(key: str) -> tuple[float, float]:
         inputs, outputs, kernel, stride, groups, height, width = (int(n) for n in shape.split("x"))
     except ValueError:
         return 0.0, 0.0
+    if op == "attention":
+        return 2 * height * outputs / 1e6, (2 * height + 4) * outputs / 1e6
+    if op in ("embed", "norm"):
+        return 0.0, 3 * outputs / 1e6
     weights = outputs * (inputs // max(groups, 1)) * kernel * kernel if op in ("conv", "linear") else 0
     cells = -(-height // stride) * -(-width // stride) if op == "conv" else 1
     leaves = kernel * kernel if op in ("pool", "resize") else cells if op == "conv" else height * width

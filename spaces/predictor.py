@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from searchd.errors import Refused
-from searchd.latency.rules import Rule, kind
+from spaces.errors import SpaceError
+from spaces.rules import Rule, kind
 
 Counts = Mapping[str, float]
 """How often each operator is there, by its key (`spaces.operators.Operator.key`)."""
@@ -50,21 +50,21 @@ class Predictor:
         return np.array(self.bumps, dtype=np.float64).reshape(-1, 3)
 
     def alone(self, key: str) -> float:
-        """Milliseconds of one operator alone: as it was timed, or by the rule of its kind. Refused for one of a kind
+        """Milliseconds of one operator alone: as it was timed, or by the rule of its kind. SpaceError for one of a kind
         or a size that was not timed."""
         found = self.table.get(key)
         if found is not None:
             return found
         rule = self.rules.get(kind(key))
         if rule is None or not rule.covers(key):
-            raise Refused(
+            raise SpaceError(
                 f"the profile has no operator {key!r} and none like it: it is of another study's operators; "
                 "`searchd device profile NAME STUDY` for this one"
             )
         return rule.ms(key)
 
     def table_sum(self, counts: Counts) -> float:
-        """Σ count × milliseconds alone. Refused as `alone` is."""
+        """Σ count × milliseconds alone. SpaceError as `alone` is."""
         return sum(count * self.alone(key) for key, count in counts.items())
 
     def ms(self, counts: Counts) -> float:
@@ -96,10 +96,10 @@ class Predictor:
 
     @classmethod
     def of_json(cls, said: Mapping[str, Any]) -> Predictor:
-        """Refused for one that a newer version wrote, or that is none."""
+        """SpaceError for one that a newer version wrote, or that is none."""
         try:
             if said["format"] != FORMAT:
-                raise Refused(f"a predictor of format {said['format']}, this searchd reads {FORMAT}: profile again")
+                raise SpaceError(f"a predictor of format {said['format']}, this searchd reads {FORMAT}: profile again")
             low, high = said["middle"], said["spread"]
             found = cls(
                 {str(k): float(v) for k, v in said["table"].items()}, float(said["scale"]), float(said["each"]),
@@ -109,9 +109,9 @@ class Predictor:
                 {str(k): Rule(*(float(v) for v in r)) for k, r in said["rules"].items()},
             )  # fmt: skip
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            raise Refused(f"this is no predictor of latency ({error!r}): profile the device again") from error
+            raise SpaceError(f"this is no predictor of latency ({error!r}): profile the device again") from error
         if not all(map(math.isfinite, (found.scale, found.each, found.once))):
-            raise Refused("the predictor is not finite: profile the device again")
+            raise SpaceError("the predictor is not finite: profile the device again")
         return found
 
 

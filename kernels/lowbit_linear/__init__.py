@@ -1,0 +1,194 @@
+"""`lowbit_linear`: a linear layer whose weights of 1 to 8 bits lie in bit-planes; and products of two such matrices.
+
+Registered with `torch.library` (one node for autograd, `torch.compile` and export). README.md in this folder has the
+maths and the layout; `reference` is the meaning, in float64 or in integers; tests compare outputs and gradients.
+Planes have no gradient; inputs, scales and bias have.
+"""
+
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kernels.lowbit_linear import reference
+from kernels.lowbit_linear.reference import Format, decode, encode, pack, quantize, unpack
+
+__all__ = ["Format", "decode", "encode", "lowbit_linear", "pack", "plane_product", "quantize", "unpack"]
+
+ROWS = 256
+"""Rows of the weight that are unpacked at a time, so that they stay in a cache."""
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+WIDEST = 2**31 - 1
+
+
+def lowbit_linear(
+    x: Tensor, planes: Tensor, scales: Tensor, bias: Tensor | None = None, *, bipolar: bool, group: int = 0,
+    relu: bool = False,
+) -> Tensor:  # fmt: skip
+    """`relu?(x Wᵀ + bias)` [..., N] in `x`'s dtype, for x [..., K] of floats.
+
+    `planes` [bits, N, ceil(K / 8)] (uint8) as `pack` makes them; `scales` [N, G], one a `group` of columns (0: one a
+    row, G = 1), and `bias` [N], floats. Half precisions are accumulated in float32. ValueError for shapes, dtypes and
+    devices that do not fit.
+    """
+    _fits(x, planes, scales, bias, group)
+    out: Tensor = _forward(x, planes, scales, bias, bipolar, group, relu)
+    return out
+
+
+def plane_product(a: Tensor, b: Tensor, columns: int, *, a_bipolar: bool, b_bipolar: bool) -> Tensor:
+    """A Bᵀ [A, B] (int32), exact, of integer matrices [A, columns] and [B, columns] in planes of either format.
+
+    ValueError where the planes do not fit, or where a sum might leave int32.
+    """
+    for planes, name in ((a, "a"), (b, "b")):
+        _planes(planes, columns, name)
+    if a.device != b.device:
+        raise ValueError(f"a is on {a.device} and b on {b.device}, but both have to be on one: move one of them")
+    most = columns * Format(a.shape[0], a_bipolar).most * Format(b.shape[0], b_bipolar).most
+    if most > WIDEST:
+        raise ValueError(
+            f"a sum over {columns} columns may reach {most}, but int32 ends at {WIDEST}: split the columns, or take"
+            " fewer bits"
+        )
+    out: Tensor = _product(a, b, columns, a_bipolar, b_bipolar)
+    return out
+
+
+def _planes(planes: Tensor, columns: int, name: str) -> None:
+    wide = -(-columns // 8)
+    if planes.dtype != torch.uint8 or planes.dim() != 3 or planes.shape[2] != wide or not 1 <= planes.shape[0] <= 8:
+        raise ValueError(
+            f"{name} is {list(planes.shape)} of {planes.dtype}, but planes of {columns} columns are"
+            f" [bits, rows, {wide}] of torch.uint8 with 1 to 8 bits: make them with pack"
+        )
+
+
+def _fits(x: Tensor, planes: Tensor, scales: Tensor, bias: Tensor | None, group: int) -> None:
+    if x.dim() == 0 or x.dtype not in FLOATS:
+        raise ValueError(
+            f"x is {list(x.shape)} of {x.dtype}, but has to be [..., K] of floats: for integers in planes there is"
+            " plane_product"
+        )
+    columns = x.shape[-1]
+    _planes(planes, columns, "planes")
+    if group < 0:
+        raise ValueError(f"a group has {group} columns, but needs 1 or more, or 0 for whole rows: set group")
+    rows, count = planes.shape[1], reference.groups(columns, group)
+    if list(scales.shape) != [rows, count] or scales.dtype not in FLOATS:
+        raise ValueError(
+            f"the scales are {list(scales.shape)} of {scales.dtype}, but {rows} rows of {columns} columns in groups of"
+            f" {group or columns} have [{rows}, {count}] of floats: reshape them, or set group"
+        )
+    if bias is not None and (list(bias.shape) != [rows] or bias.dtype not in FLOATS):
+        raise ValueError(f"the bias is {list(bias.shape)} of {bias.dtype}, but needs [{rows}] of floats: reshape it")
+    devices = {str(t.device) for t in (x, planes, scales, bias) if t is not None}
+    if len(devices) > 1:
+        raise ValueError(f"the arguments are on {', '.join(sorted(devices))}, but have to be on one: move them to x's")
+
+
+def _values(planes: Tensor, columns: int, bipolar: bool, dtype: torch.dtype) -> Tensor:
+    """The integers [N, columns] of `reference.unpack` as floats: eight codes at a time, by a table of bytes."""
+    form = Format(planes.shape[0], bipolar)
+    table, flat = TABLE.to(planes.device), planes.reshape(form.bits, -1).to(torch.int32)
+    eight = table[0, 0 if form.bits > 1 or bipolar else 1].index_select(0, flat[0])
+    for i in range(1, form.bits):
+        eight |= table[i, 0 if i < form.bits - 1 or bipolar else 1].index_select(0, flat[i])
+    codes = eight.view(torch.uint8).view(planes.shape[1], 8 * planes.shape[2])[:, :columns].to(dtype)
+    # With its highest bit turned around, a code of two's complement is the integer less the lowest one.
+    return codes.mul_(form.step).add_(form.low)
+
+
+def _spread() -> Tensor:
+    """[8, 2, 256] (int64): bit k of a byte as bit i of byte k of a little-endian word, for each plane i; as it is, and
+    turned around."""
+    bits = torch.arange(256)[:, None] >> torch.arange(8) & 1
+    both = torch.stack([bits, 1 - bits]).to(torch.uint8)
+    return torch.stack([(both << i).view(torch.int64).squeeze(-1) for i in range(8)])
+
+
+TABLE = _spread()
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+@torch.library.custom_op("searchd::lowbit_linear", mutates_args=())
+def _forward(
+    x: Tensor, planes: Tensor, scales: Tensor, bias: Tensor | None, bipolar: bool, group: int, relu: bool
+) -> Tensor:
+    dtype, columns = _wide(x.dtype), x.shape[-1]
+    inputs = x.reshape(math.prod(x.shape[:-1]), columns).to(dtype)  # -1 has no meaning without elements
+    out = torch.empty(inputs.shape[0], planes.shape[1], dtype=dtype, device=x.device)
+    for first in range(0, planes.shape[1], ROWS):
+        rows = slice(first, first + ROWS)
+        w = _values(planes[:, rows], columns, bipolar, dtype)
+        if scales.shape[1] > 1:
+            w *= reference.spread(scales[rows].to(dtype), columns, group)
+        out[:, rows] = inputs @ w.T
+    if scales.shape[1] == 1:
+        out *= scales[:, 0].to(dtype)
+    if bias is not None:
+        out += bias.to(dtype)
+    if relu:
+        out.clamp_min_(0)
+    return out.to(x.dtype).view(*x.shape[:-1], planes.shape[1])
+
+
+@_forward.register_fake
+def _(
+    x: Tensor, planes: Tensor, scales: Tensor, bias: Tensor | None, bipolar: bool, group: int, relu: bool  # noqa: ARG001
+) -> Tensor:
+    return x.new_empty(*x.shape[:-1], planes.shape[1])
+
+
+@torch.library.custom_op("searchd::lowbit_linear_backward", mutates_args=())
+def _backward(
+    grad: Tensor, y: Tensor, x: Tensor, planes: Tensor, scales: Tensor, bipolar: bool, group: int, relu: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    wide = grad.to(_wide(grad.dtype))
+    to_x, to_scales, to_bias = reference.backward(
+        wide, y, x, planes, scales, bipolar=bipolar, group=group, relu=relu
+    )
+    # A custom operator may answer no view of what it was given.
+    return to_x.to(x.dtype).clone(), to_scales.to(scales.dtype), to_bias
+
+
+@_backward.register_fake
+def _(
+    grad: Tensor, y: Tensor, x: Tensor, planes: Tensor, scales: Tensor, bipolar: bool, group: int, relu: bool  # noqa: ARG001
+) -> tuple[Tensor, Tensor, Tensor]:
+    to_bias = grad.new_empty(planes.shape[1], dtype=_wide(grad.dtype))
+    return x.new_empty(x.shape), torch.empty_like(scales, memory_format=torch.contiguous_format), to_bias
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, planes, scales, bias, ctx.bipolar, ctx.group, ctx.relu = inputs
+    ctx.bias = None if bias is None else bias.dtype
+    ctx.save_for_backward(x, planes, scales, output)
+
+
+def _autograd(
+    ctx: Any, grad: Tensor
+) -> tuple[Tensor | None, None, Tensor | None, Tensor | None, None, None, None]:
+    x, planes, scales, output = ctx.saved_tensors
+    to_x, to_scales, to_bias = _backward(grad, output, x, planes, scales, ctx.bipolar, ctx.group, ctx.relu)
+    return to_x, None, to_scales, None if ctx.bias is None else to_bias.to(ctx.bias), None, None, None
+
+
+_forward.register_autograd(_autograd, setup_context=_setup)
+
+
+@torch.library.custom_op("searchd::plane_product", mutates_args=())
+def _product(a: Tensor, b: Tensor, columns: int, a_bipolar: bool, b_bipolar: bool) -> Tensor:
+    return reference.product(a, b, columns, a_bipolar=a_bipolar, b_bipolar=b_bipolar).to(torch.int32)
+
+
+@_product.register_fake
+def _(a: Tensor, b: Tensor, columns: int, a_bipolar: bool, b_bipolar: bool) -> Tensor:  # noqa: ARG001
+    return a.new_empty(a.shape[1], b.shape[1], dtype=torch.int32)
