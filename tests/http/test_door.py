@@ -57,7 +57,7 @@ WANTED = {
     None: {"GET /healthz", "GET /readyz"},
     "submit": {
         "POST /v1/studies", *(f"POST /v1/studies/{{study}}/{verb}" for verb in (
-            "pause", "resume", "stop", "inject", "extend", "deepen", "trials/{n}/stop")),
+            "pause", "resume", "stop", "inject", "extend", "deepen", "priority", "trials/{n}/stop")),
     },
     "admin": {
         "POST /v1/studies/{study}/rebase", "POST /v1/devices", "POST /v1/devices/{name}/profile",
