@@ -148,7 +148,8 @@ def test_a_stop_ends_the_job_at_its_next_report(fleet: Fleet) -> None:
 
 
 def test_a_broker_restart_under_a_job(own_broker: Broker, tmp_path: Path) -> None:
-    """The broker dies and comes back: every report arrives once, in order, and the slot takes the next job."""
+    """The broker dies and comes back: every report arrives, in order, those of the last moments before it perhaps twice;
+    and the slot takes the next job."""
     with Fleet(own_broker, tmp_path) as fleet:
         slot = fleet.ready().pid
         spec = fleet.send(fleet.job(until=60, nested={"pause": 0.05}))
@@ -161,8 +162,7 @@ def test_a_broker_restart_under_a_job(own_broker: Broker, tmp_path: Path) -> Non
         ended = fleet.ended(spec)
         assert ended.outcome == "finished"
         steps = [r.step for r in fleet.reports(spec.id)]
-        assert sorted(set(steps)) == list(range(1, 61))
-        assert steps == sorted(steps)
+        assert list(dict.fromkeys(steps)) == list(range(1, 61))
         after = fleet.send(fleet.job())
         assert fleet.ended(after).outcome == "finished"
         assert fleet.ready().pid == slot
