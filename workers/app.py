@@ -14,7 +14,6 @@ import signal
 import sys
 import warnings
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
 
 from celery import Celery
 from celery.exceptions import Reject, SecurityWarning
@@ -22,27 +21,18 @@ from celery.worker import state
 from pydantic import ValidationError
 
 from searchd import wire
+from searchd.urls import celery_url
 from workers.child import ChildOptions
 from workers.device import device
 from workers.slot import Requeue, Slot, SlotOptions
 from workers.tether import die_with
-from workers.uplink import Uplink, redis_url
+from workers.uplink import Uplink
 
 log = logging.getLogger("searchd.worker")
 
 VISIBILITY_S = 7 * 24 * 3600
 """Until Celery delivers an unacknowledged message again, the same as on the sending side: above the longest job. Our
 leases notice a death sooner, and what comes again is dropped by the claim, which is remembered for twice as long."""
-
-
-def celery_url(url: str) -> str:
-    """A broker's URL as Celery spells it: `unix:///path?db=1` becomes `redis+socket:///path?virtual_host=1`."""
-    parts = urlsplit(redis_url(url))
-    if parts.scheme != "unix":
-        return url
-    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    query["virtual_host"] = query.pop("db", "0")
-    return f"redis+socket://{parts.netloc}{parts.path}?{urlencode(query)}"
 
 
 def application(broker: str) -> Celery:
