@@ -7,7 +7,7 @@
 # Exit 3: they cannot be made here.
 set -euo pipefail
 [ $# -eq 3 ] || { sed -n '2,8p' "$0" >&2; exit 2; }
-export DOCKER_HOST=$1 DOCKER_BUILDKIT=0
+export DOCKER_HOST=$1
 dir=$2 python=$3 repo=$(cd "$(dirname "$0")/.." && pwd)
 suite=bookworm    # its Python is the Dockerfile's: 3.11
 command -v debootstrap >/dev/null || { echo "no debootstrap on the PATH: apt-get install debootstrap" >&2; exit 3; }
@@ -63,8 +63,8 @@ exec setpriv --reuid postgres --regid postgres --init-groups postgres -D $data -
 EOF
 chmod +x "$dir/servers/usr/local/bin/postgres-entrypoint"
 tar -C "$dir/servers" -c . | docker import - standin/servers >/dev/null
-printf 'FROM standin/servers\nWORKDIR /data\nCMD ["redis-server"]\n' | docker build -q -t redis:7 - >/dev/null
-printf 'FROM standin/servers\nSTOPSIGNAL SIGINT\nENTRYPOINT ["postgres-entrypoint"]\n' | docker build -q -t postgres:17 - >/dev/null
+printf 'FROM standin/servers\nWORKDIR /data\nCMD ["redis-server"]\n' | docker build -q -t redis:7 - >/dev/null 2>"$dir/build.log"
+printf 'FROM standin/servers\nSTOPSIGNAL SIGINT\nENTRYPOINT ["postgres-entrypoint"]\n' | docker build -q -t postgres:17 - >/dev/null 2>"$dir/build.log"
 
 # `python` and `pip` in /usr/local/bin, as in the official image.
 chroot "$dir/python" python3 -m venv /usr/local

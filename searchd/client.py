@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 import httpx
 
-from searchd.errors import Missing, NotFound, SearchdError
+from searchd.errors import Missing, NotFound, SearchdError, Unreachable
 from searchd.folder import Folder
 from searchd.remote import Remote
 
@@ -241,7 +241,10 @@ class Client:
 
         With `checkpoints` those of its training too.
         """
-        there = self.trial(study, trial)["files"]
+        found = self.trial(study, trial)
+        there = found["files"]
+        if found.get("files_unknown"):
+            raise Unreachable(found["files_unknown"])
         names = [n for n in there if checkpoints or not n.startswith("ckpt-")]
         if not names:
             what = "no files but checkpoints (--checkpoints copies them)" if there else "no files"

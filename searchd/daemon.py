@@ -34,6 +34,7 @@ from searchd.leases import monotonic, wall
 from searchd.loop import Loop
 from searchd.settings import Settings, load_settings
 from searchd.sole import Held, sole_daemon
+from searchd.storage import StorageGone, open_storage, remote
 from searchd.store import open_store
 from searchd.store.base import Store
 from searchd.transport import open_transport
@@ -74,7 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="searchd.daemon", description="The daemon of searchd.", allow_abbrev=False)
     parser.add_argument("--database", metavar="URL", help="sqlite:///FILE or postgresql://... [SEARCHD_DATABASE]")
     parser.add_argument("--broker", metavar="URL", help="redis://..., rediss://... or unix://SOCKET [SEARCHD_BROKER]")
-    parser.add_argument("--artifacts", required=True, metavar="DIR", help="the root folder of the studies' files")
+    parser.add_argument("--artifacts", required=True, metavar="DIR",
+                        help="the root of the studies' files: a folder, or a URL as s3://bucket/prefix")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: any free one; the state file says which")
     parser.add_argument("--state-file", type=Path, metavar="F", help="written when ready, removed at a clean end")
@@ -85,14 +87,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace, at: Settings, database: str, broker: str) -> int:
-    token, ending, root = at.secret, threading.Event(), _folder(Path(options.artifacts).absolute())
+    token, ending, root = at.secret, threading.Event(), _artifacts(options.artifacts)
     with sole_daemon(database) as held, contextlib.ExitStack() as stack:
         _signals(ending)
         store = stack.enter_context(contextlib.closing(open_store(database)))
         transport = stack.enter_context(contextlib.closing(open_transport(broker)))
         dispatcher = stack.enter_context(contextlib.closing(CeleryDispatcher(broker)))
         transport.ping()
-        loop = Loop(store, transport, dispatcher, root=str(root), lease_s=options.lease)
+        loop = Loop(store, transport, dispatcher, root=root, lease_s=options.lease)
         desk = Desk(loop)
         stack.callback(desk.close)
         url = stack.enter_context(_http(store, desk, loop, token, at.host, at.port))
@@ -121,13 +123,22 @@ def _drive(loop: Loop, desk: Desk, held: Held, ending: threading.Event, *, exit_
     return int(exit_when_done and any(loop.status(study) == "faulted" for study in worked))
 
 
-def _folder(path: Path) -> Path:
-    """The folder of artifacts, made if it was not there; only workers need to write in it."""
+def _artifacts(root: str) -> str:
+    """The root of all studies' files: a URL that answers, or a folder, made if it was not there; only workers need to
+    write in it. A storage that is away does not keep the daemon from starting: studies wait for it."""
+    storage = open_storage(root)
+    if remote(root):
+        try:
+            storage.sizes(".searchd")
+        except StorageGone as e:
+            log.warning("%s: files cannot be shown, and jobs wait until it does", e)
+        return storage.root
+    path = Path(root).absolute()
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise Refused(f"the folder of artifacts {path} cannot be made ({e.strerror}): another --artifacts") from e
-    return path
+    return str(path)
 
 
 def _signals(ending: threading.Event) -> None:

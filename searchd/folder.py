@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from searchd.errors import Missing, NotFound, Refused, SearchdError, Unreachable
 from searchd.remote import Remote
+from searchd.storage import copy_to, open_storage
 
 if TYPE_CHECKING:
     from searchd.store.base import Reader, Store
@@ -92,11 +92,10 @@ class Folder:
         """Copy one file of the study to `to`."""
         with self.opened(study) as (reader, identity):
             row = reader.study(identity)
-            root = Path(row.artifacts if row else "").resolve()
-        wanted = (root / path).resolve()
-        if not wanted.is_relative_to(root) or not wanted.is_file():
-            raise NotFound(f"no file {path!r} in study {study!r}")
-        shutil.copyfile(wanted, to)
+        try:
+            copy_to(open_storage(row.artifacts if row else ""), path, to)
+        except FileNotFoundError:
+            raise NotFound(f"no file {path!r} in study {study!r}") from None
 
     # ------------------------------------------------------------ changes
     def submit(self, spec: dict[str, Any], artifacts: str | None = None) -> str:

@@ -232,3 +232,5 @@ class WorkerInfo(Frozen):
     """The checkpoints that its process has in memory (`held`)."""
     facts: dict[str, str] = Field(default_factory=dict)
     """What figures taken there hold for: `runtime`, `driver`, `clocks`, `threads` (`workers.facts`)."""
+    note: str = ""
+    """Why its job stands still, for a person: a storage that does not answer."""

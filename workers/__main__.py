@@ -14,7 +14,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from types import FrameType
@@ -22,6 +21,7 @@ from types import FrameType
 import redis.exceptions
 
 from searchd.errors import Refused, SearchdError, Unreachable
+from searchd.storage import StorageGone, open_storage, remote
 from workers.device import device
 from workers.kept import KEEP_MB
 from workers.tether import adopt_orphans, end_orphans
@@ -154,7 +154,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
                         help="what it may run: pkg.module:name, pkg.*, command, command:PROGRAM")  # fmt: skip
     parser.add_argument("--path", action="append", default=[], metavar="DIR", help="where users' code lies")
     parser.add_argument("--artifacts", metavar="DIR", default=os.environ.get("SEARCHD_ARTIFACTS"),
-                        help="the only folder that jobs may write in [$SEARCHD_ARTIFACTS]")  # fmt: skip
+                        help="the only folder or URL that jobs may write in [$SEARCHD_ARTIFACTS]")  # fmt: skip
     parser.add_argument("--keep-mb", type=int, default=KEEP_MB, metavar="MB",
                         help=f"memory of a slot for checkpoints of trials that may go on here [{KEEP_MB}]")  # fmt: skip
     parser.add_argument("--grace", type=float, default=5.0, metavar="S", help="for a last checkpoint at SIGTERM [5]")
@@ -166,14 +166,18 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def _writable(folder: str) -> None:
-    """Refused when no job could write its files there: better now than in every trial."""
+def _writable(root: str) -> None:
+    """Refused when no job could write its files there: better now than in every trial. A remote storage that does not
+    answer yet may do so by then."""
+    storage = open_storage(root)
     try:
-        os.makedirs(folder, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise Refused(f"cannot write in the folder of artifacts {folder} ({error.strerror}): mount it, change its "
-                      "permissions, or give another --artifacts, the daemon's") from None  # fmt: skip
+        storage.probe()
+    except StorageGone as error:
+        if remote(root):
+            log.warning("%s; jobs will wait for it", error)
+            return
+        raise Refused(f"cannot write in the folder of artifacts: {error}. Mount it, change its permissions, or give "
+                      "another --artifacts, the daemon's") from None  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:

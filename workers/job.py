@@ -7,7 +7,6 @@ import os
 import time
 import traceback
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from searchd.errors import Missing, NotFound, Refused, SearchdError
@@ -16,6 +15,7 @@ from workers.describe import describe
 from workers.device import IDENTITY
 from workers.facts import named
 from workers.kept import Kept
+from workers.place import place
 from workers.state import seed_everything
 from workers.tasks import Runner, resolve
 from workers.trial import Ending, Link, Trial
@@ -45,19 +45,19 @@ class End:
 
 
 def run(
-    spec: JobSpec, link: Link, allow: tuple[str, ...] = (), path: tuple[str, ...] = (), artifacts: Path | None = None,
+    spec: JobSpec, link: Link, allow: tuple[str, ...] = (), path: tuple[str, ...] = (), artifacts: str | None = None,
     kept: Kept | None = None,
 ) -> End:  # fmt: skip
-    """Run one job to its end; never raises for what a task does. `artifacts`: the folder that jobs may write in;
+    """Run one job to its end; never raises for what a task does. `artifacts`: the folder or URL that jobs may write in;
     `kept`: the checkpoints that this process still has in memory."""
     began = time.monotonic()
     trial: Trial | None = None
     try:
-        root = artifact_root(spec.artifacts, artifacts)
-        runner = resolve(spec.task, allow, path)
-        seed_everything(spec.seed)
-        trial = Trial(spec, link, root, kept)
-        end = _by_kind(runner, trial, spec, link)
+        with place(spec.artifacts, artifacts, spec.trial, link) as here:
+            runner = resolve(spec.task, allow, path)
+            seed_everything(spec.seed)
+            trial = Trial(spec, link, here.root, kept, here.storage)
+            end = _by_kind(runner, trial, spec, link)
     except Ending as ending:
         end = End(ending.outcome, _step(trial), ending.reason, ending.error)
     except (Exception, SystemExit) as error:
@@ -98,19 +98,6 @@ def _by_kind(runner: Runner, trial: Trial, spec: JobSpec, link: Link) -> End:
             if runner.export is None:
                 raise Refused(f"task {runner.name} cannot be exported; only the built-in task can")
             return End("finished", spec.until, result=dict(runner.export(trial, spec)))
-
-
-def artifact_root(wanted: str, allowed: Path | None) -> Path:
-    """Where a job's files go. With `allowed` a relative root lies in it, and one outside is Refused."""
-    if allowed is None:
-        return Path(wanted).absolute()
-    root = (allowed.absolute() / wanted).resolve()
-    if not root.is_relative_to(allowed.resolve()):
-        raise Refused(
-            f"the study's artifacts are at {wanted}, outside the folder {allowed} that this worker may write in; "
-            "start daemon and workers with the same --artifacts"
-        )
-    return root
 
 
 def explain(error: BaseException) -> tuple[str, str]:

@@ -25,7 +25,7 @@ class Relay:
 
     def __init__(
         self, spec: JobSpec, warm: Warm, uplink: Uplink, worker: str, *, beat_s: float, grace_s: float,
-        shutting: Callable[[], bool],
+        shutting: Callable[[], bool], noted: Callable[[str], None] = lambda text: None,
     ) -> None:  # fmt: skip
         self._spec = spec
         self._warm = warm
@@ -34,6 +34,7 @@ class Relay:
         self._beat_s = beat_s
         self._grace_s = grace_s
         self._shutting = shutting
+        self._noted = noted
         limit = spec.time_limit_s or (spec.task.get("options") or {}).get("time_limit_s")
         self._limit_s = None if limit is None else float(limit)
         self._step = spec.since
@@ -54,7 +55,10 @@ class Relay:
             for message in messages:
                 if message["up"] == "ended":
                     return self._said(message)
-                self._report(message)
+                if message["up"] == "note":
+                    self._noted(message["text"])
+                else:
+                    self._report(message)
             if (ended := self._look_at_the_clock(time.monotonic())) is not None:
                 return ended
 

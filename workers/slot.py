@@ -60,6 +60,7 @@ class Slot:
         self._facts = facts(options.device, options.threads)
         self._doing: JobSpec | None = None
         self._since = time.time()
+        self._note = ""
         self._over = threading.Event()
         self._saying = threading.Lock()
 
@@ -110,7 +111,7 @@ class Slot:
             name=options.name, device_class=options.device.device_class, device=options.device.identity,
             host=socket.gethostname(), pid=os.getpid(), child_pid=self._warm.pid, state=state,
             job=None if spec is None else spec.id, since=self._since, functions=options.child.allow,
-            holds=self._holds(), facts=self._facts,
+            holds=self._holds(), facts=self._facts, note=self._note,
         )  # fmt: skip
         last_words = None
         if spec is not None:
@@ -156,8 +157,12 @@ class Slot:
         self._warm.ensure()
         self._say()
 
+    def _noted(self, text: str) -> None:
+        self._note = text
+        self._say()
+
     def _idle(self) -> None:
-        self._doing, self._since = None, time.time()
+        self._doing, self._since, self._note = None, time.time(), ""
         self._say()
         if not self._shutting():
             self._warm.ensure()
@@ -165,7 +170,7 @@ class Slot:
     def _relay(self, spec: JobSpec, beat_s: float) -> Relay:
         options = self._options
         return Relay(spec, self._warm, self._uplink, options.name, beat_s=beat_s, grace_s=options.grace_s,
-                     shutting=self._shutting)  # fmt: skip
+                     shutting=self._shutting, noted=self._noted)  # fmt: skip
 
     def _holds(self) -> tuple[str, ...]:
         if self._shutting() or self._warm.pid is None:

@@ -216,3 +216,6 @@ def workers_command(client: Client, as_json: bool) -> None:
         holds = str(len(w.get("holds", ())))
         table.add_row(w["name"], w["state"], w.get("job") or "", holds, w["device"], w["host"], str(w["pid"]))
     console().print(table)
+    for w in rows:
+        if w.get("note"):
+            click.echo(f"{w['name']} {w['note']}")

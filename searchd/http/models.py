@@ -162,6 +162,7 @@ class TrialDetail(TrialModel):
     jobs: list[dict[str, Any]] = []
     points: list[dict[str, Any]] = []
     files: list[str] = []
+    files_unknown: str = Field(default="", description="why a remote storage does not say them; empty: it does")
 
 
 class CurvePoint(Answer):
@@ -249,6 +250,7 @@ class Worker(Answer):
     pid: int
     state: str
     job: str | None = None
+    note: str = Field(default="", description="why its job stands still; empty: it does not")
 
 
 class AddDeviceBody(BaseModel):

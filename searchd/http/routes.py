@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
@@ -21,6 +22,7 @@ from searchd.http import models as m
 from searchd.http.parts import ERRORS, Here, Parts
 from searchd.http.stream import server_sent_events
 from searchd.lookup import find
+from searchd.storage import open_storage, remote
 from searchd.store.base import Reader, StudyRow
 from searchd.views.plain import plain
 from spaces.study import Study
@@ -178,12 +180,32 @@ def events(study: str, request: Request, parts: Here, after: int = 0, limit: int
 @v1.get("/studies/{study}/files/{path:path}", summary="a file of a trial, or the report", response_class=FileResponse)
 def files(study: str, path: str, parts: Here) -> Response:
     with _reading(parts, study) as (_, row):
-        root = Path(row.artifacts).resolve()
-    wanted = (root / path).resolve()
-    inside = wanted.is_relative_to(root) and wanted.relative_to(root).as_posix().startswith(SERVED)
+        root = row.artifacts
+    if remote(root):
+        return _streamed(study, root, path)
+    top = Path(root).resolve()
+    wanted = (top / path).resolve()
+    inside = wanted.is_relative_to(top) and wanted.relative_to(top).as_posix().startswith(SERVED)
     if not inside or not wanted.is_file():
-        raise NotFound(f"no file {path!r} in study {study!r}; `GET .../trials/N` lists the files of a trial")
+        raise _no_file(study, path)
     return FileResponse(wanted, filename=wanted.name)
+
+
+def _streamed(study: str, root: str, path: str) -> Response:
+    """A file of a remote storage; StorageGone (503) when it does not answer."""
+    if ".." in path.split("/") or not path.startswith(SERVED):
+        raise _no_file(study, path)
+    try:
+        pieces = open_storage(root).chunks(path)
+    except FileNotFoundError:
+        raise _no_file(study, path) from None
+    name = quote(path.rpartition("/")[2])
+    headers = {"Content-Disposition": f"attachment; filename*=utf-8''{name}"}
+    return StreamingResponse(pieces, media_type="application/octet-stream", headers=headers)
+
+
+def _no_file(study: str, path: str) -> NotFound:
+    return NotFound(f"no file {path!r} in study {study!r}; `GET .../trials/N` lists the files of a trial")
 
 
 # ---------------------------------------------------------------- commands

@@ -23,7 +23,7 @@ from tests.support.compose import DOCKER, NO_DOCKER, Composed, clean_copy
 from tests.support.runs import check_reports
 
 pytestmark = [
-    pytest.mark.acceptance, pytest.mark.docker, pytest.mark.timeout(900),
+    pytest.mark.acceptance, pytest.mark.docker, pytest.mark.timeout(1500),
     pytest.mark.skipif(not DOCKER, reason=NO_DOCKER),
 ]  # fmt: skip
 STUDY = {
@@ -35,7 +35,7 @@ STUDY = {
     "budget": {"trials": 24},
     "task": "classify",
 }
-UP = ("up", "--detach", "--wait", "--wait-timeout", "120", "--scale", "worker=3")
+UP = ("up", "--detach", "--wait", "--wait-timeout", "300", "--scale", "worker=3")
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def place(tmp_path: Path) -> Iterator[Composed]:
         composed.close()
 
 
-def until(place: Composed, condition: Callable[[], Any], what: str, timeout_s: float = 90.0) -> None:
+def until(place: Composed, condition: Callable[[], Any], what: str, timeout_s: float = 180.0) -> None:
     """Waits; what is not answered meanwhile is not there yet."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -65,8 +65,8 @@ def until(place: Composed, condition: Callable[[], Any], what: str, timeout_s: f
 def test_compose_keeps_everything(place: Composed, tmp_path: Path) -> None:
     """From a clean clone to a front: a worker, the daemon and Redis are killed in the middle, every report is there once
     and replays; `down` and `up` keep the study, its models and its checkpoints; `down -v` leaves nothing."""
-    place.run("build", timeout_s=600)
-    place.run(*UP, timeout_s=180)
+    place.run("build", timeout_s=900)
+    place.run(*UP, timeout_s=330)
     url = f"http://127.0.0.1:{place.environ['SEARCHD_PORT']}"
     token = (place.folder / "searchd.token").read_text()
     assert httpx.get(f"{url}/v1/studies", timeout=10).status_code == 401
@@ -79,7 +79,7 @@ def test_compose_keeps_everything(place: Composed, tmp_path: Path) -> None:
             victim = place.containers(service)[0]
             place.crash(victim)
             until(place, lambda it=victim: place.restarts(it) == 1, f"the engine starts {service} again")
-        until(place, lambda: client.show(study)["status"] != "running", "the study ends", 180)
+        until(place, lambda: client.show(study)["status"] != "running", "the study ends", 300)
         check_reports(client, study, trials=24)
         assert [e for e in client.log(study) if e["kind"] == "lost"], "the kill of a worker in a job was noticed"
         replayed = json.loads(place.run("exec", "-T", "searchd", "searchd", "replay", study, "--json"))
@@ -92,18 +92,18 @@ def test_compose_keeps_everything(place: Composed, tmp_path: Path) -> None:
         page = f"http://127.0.0.1:{place.environ['SEARCHD_PAGE_PORT']}/_stcore/health"
         assert httpx.get(page, timeout=10).is_success
 
-        place.run("down", timeout_s=90)
+        place.run("down", timeout_s=180)
         assert place.run("ps", "--all", "-q") == ""
-        place.run(*UP, timeout_s=180)
+        place.run(*UP, timeout_s=330)
         assert (client.show(study), client.front(study), client.log(study)) == before
         again = {path.name: path.read_bytes() for path in client.download(study, best["trial"], tmp_path / "after")}
         assert again == files
         assert client.deepening(study, 27)["resumed"] > 0
         client.deepen(study, 27)
-        until(place, lambda: client.show(study)["status"] == "done", "the deepened study ends", 180)
+        until(place, lambda: client.show(study)["status"] == "done", "the deepened study ends", 300)
         check_reports(client, study, trials=24)
         begun = [e["payload"] for e in client.log(study, after=before[2][-1]["seq"]) if e["kind"] == "begun"]
         assert {(job["since"], job["until"]) for job in begun if job["kind"] == "train"} >= {(9, 27)}, "from checkpoints"
 
-    place.run("down", "-v", timeout_s=90)
+    place.run("down", "-v", timeout_s=180)
     assert place.docker("volume", "ls", "-q", "--filter", f"name={place.project}") == ""
