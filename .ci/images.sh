@@ -61,7 +61,9 @@ if [ ! -s $data/PG_VERSION ]; then
 fi
 exec setpriv --reuid postgres --regid postgres --init-groups postgres -D $data -c listen_addresses='*'
 EOF
-chmod +x "$dir/servers/usr/local/bin/postgres-entrypoint"
+# the official image is built without the protected mode, which lets in nobody from another container
+printf '#!/bin/sh\nexec /usr/bin/redis-server --protected-mode no "$@"\n' >"$dir/servers/usr/local/bin/redis-server"
+chmod +x "$dir/servers/usr/local/bin/"{postgres-entrypoint,redis-server}
 tar -C "$dir/servers" -c . | docker import - standin/servers >/dev/null
 printf 'FROM standin/servers\nWORKDIR /data\nCMD ["redis-server"]\n' | docker build -q -t redis:7 - >/dev/null 2>"$dir/build.log"
 printf 'FROM standin/servers\nSTOPSIGNAL SIGINT\nENTRYPOINT ["postgres-entrypoint"]\n' | docker build -q -t postgres:17 - >/dev/null 2>"$dir/build.log"

@@ -108,6 +108,9 @@ class Summary(Answer):
     front: int = Field(description="points on the front")
     hypervolume: float | None = None
     busy_fraction: float | None = Field(default=None, description="share of the slots' time spent in jobs")
+    retrying: list[dict[str, Any]] = Field(
+        default=[], description="jobs that were lost and run again: `trial`, `attempt`, and the `reason` of the loss"
+    )
     resumed: dict[str, int] = Field(
         default={}, description="jobs that went on with a trial: `total`, and `warm`: the checkpoint was in memory"
     )

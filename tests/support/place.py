@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -57,9 +58,9 @@ class Place:
         assert "Traceback" not in said
         return code, said.strip().splitlines()[-1]
 
-    def ready(self) -> subprocess.Popen[bytes]:
-        """`searchd serve`, once it is healthy as compose.yaml asks it."""
-        daemon = self.start(self.daemon, "serve")
+    def ready(self, more: Mapping[str, str] = MappingProxyType({})) -> subprocess.Popen[bytes]:
+        """`searchd serve`, once it is healthy as compose.yaml asks it; `more` variables."""
+        daemon = self.start({**self.daemon, **more}, "serve")
 
         def healthy() -> bool:
             assert daemon.poll() is None, self.log("serve").read_text()
