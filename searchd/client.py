@@ -303,6 +303,14 @@ class Client:
         """Raise R to `max_resource` (R · eta^k), and perhaps `trials`; training goes on from the checkpoints."""
         return self.backend.command(study, "deepen", {"max_resource": int(max_resource), "trials": trials})
 
+    def gc(self, study: str, *, dry_run: bool = False, final: bool = False) -> dict[str, Any]:
+        """Remove checkpoints that can no longer be needed; with `dry_run` only count them: `files`, `bytes`, `why`,
+        `kept_files`, `kept_bytes`. `final`: the study is never deepened or extended, so only the front keeps its own."""
+        if dry_run:
+            found: dict[str, Any] = self.backend.read(study, "gc", final=final)
+            return found
+        return self.backend.command(study, "gc", {"final": final})
+
     def extend(self, study: str, **budget: Any) -> dict[str, Any]:
         """Replace the budget (`trials`, `hours`, `steps`, `parallel`; absent: no limit). An ended study goes on."""
         return self.backend.command(study, "extend", {"budget": budget})

@@ -29,6 +29,7 @@ import uvicorn
 from searchd.desk import Desk
 from searchd.dispatch import CeleryDispatcher
 from searchd.errors import Refused, SearchdError, Unreachable
+from searchd.garbage import collecting
 from searchd.http.app import create_app
 from searchd.leases import monotonic, wall
 from searchd.loop import Loop
@@ -100,6 +101,7 @@ def _run(options: argparse.Namespace, at: Settings, database: str, broker: str) 
         url = stack.enter_context(_http(store, desk, loop, token, at.host, at.port))
         if options.state_file is not None:
             stack.enter_context(_state(options.state_file, url, token))
+        stack.enter_context(collecting(store.reading))
         log.info("ready at %s, pid %d, database %s", url, os.getpid(), shown(database))
         return _drive(loop, desk, held, ending, exit_when_done=options.exit_when_done)
 

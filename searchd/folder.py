@@ -78,6 +78,10 @@ class Folder:
                     from searchd.deepen import deepening
 
                     return deepening(reader, identity, params["max_resource"], params.get("trials"))
+                case "gc":
+                    from searchd.garbage import garbage
+
+                    return garbage(lambda: self._reading(study), identity, final=params["final"]).told(removed=False)
                 case _:
                     raise ValueError(f"no view {view!r}: a bug in the client")
 
@@ -113,12 +117,27 @@ class Folder:
         daemon = live_daemon(path.parent)
         if daemon is None and verb == "rebase":
             return self._rebase(study, apply=bool((body or {}).get("apply")))
+        if daemon is None and verb == "gc":
+            return self._collect(study, identity, final=bool((body or {}).get("final")))
         if daemon is None:
             raise Unreachable(
                 f"no daemon runs study {study!r} now; `searchd run` its file again (or `searchd serve`) and it goes on"
             )
         with contextlib.closing(daemon):
             return daemon.command(identity, verb, body)
+
+    def _collect(self, study: str, identity: str, *, final: bool) -> dict[str, Any]:
+        """Without a daemon nothing is in flight but what the log knows."""
+        from searchd.garbage import collect, garbage
+
+        found = garbage(lambda: self._reading(study), identity, final=final)
+        collect(found)
+        return found.told(removed=True)
+
+    @contextlib.contextmanager
+    def _reading(self, study: str) -> Iterator[Reader]:
+        with self.opened(study) as (reader, _):
+            yield reader
 
     def workers(self) -> list[dict[str, Any]]:
         """The live worker slots of every daemon below the root."""

@@ -73,6 +73,23 @@ class Done(Answer):
     status: str
 
 
+class GarbageBody(BaseModel):
+    final: bool = Field(default=False, description="the study is never deepened or extended: only the front keeps its")
+
+
+class Garbage(Answer):
+    """Checkpoint files that can no longer be needed, or that were removed; `why`: how many are superseded, and how many
+    of trials that have ended."""
+
+    id: str
+    removed: bool
+    files: int
+    bytes: int
+    why: dict[str, int]
+    kept_files: int
+    kept_bytes: int
+
+
 class Rebased(Done):
     """`difference`: the first decision that this version takes otherwise, null where there is none; `jobs` in flight
     end."""

@@ -18,6 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from searchd import views
 from searchd.deepen import deepening as price
 from searchd.errors import NotFound, Refused
+from searchd.garbage import collect, garbage
 from searchd.http import models as m
 from searchd.http.parts import ERRORS, Here, Parts
 from searchd.http.stream import server_sent_events
@@ -260,6 +261,18 @@ def deepen(study: str, body: m.DeepenBody, parts: Here) -> dict[str, Any]:
 def rebase(study: str, body: m.RebaseBody, parts: Here) -> dict[str, Any]:
     found = parts.commands.rebase(_id(parts, study), apply=body.apply)
     return {**_done(parts, study), **plain(found)}
+
+
+@v1.get("/studies/{study}/gc", summary="checkpoints that can no longer be needed", response_model=m.Garbage)
+def unneeded(study: str, parts: Here, final: bool = False) -> dict[str, Any]:
+    return garbage(parts.store.reading, _id(parts, study), final=final).told(removed=False)
+
+
+@v1.post("/studies/{study}/gc", summary="remove checkpoints that can no longer be needed", response_model=m.Garbage)
+def gc(study: str, body: m.GarbageBody, parts: Here) -> dict[str, Any]:
+    found = garbage(parts.store.reading, _id(parts, study), final=body.final)
+    collect(found)
+    return found.told(removed=True)
 
 
 # ---------------------------------------------------------------- workers
