@@ -23,7 +23,7 @@ from tests.support.compose import DOCKER, NO_DOCKER, Composed, clean_copy
 from tests.support.runs import check_reports
 
 pytestmark = [
-    pytest.mark.acceptance, pytest.mark.docker, pytest.mark.timeout(1500),
+    pytest.mark.acceptance, pytest.mark.docker, pytest.mark.timeout(2400),
     pytest.mark.skipif(not DOCKER, reason=NO_DOCKER),
 ]  # fmt: skip
 STUDY = {
@@ -65,7 +65,7 @@ def until(place: Composed, condition: Callable[[], Any], what: str, timeout_s: f
 def test_compose_keeps_everything(place: Composed, tmp_path: Path) -> None:
     """From a clean clone to a front: a worker, the daemon and Redis are killed in the middle, every report is there once
     and replays; `down` and `up` keep the study, its models and its checkpoints; `down -v` leaves nothing."""
-    place.run("build", timeout_s=900)
+    place.run("build", timeout_s=1200)
     place.up(*UP)
     url = f"http://127.0.0.1:{place.environ['SEARCHD_PORT']}"
     token = (place.folder / "searchd.token").read_text()

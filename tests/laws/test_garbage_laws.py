@@ -84,7 +84,7 @@ def check(world: World, study: str) -> None:
             assert kept is None or (world.folder / kept.path).exists(), (trial, kept)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
     slots=st.integers(1, 5), scheduler=st.sampled_from(sorted(SEARCHES)), actions=actions, collections=collections,
     deepened=st.booleans(),
@@ -122,7 +122,7 @@ def test_nothing_that_is_referenced_is_removed(
         check(world, study)
         assert not look(world, study).names, "once is enough"
         if deepened and scheduler in ("asha", "async-hyperband"):
-            world.loop.deepen(study, 9, None)
+            world.loop.deepen(study, 9, 8)
             assert world.run(study, limit=1500) == "done"
             sweep(world, study)
             check(world, study)
