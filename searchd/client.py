@@ -304,8 +304,8 @@ class Client:
         return self.backend.command(study, "deepen", {"max_resource": int(max_resource), "trials": trials})
 
     def gc(self, study: str, *, dry_run: bool = False, final: bool = False) -> dict[str, Any]:
-        """Remove checkpoints that can no longer be needed; with `dry_run` only count them: `files`, `bytes`, `why`,
-        `kept_files`, `kept_bytes`. `final`: the study is never deepened or extended, so only the front keeps its own."""
+        """Remove checkpoints that can no longer be needed; with `dry_run` only count them (`files`, `bytes`, `why`,
+        `kept_files`, `kept_bytes`). `final`: the study is never deepened or extended: only the front keeps its own."""
         if dry_run:
             found: dict[str, Any] = self.backend.read(study, "gc", final=final)
             return found

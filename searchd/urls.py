@@ -38,8 +38,8 @@ def celery_url(url: str) -> str:
 
 
 def unusable(url: str, client: Any) -> str:
-    """What in the options of a URL redis-py cannot use, before it connects: a file of TLS that is not there, a name that
-    it does not know; empty for none. `client`: redis-py's, made from the URL."""
+    """What in the options of a URL redis-py cannot use, before it connects: a file of TLS that is not there, a name
+    that it does not know; empty for none. `client`: redis-py's, made from the URL."""
     for name, values in parse_qs(urlsplit(url).query).items():
         if name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile") and not os.access(values[-1], os.R_OK):
             return f"{name}={values[-1]} in the broker's URL is no file that can be read here"

@@ -83,8 +83,8 @@ class Supervisor:
                 raise Unreachable(f"the broker refuses this URL's credentials: {error}") from error
             except redis.exceptions.RedisError as error:
                 if "certificate verify failed" in str(error):  # that does not mend itself
-                    raise Unreachable(f"the broker's certificate is not trusted here ({error}): name the authority that "
-                                      "signed it in the URL: …/0?ssl_ca_certs=/path/ca.pem") from error  # fmt: skip
+                    remedy = "name the authority that signed it in the URL: …/0?ssl_ca_certs=/path/ca.pem"
+                    raise Unreachable(f"the broker's certificate is not trusted here ({error}): {remedy}") from error
                 if not told:
                     log.warning("the broker does not answer yet (%s); waiting for it", error)
                 told = True

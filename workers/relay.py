@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from searchd.wire import Beat, CheckpointRef, Ended, JobSpec, Outcome, Report
 from workers.uplink import Uplink
 from workers.warm import Warm
+
+log = logging.getLogger("searchd.worker")
 
 LOOK_S = 0.2
 SHUT_DOWN = "worker shut down"
@@ -25,7 +28,7 @@ class Relay:
 
     def __init__(
         self, spec: JobSpec, warm: Warm, uplink: Uplink, worker: str, *, beat_s: float, grace_s: float,
-        shutting: Callable[[], bool], noted: Callable[[str], None] = lambda text: None,
+        shutting: Callable[[], bool], noted: Callable[[str], None] = log.info,
     ) -> None:  # fmt: skip
         self._spec = spec
         self._warm = warm

@@ -28,8 +28,8 @@ def remote(root: str) -> bool:
 
 
 def open_storage(root: str) -> Storage:
-    """The storage at a folder or URL. BadSetting for a URL with a password: it would be recorded with every study; Missing
-    when the package for its protocol is not installed."""
+    """The storage at a folder or URL. BadSetting for a URL with a password: it would be recorded with every study;
+    Missing when the package for its protocol is not installed."""
     if not remote(root):
         return LocalStorage(Path(root))
     parts = urlsplit(root)

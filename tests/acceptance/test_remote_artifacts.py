@@ -44,7 +44,7 @@ def s3() -> Iterator[S3]:
 
 def test_a_study_in_an_object_store(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trials go on from checkpoints in the store and the daemon serves models from it. The store hangs in the middle:
-    the worker and the study say so, the job is lost without its fault, and once the store is back nothing is missing."""
+    the worker and the study say so, the job is lost without its fault, and once it is back nothing is missing."""
     for name, value in s3.environ.items():
         monkeypatch.setenv(name, value)
     with ExitStack() as stack:

@@ -61,8 +61,8 @@ def test_a_study_through_tls(secure: SecureBroker, tmp_path: Path) -> None:
 
 
 def test_who_is_not_trusted_is_told(secure: SecureBroker, tmp_path: Path) -> None:
-    """A wrong password, and a certificate that nobody here vouches for: one line with the remedy and code 4, without the
-    password, from the daemon and from a worker."""
+    """A wrong password, and a certificate that nobody here vouches for: one line with the remedy and code 4, without
+    the password, from the daemon and from a worker."""
     wrong, unknown = secure.url_with("wr0ng:pass", secure.ca), secure.url_with()
     with ExitStack() as stack:
         place = Place(tmp_path, f"sqlite:///{tmp_path / 'study.db'}", "", stack)

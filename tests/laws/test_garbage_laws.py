@@ -3,6 +3,7 @@ or that a paused trial goes on from; a removal that ends midway harms nothing.""
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from searchd.storage import LocalStorage, StorageGone
 from searchd.views.fronts import members
 from searchd.wire import CheckpointRef, JobSpec
 from tests.laws.test_engine_laws import act, actions
-from tests.support.world import World, Worker, spec
+from tests.support.world import Worker, World, spec
 
 SEARCHES: dict[str, dict[str, Any]] = {
     "fifo": {"R": 3}, "asha": {"r": 1, "R": 3, "eta": 3}, "stopping": {"r": 1, "R": 3, "eta": 3},
-    "async-hyperband": {"r": 1, "R": 3, "eta": 3}, "pbt": {"searcher": "pbt", "r": 1, "R": 3, "options": {"explore": ["x"], "population": 3}},
+    "async-hyperband": {"r": 1, "R": 3, "eta": 3},
+    "pbt": {"searcher": "pbt", "r": 1, "R": 3, "options": {"explore": ["x"], "population": 3}},
 }  # fmt: skip
 collections = st.lists(st.tuples(st.integers(0, 120), st.integers(0, 12)), max_size=12)
 """(before which action, how many files it removes before it is killed; 12: all)."""
@@ -66,10 +68,8 @@ def look(world: World, study: str, *, final: bool = False) -> Garbage:
 
 
 def sweep(world: World, study: str, lives: int = 12) -> None:
-    try:
+    with contextlib.suppress(StorageGone):
         collect(look(world, study), Dying(world.folder, lives))
-    except StorageGone:
-        pass
 
 
 def check(world: World, study: str) -> None:
@@ -92,8 +92,8 @@ def check(world: World, study: str) -> None:
 def test_nothing_that_is_referenced_is_removed(
     slots: int, scheduler: str, actions: list[tuple[str, int]], collections: list[tuple[int, int]], deepened: bool
 ) -> None:
-    """Collected at any moment of any history, to the end or not: each job finds the checkpoint that it is sent with, its
-    own or its parent's, while the study runs, after it was deepened, and the front keeps its own."""
+    """Collected at any moment of any history, to the end or not: each job finds the checkpoint that it is sent with,
+    its own or its parent's, while the study runs, after it was deepened, and the front keeps its own."""
     with tempfile.TemporaryDirectory() as folder:
         world = World(Path(folder), slots=slots)
         world.fleet.folder = Path(folder)  # type: ignore[attr-defined]

@@ -54,7 +54,7 @@ class Composed:
         return self._run([binary, "-p", self.project, *args], timeout_s)
 
     def up(self, *args: str) -> None:
-        """`docker compose up ARGS` in the background, until all is healthy; with its logs when it does not get there."""
+        """`docker compose up ARGS` in the background, until all is healthy; else its logs are told."""
         try:
             self.run("up", "--detach", "--wait", "--wait-timeout", "300", *args, timeout_s=330)
         except AssertionError as error:

@@ -35,7 +35,8 @@ def certificate(folder: Path, signed_by: Path) -> tuple[Path, Path]:
     """(certificate, key) of a server at 127.0.0.1."""
     key, request, made, names = (folder / f"server.{kind}" for kind in ("key", "csr", "pem", "ext"))
     names.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
-    _openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-keyout", str(key), "-out", str(request))
+    _openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-keyout", str(key),
+             "-out", str(request))  # fmt: skip
     _openssl("x509", "-req", "-in", str(request), "-CA", str(signed_by), "-CAkey", str(signed_by.with_suffix(".key")),
              "-CAcreateserial", "-days", "2", "-extfile", str(names), "-out", str(made))  # fmt: skip
     return made, key

@@ -41,7 +41,8 @@ def test_what_is_none_is_told(url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["redis://u:secret@h/0", "redis://:secret@h", "unix://:secret@/s", "redis://h/0?password=secret", "rediss://h?ssl_password=secret", "amqp://a:secret@h",
+    ["redis://u:secret@h/0", "redis://:secret@h", "unix://:secret@/s", "redis://h/0?password=secret", "rediss://h?ssl_password=secret",
+     "amqp://a:secret@h",
      "redis://u:secret@h:port/0"],
 )  # fmt: skip
 def test_no_password_is_shown(url: str) -> None:

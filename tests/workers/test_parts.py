@@ -171,13 +171,13 @@ def test_artifacts_stay_in_their_folder(tmp_path: Path) -> None:
     assert artifact_root("study", "s3://bucket/p/") == "s3://bucket/p/study"
     assert artifact_root("s3://bucket/p/study", "s3://bucket/p") == "s3://bucket/p/study"
     assert artifact_root("s3://bucket/p/study", None) == "s3://bucket/p/study"
-    for outside, allowed in (
+    for outside, top in (
         ("../out", inside), (str(tmp_path / "out"), inside), ("s3://bucket/p", inside), ("/etc", "s3://bucket/p"),
         ("s3://bucket/other", "s3://bucket/p"), ("s3://bucket/pp", "s3://bucket/p"), ("../q", "s3://bucket/p"),
         ("s3://bucket/p/../q", "s3://bucket/p"),
     ):  # fmt: skip
         with pytest.raises(Refused, match="same --artifacts"):
-            artifact_root(outside, allowed)
+            artifact_root(outside, top)
 
 
 def test_running_out_of_memory_has_its_own_word() -> None:
