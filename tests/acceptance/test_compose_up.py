@@ -23,7 +23,7 @@ from tests.support.compose import DOCKER, NO_DOCKER, Composed, clean_copy
 from tests.support.runs import check_reports
 
 pytestmark = [
-    pytest.mark.acceptance, pytest.mark.docker, pytest.mark.timeout(2400),
+    pytest.mark.acceptance, pytest.mark.docker, pytest.mark.timeout(3600),
     pytest.mark.skipif(not DOCKER, reason=NO_DOCKER),
 ]  # fmt: skip
 STUDY = {
@@ -49,7 +49,7 @@ def place(tmp_path: Path) -> Iterator[Composed]:
         composed.close()
 
 
-def until(place: Composed, condition: Callable[[], Any], what: str, timeout_s: float = 180.0) -> None:
+def until(place: Composed, condition: Callable[[], Any], what: str, timeout_s: float = 600.0) -> None:
     """Waits; what is not answered meanwhile is not there yet."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -79,7 +79,7 @@ def test_compose_keeps_everything(place: Composed, tmp_path: Path) -> None:
             victim = place.containers(service)[0]
             place.crash(victim)
             until(place, lambda it=victim: place.restarts(it) == 1, f"the engine starts {service} again")
-        until(place, lambda: client.show(study)["status"] != "running", "the study ends", 300)
+        until(place, lambda: client.show(study)["status"] != "running", "the study ends")
         check_reports(client, study, trials=24)
         assert [e for e in client.log(study) if e["kind"] == "lost"], "the kill of a worker in a job was noticed"
         replayed = json.loads(place.run("exec", "-T", "searchd", "searchd", "replay", study, "--json"))
@@ -100,7 +100,7 @@ def test_compose_keeps_everything(place: Composed, tmp_path: Path) -> None:
         assert again == files
         assert client.deepening(study, 27)["resumed"] > 0
         client.deepen(study, 27)
-        until(place, lambda: client.show(study)["status"] == "done", "the deepened study ends", 300)
+        until(place, lambda: client.show(study)["status"] == "done", "the deepened study ends")
         check_reports(client, study, trials=24)
         begun = [e["payload"] for e in client.log(study, after=before[2][-1]["seq"]) if e["kind"] == "begun"]
         trained = {(job["since"], job["until"]) for job in begun if job["kind"] == "train"}
