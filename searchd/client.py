@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 import httpx
 
-from searchd.errors import Missing, NotFound, SearchdError
+from searchd.errors import Missing, NotFound, SearchdError, Unreachable
 from searchd.folder import Folder
 from searchd.remote import Remote
 
@@ -270,7 +270,10 @@ class Client:
         """
         from searchd import again
 
-        there = self.trial(study, trial)["files"]
+        found = self.trial(study, trial)
+        there = found["files"]
+        if found.get("files_unknown"):
+            raise Unreachable(found["files_unknown"])
         names = [n for n in there if checkpoints or not n.startswith(("ckpt-", "log-"))]
         by_user = again.made_by_user(self.spec(study))
         if not names and not by_user:
@@ -332,6 +335,14 @@ class Client:
     def deepen(self, study: str, max_resource: int, trials: int | None = None) -> dict[str, Any]:
         """Raise R to `max_resource` (R · eta^k), and perhaps `trials`; training goes on from the checkpoints."""
         return self.backend.command(study, "deepen", {"max_resource": int(max_resource), "trials": trials})
+
+    def gc(self, study: str, *, dry_run: bool = False, final: bool = False) -> dict[str, Any]:
+        """Remove checkpoints that can no longer be needed; with `dry_run` only count them (`files`, `bytes`, `why`,
+        `kept_files`, `kept_bytes`). `final`: the study is never deepened or extended: only the front keeps its own."""
+        if dry_run:
+            found: dict[str, Any] = self.backend.read(study, "gc", final=final)
+            return found
+        return self.backend.command(study, "gc", {"final": final})
 
     def extend(self, study: str, **budget: Any) -> dict[str, Any]:
         """Replace the budget (`trials`, `hours`, `steps`, `parallel`; absent: no limit). An ended study goes on."""

@@ -32,6 +32,7 @@ from searchd import lines
 from searchd.desk import Desk
 from searchd.dispatch import CeleryDispatcher
 from searchd.errors import Fenced, Refused, SearchdError, Unreachable
+from searchd.garbage import collecting
 from searchd.hooks import Hooks
 from searchd.http.app import create_app
 from searchd.http.limits import Limits
@@ -41,6 +42,7 @@ from searchd.loop import Loop
 from searchd.observed import Observed, watched_store, watched_transport
 from searchd.settings import Settings, load_settings
 from searchd.sole import Held, holder, sole_daemon
+from searchd.storage import StorageGone, open_storage, remote
 from searchd.store import open_store
 from searchd.store.base import Store
 from searchd.transport import Transport, open_transport
@@ -87,7 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="searchd.daemon", description="The daemon of searchd.", allow_abbrev=False)
     parser.add_argument("--database", metavar="URL", help="sqlite:///FILE or postgresql://... [SEARCHD_DATABASE]")
     parser.add_argument("--broker", metavar="URL", help="redis://..., rediss://... or unix://SOCKET [SEARCHD_BROKER]")
-    parser.add_argument("--artifacts", required=True, metavar="DIR", help="the root folder of the studies' files")
+    parser.add_argument("--artifacts", required=True, metavar="DIR",
+                        help="the root of the studies' files: a folder, or a URL as s3://bucket/prefix")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: any free one; the state file says which")
     parser.add_argument("--state-file", type=Path, metavar="F", help="written when ready, removed at a clean end")
@@ -99,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace, at: Settings, database: str, broker: str) -> int:
-    ending, root = threading.Event(), _folder(Path(options.artifacts).absolute())
+    ending, root = threading.Event(), _artifacts(options.artifacts)
     with sole_daemon(database) as held, contextlib.ExitStack() as stack:
         _signals(ending)
         seen = Observed(monotonic)
@@ -108,7 +111,7 @@ def _run(options: argparse.Namespace, at: Settings, database: str, broker: str) 
         transport = watched_transport(stack.enter_context(contextlib.closing(open_transport(broker))), seen)
         dispatcher = stack.enter_context(contextlib.closing(CeleryDispatcher(broker)))
         transport.ping()
-        loop = Loop(store, transport, dispatcher, root=str(root), lease_s=options.lease)
+        loop = Loop(store, transport, dispatcher, root=root, lease_s=options.lease)
         desk = Desk(loop)
         stack.callback(desk.close)
         hooks = _hooks(at, store)
@@ -116,6 +119,7 @@ def _run(options: argparse.Namespace, at: Settings, database: str, broker: str) 
         url = stack.enter_context(_http(store, desk, loop, at, watch))
         if options.state_file is not None:
             stack.enter_context(_state(options.state_file, url, at.secret))
+        stack.enter_context(collecting(store.reading))
         log.info("ready at %s, pid %d, database %s", url, os.getpid(), shown(database))
         if hooks is not None:
             stack.callback(hooks.close)
@@ -183,13 +187,22 @@ def _lead(store: Store) -> None:
         log.debug("%s", error)
 
 
-def _folder(path: Path) -> Path:
-    """The folder of artifacts, made if it was not there; only workers need to write in it."""
+def _artifacts(root: str) -> str:
+    """The root of all studies' files: a URL that answers, or a folder, made if it was not there; only workers need to
+    write in it. A storage that is away does not keep the daemon from starting: studies wait for it."""
+    storage = open_storage(root)
+    if remote(root):
+        try:
+            storage.sizes(".searchd")
+        except StorageGone as e:
+            log.warning("%s: files cannot be shown, and jobs wait until it does", e)
+        return storage.root
+    path = Path(root).absolute()
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise Refused(f"the folder of artifacts {path} cannot be made ({e.strerror}): another --artifacts") from e
-    return path
+    return str(path)
 
 
 def _signals(ending: threading.Event) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from searchd.errors import Missing, NotFound, Refused, SearchdError, Unreachable
 from searchd.remote import Remote
+from searchd.storage import copy_to, open_storage
 
 if TYPE_CHECKING:
     from searchd.store.base import Reader, Store
@@ -82,6 +82,10 @@ class Folder:
                     from searchd.deepen import deepening
 
                     return deepening(reader, identity, params["max_resource"], params.get("trials"))
+                case "gc":
+                    from searchd.garbage import garbage
+
+                    return garbage(lambda: self._reading(study), identity, final=params["final"]).told(removed=False)
                 case _:
                     raise ValueError(f"no view {view!r}: a bug in the client")
 
@@ -96,11 +100,10 @@ class Folder:
         """Copy one file of the study to `to`."""
         with self.opened(study) as (reader, identity):
             row = reader.study(identity)
-            root = Path(row.artifacts if row else "").resolve()
-        wanted = (root / path).resolve()
-        if not wanted.is_relative_to(root) or not wanted.is_file():
-            raise NotFound(f"no file {path!r} in study {study!r}")
-        shutil.copyfile(wanted, to)
+        try:
+            copy_to(open_storage(row.artifacts if row else ""), path, to)
+        except FileNotFoundError:
+            raise NotFound(f"no file {path!r} in study {study!r}") from None
 
     # ------------------------------------------------------------ changes
     def submit(self, spec: dict[str, Any], artifacts: str | None = None) -> str:
@@ -118,12 +121,27 @@ class Folder:
         daemon = live_daemon(path.parent)
         if daemon is None and verb == "rebase":
             return self._rebase(study, apply=bool((body or {}).get("apply")))
+        if daemon is None and verb == "gc":
+            return self._collect(study, identity, final=bool((body or {}).get("final")))
         if daemon is None:
             raise Unreachable(
                 f"no daemon runs study {study!r} now; `searchd run` its file again (or `searchd serve`) and it goes on"
             )
         with contextlib.closing(daemon):
             return daemon.command(identity, verb, body)
+
+    def _collect(self, study: str, identity: str, *, final: bool) -> dict[str, Any]:
+        """Without a daemon nothing is in flight but what the log knows."""
+        from searchd.garbage import collect, garbage
+
+        found = garbage(lambda: self._reading(study), identity, final=final)
+        collect(found)
+        return found.told(removed=True)
+
+    @contextlib.contextmanager
+    def _reading(self, study: str) -> Iterator[Reader]:
+        with self.opened(study) as (reader, _):
+            yield reader
 
     def workers(self) -> list[dict[str, Any]]:
         """The live worker slots of every daemon below the root."""

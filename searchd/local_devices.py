@@ -19,7 +19,8 @@ from searchd.devices.desk import registered
 from searchd.devices.shown import profiled, shown
 from searchd.errors import NotFound, Refused
 from searchd.folder import DEVICES, DEVICES_DB, STATE, Folder
-from searchd.local import daemon, daemon_of, lock, made, wait_for_daemon, workers
+from searchd.local import daemon, daemon_of, wait_for_daemon, workers
+from searchd.local_folder import lock, made
 from searchd.processes import Family, listening
 from searchd.store import open_store
 from searchd.store.base import Transaction

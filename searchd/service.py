@@ -18,7 +18,8 @@ from pathlib import Path
 
 from searchd.broker import broker, short_folder, wait_until_it_answers
 from searchd.folder import SERVICE_DB, STATE, daemon_state
-from searchd.local import daemon, lock, made, wait_for_daemon, workers
+from searchd.local import daemon, wait_for_daemon, workers
+from searchd.local_folder import lock, made
 from searchd.processes import Family, Interrupted, Member, listening
 
 

@@ -4,7 +4,7 @@
 | --- | --- | --- |
 | SEARCHD_DATABASE | the store: `sqlite:///out/searchd.db`, `postgresql://…` | none |
 | SEARCHD_BROKER | the Redis-protocol server: `redis://…`, `rediss://…`, `unix:///…` | none |
-| SEARCHD_ARTIFACTS | folder of checkpoints and exported files, shared with the workers | `out` |
+| SEARCHD_ARTIFACTS | folder or URL (`s3://bucket/prefix`) of checkpoints and exported files, the workers' too | `out` |
 | SEARCHD_HOST, SEARCHD_PORT | where the daemon listens | `127.0.0.1`, 8700 |
 | SEARCHD_TOKEN, SEARCHD_TOKEN_FILE | the bearer token, or the file that holds it (a secret's mount) | none |
 | SEARCHD_RATE | requests a second for each token (or address); 0: no limit | 100 |
@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from searchd.errors import BadSetting, Refused, SearchdError
+from searchd.storage import open_storage
 from searchd.urls import redis_url, shown
 
 PREFIX = "SEARCHD_"
@@ -63,6 +64,15 @@ class Settings(BaseModel):
             redis_url(value or "")
         except SearchdError as e:
             raise ValueError(str(e)) from e
+        return value
+
+    @field_validator("artifacts")
+    @classmethod
+    def _a_place(cls, value: str) -> str:
+        try:
+            open_storage(value)  # looks at the URL alone
+        except SearchdError as e:
+            raise ValueError(str(e)) from None
         return value
 
     @field_validator("token", "webhook_secret")

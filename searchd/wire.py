@@ -325,3 +325,5 @@ class WorkerInfo(Frozen):
     """Whether a job begins there only where it fits beside those of the other slots of the domain."""
     facts: dict[str, str] = Field(default_factory=dict)
     """What figures taken there hold for: `runtime`, `driver`, `clocks`, `threads` (`workers.facts`)."""
+    note: str = ""
+    """Why its job stands still, for a person: a storage that does not answer."""

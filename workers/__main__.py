@@ -14,7 +14,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from types import FrameType
@@ -23,6 +22,7 @@ import redis.exceptions
 
 from searchd import lines
 from searchd.errors import Refused, SearchdError, SpaceError, Unreachable
+from searchd.storage import StorageGone, open_storage, remote
 from spaces.labels import label
 from workers.device import device
 from workers.kept import KEEP_MB
@@ -87,6 +87,9 @@ class Supervisor:
             except redis.exceptions.AuthenticationError as error:
                 raise Unreachable(f"the broker refuses this URL's credentials: {error}") from error
             except redis.exceptions.RedisError as error:
+                if "certificate verify failed" in str(error):  # that does not mend itself
+                    remedy = "name the authority that signed it in the URL: …/0?ssl_ca_certs=/path/ca.pem"
+                    raise Unreachable(f"the broker's certificate is not trusted here ({error}): {remedy}") from error
                 if not told:
                     log.warning("the broker does not answer yet (%s); waiting for it", error)
                 told = True
@@ -159,7 +162,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
                         help="what it may run: pkg.module:name, pkg.*, command, command:PROGRAM")  # fmt: skip
     parser.add_argument("--path", action="append", default=[], metavar="DIR", help="where users' code lies")
     parser.add_argument("--artifacts", metavar="DIR", default=os.environ.get("SEARCHD_ARTIFACTS"),
-                        help="the only folder that jobs may write in [$SEARCHD_ARTIFACTS]")  # fmt: skip
+                        help="the only folder or URL that jobs may write in [$SEARCHD_ARTIFACTS]")  # fmt: skip
     parser.add_argument("--label", action="append", default=[], type=_label, metavar="KEY=VALUE",
                         help="what studies may need (again for more)")  # fmt: skip
     parser.add_argument("--share", action="store_true",
@@ -187,14 +190,18 @@ def _label(said: str) -> tuple[str, str]:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _writable(folder: str) -> None:
-    """Refused when no job could write its files there: better now than in every trial."""
+def _writable(root: str) -> None:
+    """Refused when no job could write its files there: better now than in every trial. A remote storage that does not
+    answer yet may do so by then."""
+    storage = open_storage(root)
     try:
-        os.makedirs(folder, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise Refused(f"cannot write in the folder of artifacts {folder} ({error.strerror}): mount it, change its "
-                      "permissions, or give another --artifacts, the daemon's") from None  # fmt: skip
+        storage.probe()
+    except StorageGone as error:
+        if remote(root):
+            log.warning("%s; jobs will wait for it", error)
+            return
+        raise Refused(f"cannot write in the folder of artifacts: {error}. Mount it, change its permissions, or give "
+                      "another --artifacts, the daemon's") from None  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -15,7 +15,6 @@ import sys
 import time
 import warnings
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
 
 import redis.exceptions
 from celery import Celery
@@ -25,29 +24,20 @@ from celery.worker.consumer import Consumer
 from pydantic import ValidationError
 
 from searchd import lines, wire
+from searchd.urls import celery_url
 from workers.child import ChildOptions
 from workers.device import device
 from workers.relay import LOOK_S
 from workers.settled import Settled
 from workers.slot import Requeue, Slot, SlotOptions
 from workers.tether import die_with
-from workers.uplink import Uplink, connect, redis_url
+from workers.uplink import Uplink, connect
 
 log = logging.getLogger("searchd.worker")
 
 VISIBILITY_S = 7 * 24 * 3600
 """Until Celery delivers an unacknowledged message again, the same as on the sending side: above the longest job. Our
 leases notice a death sooner, and what comes again is dropped by the claim, which is remembered for twice as long."""
-
-
-def celery_url(url: str) -> str:
-    """A broker's URL as Celery spells it: `unix:///path?db=1` becomes `redis+socket:///path?virtual_host=1`."""
-    parts = urlsplit(redis_url(url))
-    if parts.scheme != "unix":
-        return url
-    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    query["virtual_host"] = query.pop("db", "0")
-    return f"redis+socket://{parts.netloc}{parts.path}?{urlencode(query)}"
 
 
 def application(broker: str) -> Celery:

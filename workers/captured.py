@@ -17,6 +17,7 @@ import time
 from collections import deque
 from pathlib import Path
 
+from searchd.storage import remote
 from searchd.wire import JobSpec
 
 HEAD_BYTES = 256 << 10
@@ -117,12 +118,14 @@ class Pump:
 
 
 def path_of(spec: JobSpec, artifacts: str | None) -> Path | None:
-    """Where the output of a job goes; None where its folder is not one that this worker may write in."""
-    from workers.job import artifact_root
+    """Where the output of a job goes; None where its folder is not one that this worker may write in, or far away."""
+    from workers.place import artifact_root
 
     try:
-        root = artifact_root(spec.artifacts, None if artifacts is None else Path(artifacts))
+        root = artifact_root(spec.artifacts, artifacts)
     except Exception:  # the child says the same, as the end of the job
         return None
+    if remote(root):  # the worker's own log has it
+        return None
     name = f"log-{spec.id.rsplit('-', 1)[-1]}-a{spec.attempt}.txt"
-    return root / "trials" / str(spec.trial) / name
+    return Path(root) / "trials" / str(spec.trial) / name

@@ -2,21 +2,21 @@
 
 A file is `trials/<n>/ckpt-<step>-a<attempt>.safetensors` below the study's artifact root, its JSON part in the
 header's metadata; beside it `….json` holds its `CheckpointRef`, so that an older one can be found and verified when
-the newest is damaged. Write: temporary file, fsync, rename, fsync of the folder. No pickle anywhere.
+the newest is damaged. `searchd.storage` writes each whole or not at all. No pickle anywhere.
 An older attempt that is still running writes other names, so it cannot overwrite what a newer one relies on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from searchd.storage import LocalStorage, Storage, StorageGone
 from searchd.wire import CheckpointRef
 from workers.kept import Kept
 from workers.state import pack, unpack
@@ -34,26 +34,6 @@ T = TypeVar("T")
 
 class Corrupt(Exception):
     """A checkpoint that is not what was written: missing, cut short, or with another SHA-256."""
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """`data` at `path`, durable when this returns; a crash leaves the old file or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def flatten(tree: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -134,15 +114,21 @@ def _named(tree: Any) -> list[tuple[str, str]]:
 
 
 class Checkpoints:
-    """The checkpoints of one trial as one attempt of a job sees them. `root`: the study's artifact root."""
+    """The checkpoints of one trial as one attempt of a job sees them.
+
+    `storage`: the study's artifact root, or its folder; `scratch`: where copies of a remote one's files go. What the
+    storage cannot do now raises StorageGone, and is no reason to train again what lies there.
+    """
 
     def __init__(
-        self, root: Path, trial: int, attempt: int, began_from: CheckpointRef | None = None, kept: Kept | None = None
-    ) -> None:
-        self.root = root
-        self.folder = root / "trials" / str(trial)
+        self, storage: Storage | Path, trial: int, attempt: int, began_from: CheckpointRef | None = None,
+        kept: Kept | None = None, scratch: Path | None = None,
+    ) -> None:  # fmt: skip
+        self.storage = LocalStorage(storage) if isinstance(storage, Path) else storage
+        self.folder = f"trials/{trial}"
         self.attempt = attempt
         self.began_from = began_from
+        self._scratch = scratch or Path(self.storage.root)
         self._own: list[CheckpointRef] = []
         self._known = 0
         self._kept = Kept() if kept is None else kept
@@ -160,15 +146,10 @@ class Checkpoints:
         return self._put(step, file.read_bytes(), BLOB)
 
     def _put(self, step: int, data: bytes, suffix: str) -> CheckpointRef:
-        path = self.folder / f"ckpt-{step}-a{self.attempt}.{suffix}"
-        reference = CheckpointRef(
-            step=step,
-            path=path.relative_to(self.root).as_posix(),
-            sha256=hashlib.sha256(data).hexdigest(),
-            bytes=len(data),
-        )
-        write_atomically(path, data)
-        write_atomically(path.with_name(path.name + ".json"), reference.model_dump_json().encode())
+        name = f"{self.folder}/ckpt-{step}-a{self.attempt}.{suffix}"
+        reference = CheckpointRef(step=step, path=name, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
+        self.storage.write(name, data)
+        self.storage.write(f"{name}.json", reference.model_dump_json().encode())
         self._own = [r for r in self._own if r.step != step] + [reference]
         while len(self._own) > KEEP and self._own[2].step <= self._known:
             self._remove(self._own.pop(0))
@@ -186,15 +167,16 @@ class Checkpoints:
     def _remove(self, reference: CheckpointRef) -> None:
         if self.began_from is not None and reference.path == self.began_from.path:
             return
-        path = self.root / reference.path
-        path.unlink(missing_ok=True)
-        path.with_name(path.name + ".json").unlink(missing_ok=True)
+        with contextlib.suppress(StorageGone):  # one too many does no harm
+            self.storage.remove(reference.path)
+            self.storage.remove(f"{reference.path}.json")
 
     def locate(self, reference: CheckpointRef) -> Path:
         """The verified file of a reference. Raises Corrupt when it is missing, outside the root, or damaged."""
-        path = self._inside(reference)
+        with _reading(reference):
+            path = self.storage.local(reference.path, self._scratch)
         digest = hashlib.sha256()
-        with _reading(reference), path.open("rb") as file:
+        with path.open("rb") as file:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
         _verify(reference, digest.hexdigest())
@@ -202,25 +184,20 @@ class Checkpoints:
 
     def read(self, reference: CheckpointRef) -> dict[str, Any]:
         """The verified tree of a reference, read once. Raises Corrupt."""
-        path = self._inside(reference)
         with _reading(reference):
-            data = path.read_bytes()
+            data = self.storage.read(reference.path)
         _verify(reference, hashlib.sha256(data).hexdigest())
         return from_bytes(data)
 
-    def _inside(self, reference: CheckpointRef) -> Path:
-        path = (self.root / reference.path).resolve()
-        if not path.is_relative_to(self.root.resolve()):
-            raise Corrupt(f"{reference.path} is outside the study's artifacts")
-        return path
-
     def earlier(self, step: int) -> list[CheckpointRef]:
-        """References found on disk of steps before `step`, newest first (of any attempt)."""
+        """References found in the storage of steps before `step`, newest first (of any attempt)."""
         found: list[CheckpointRef] = []
-        for path in self.folder.glob("ckpt-*.json"):
+        for name in self.storage.sizes(self.folder):
+            if not (name.startswith("ckpt-") and name.endswith(".json")):
+                continue
             try:
-                reference = CheckpointRef.model_validate_json(path.read_bytes())
-            except (ValueError, OSError):
+                reference = CheckpointRef.model_validate_json(self.storage.read(f"{self.folder}/{name}"))
+            except (ValueError, FileNotFoundError):
                 continue
             if reference.step < step:
                 found.append(reference)
@@ -253,12 +230,12 @@ class Checkpoints:
         return None
 
 
-@contextmanager
+@contextlib.contextmanager
 def _reading(reference: CheckpointRef) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        raise Corrupt(f"{reference.path} cannot be read: {error.strerror}") from error
+    except FileNotFoundError as error:
+        raise Corrupt(f"{reference.path} cannot be read: {error.strerror or error}") from error
 
 
 def _verify(reference: CheckpointRef, found: str) -> None:

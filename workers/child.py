@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import kernels
@@ -28,6 +27,7 @@ from workers.energy import Spent, meter
 from workers.kept import KEEP_MB, Kept
 from workers.memory import Peak
 from workers.pipes import Gone, Pipes
+from workers.place import sweep
 from workers.tether import die_with
 from workers.trial import Request
 
@@ -121,6 +121,10 @@ class SlotLink:
             self._heard(messages)
         return self._asked
 
+    def note(self, text: str) -> None:
+        """Why the job stands still; empty: it goes on."""
+        self._pipes.send({"up": "note", "text": text})
+
     def ended(self, end: job.End, holds: Sequence[str]) -> None:
         """The last word about a job; `holds`: the checkpoints that are in memory now, by SHA-256."""
         for stream in (sys.stdout, sys.stderr):
@@ -157,12 +161,12 @@ def main(argv: list[str]) -> int:
     options = ChildOptions.of(json.loads(argv[3]))
     sys.path.extend(p for p in options.path if p not in sys.path)  # last, and see PINNED: none of ours is shadowed
     link = SlotLink(Pipes(source, sink))
-    artifacts = None if options.artifacts is None else Path(options.artifacts)
+    sweep()
     kept = Kept(options.keep_mb << 20)
     try:
         while True:
             spec = link.next_job()
-            end = job.run(spec, link, options.allow, options.path, artifacts, kept)
+            end = job.run(spec, link, options.allow, options.path, options.artifacts, kept)
             link.ended(end, kept.names)
     except Gone:
         return 0

@@ -6,7 +6,6 @@ import os
 import time
 import traceback
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from searchd.errors import Infeasible, Missing, NotFound, Refused, SearchdError
@@ -16,7 +15,7 @@ from workers.describe import describe
 from workers.device import IDENTITY
 from workers.facts import named
 from workers.kept import Kept
-from workers.reproduction import complete, prepare
+from workers.place import place
 from workers.state import seed_everything
 from workers.tasks import Runner, resolve
 from workers.trial import Ending, Link, Trial
@@ -42,27 +41,27 @@ class End:
 
 
 def run(
-    spec: JobSpec, link: Link, allow: tuple[str, ...] = (), path: tuple[str, ...] = (), artifacts: Path | None = None,
+    spec: JobSpec, link: Link, allow: tuple[str, ...] = (), path: tuple[str, ...] = (), artifacts: str | None = None,
     kept: Kept | None = None,
 ) -> End:  # fmt: skip
-    """Run one job to its end; never raises for what a task does. `artifacts`: the folder that jobs may write in;
+    """Run one job to its end; never raises for what a task does. `artifacts`: the folder or URL that jobs may write in;
     `kept`: the checkpoints that this process still has in memory."""
     with about(study=spec.study, trial=spec.trial, job=spec.id, attempt=spec.attempt):
         return _run(spec, link, allow, path, artifacts, kept)
 
 
 def _run(
-    spec: JobSpec, link: Link, allow: tuple[str, ...], path: tuple[str, ...], artifacts: Path | None,
+    spec: JobSpec, link: Link, allow: tuple[str, ...], path: tuple[str, ...], artifacts: str | None,
     kept: Kept | None,
 ) -> End:  # fmt: skip
     began = time.monotonic()
     trial: Trial | None = None
     try:
-        root = artifact_root(spec.artifacts, artifacts)
-        runner = resolve(spec.task, allow, path)
-        seed_everything(spec.seed)
-        trial = Trial(spec, link, root, kept)
-        end = _by_kind(runner, trial, spec, link)
+        with place(spec.artifacts, artifacts, spec.trial, link) as here:
+            runner = resolve(spec.task, allow, path)
+            seed_everything(spec.seed)
+            trial = Trial(spec, link, here.root, kept, here.storage)
+            end = _by_kind(runner, trial, spec, link)
     except Ending as ending:
         end = End(ending.outcome, _step(trial), ending.reason, ending.error)
     except (Exception, SystemExit) as error:
@@ -79,7 +78,10 @@ def _run(
 def _by_kind(runner: Runner, trial: Trial, spec: JobSpec, link: Link) -> End:
     match spec.kind:
         case "train":
-            prepare(trial, spec)
+            if spec.given:
+                from workers.reproduction import prepare  # with NumPy, which a child's start waits for no more
+
+                prepare(trial, spec)
             runner.train(trial)
             trial.close()
             asked = link.request()
@@ -105,21 +107,10 @@ def _by_kind(runner: Runner, trial: Trial, spec: JobSpec, link: Link) -> End:
         case "export":
             if runner.export is None:
                 raise Refused(f"task {runner.name} cannot be exported; only the built-in task can")
+            from workers.reproduction import complete
+
             exported = complete(trial, spec, runner.export(trial, spec), runner.rests_on)
             return End("finished", spec.until, result=exported)
-
-
-def artifact_root(wanted: str, allowed: Path | None) -> Path:
-    """Where a job's files go. With `allowed` a relative root lies in it, and one outside is Refused."""
-    if allowed is None:
-        return Path(wanted).absolute()
-    root = (allowed.absolute() / wanted).resolve()
-    if not root.is_relative_to(allowed.resolve()):
-        raise Refused(
-            f"the study's artifacts are at {wanted}, outside the folder {allowed} that this worker may write in; "
-            "start daemon and workers with the same --artifacts"
-        )
-    return root
 
 
 def explain(error: BaseException) -> tuple[str, str]:

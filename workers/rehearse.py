@@ -52,6 +52,9 @@ class Rehearsal:
     def request(self) -> Request | None:
         return self.asked
 
+    def note(self, text: str) -> None:
+        """Nobody looks."""
+
     def as_parent(self, config: Mapping[str, Any], number: int = 0) -> ParentRef:
         """This rehearsal, of trial `number` over `config`, as the parent of another one."""
         step = 0 if self.checkpoint is None else self.checkpoint.step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,8 @@ from searchd.wire import OOM, SHUT_DOWN, TIME_LIMIT, Beat, CheckpointRef, Ended,
 from workers.memory import MIB, resident, tree
 from workers.uplink import Superseded, Uplink
 from workers.warm import Warm
+
+log = logging.getLogger("searchd.worker")
 
 LOOK_S = 0.2
 SUPERSEDED = "given to another worker"
@@ -31,7 +34,7 @@ class Relay:
 
     def __init__(
         self, spec: JobSpec, warm: Warm, uplink: Uplink, worker: str, *, beat_s: float, grace_s: float,
-        shutting: Callable[[], bool], most_bytes: int = 0,
+        shutting: Callable[[], bool], noted: Callable[[str], None] = log.info, most_bytes: int = 0,
     ) -> None:  # fmt: skip
         self._spec = spec
         self._warm = warm
@@ -40,6 +43,7 @@ class Relay:
         self._beat_s = beat_s
         self._grace_s = grace_s
         self._shutting = shutting
+        self._noted = noted
         limit = spec.time_limit_s or (spec.task.get("options") or {}).get("time_limit_s")
         self._limit_s = None if limit is None else float(limit)
         self._step = spec.since
@@ -62,10 +66,14 @@ class Relay:
             if messages is None:
                 fault, how = self._warm.death()
                 return self._end("failed" if fault else "lost", how)
-            said = [message for message in messages if message["up"] == "ended"]
-            self._report([message for message in messages if message["up"] != "ended"])
-            if said:
-                return self._said(said[0])
+            of_kind: dict[str, list[dict[str, Any]]] = {"report": [], "note": [], "ended": []}
+            for message in messages:
+                of_kind[message["up"]].append(message)
+            for note in of_kind["note"]:
+                self._noted(note["text"])
+            self._report(of_kind["report"])
+            for said in of_kind["ended"]:
+                return self._said(said)
             if (ended := self._look_at_the_clock(time.monotonic())) is not None:
                 return ended
 

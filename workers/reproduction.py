@@ -16,9 +16,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from searchd.storage.local import write_atomically
 from searchd.wire import JobSpec
 from spaces.reproduces import FILE, as_yaml, command, split
-from workers.checkpoints import write_atomically
 from workers.trial import Trial
 
 PACKAGES = ("searchd", "numpy", "torch", "onnxruntime", "onnx", "scikit-learn", "pytorch_optimizer", "torchao")

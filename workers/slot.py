@@ -68,6 +68,7 @@ class Slot:
         self._memory = options.memory_bytes or options.device.memory_bytes()
         self._doing: JobSpec | None = None
         self._since = time.time()
+        self._note = ""
         self._over = threading.Event()
         self._saying = threading.Lock()
 
@@ -119,7 +120,7 @@ class Slot:
             host=socket.gethostname(), pid=os.getpid(), child_pid=self._warm.pid, state=state,
             job=None if spec is None else spec.id, since=self._since, functions=options.child.allow,
             holds=self._holds(), facts=self._facts, labels=dict(options.labels), domain=options.device.domain,
-            memory_bytes=self._memory, shared=options.shared,
+            memory_bytes=self._memory, shared=options.shared, note=self._note,
         )  # fmt: skip
         last_words = None
         if spec is not None:
@@ -174,8 +175,12 @@ class Slot:
         self._warm.captures(path_of(spec, self._options.child.artifacts))
         self._say()
 
+    def _noted(self, text: str) -> None:
+        self._note = text
+        self._say()
+
     def _idle(self) -> None:
-        self._doing, self._since = None, time.time()
+        self._doing, self._since, self._note = None, time.time(), ""
         self._say()
         if not self._shutting():
             self._warm.ensure()
@@ -183,7 +188,7 @@ class Slot:
     def _relay(self, spec: JobSpec, beat_s: float) -> Relay:
         options = self._options
         return Relay(spec, self._warm, self._uplink, options.name, beat_s=beat_s, grace_s=options.grace_s,
-                     shutting=self._shutting, most_bytes=self._limit())  # fmt: skip
+                     shutting=self._shutting, noted=self._noted, most_bytes=self._limit())  # fmt: skip
 
     def _limit(self) -> int:
         return self._options.memory_bytes if self._options.device.index is None else 0

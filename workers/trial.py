@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from searchd.storage import Storage
 from searchd.wire import CheckpointRef, Inherited, JobSpec
 from spaces.schedules import at_step
 from workers.checkpoints import KEEP, Checkpoints
@@ -62,6 +63,10 @@ class Link(Protocol):
         """What was asked of this job so far; never blocks."""
         ...
 
+    def note(self, text: str) -> None:
+        """Why the job stands still, for whoever looks at the workers; empty: it goes on."""
+        ...
+
 
 class Ending(BaseException):
     """Ends the job from inside the user's loop. Not an Exception, so `except Exception` does not swallow it."""
@@ -76,7 +81,9 @@ class Ending(BaseException):
 class Trial:
     """One job of one trial, seen from a training function."""
 
-    def __init__(self, spec: JobSpec, link: Link, root: Path, kept: Kept | None = None) -> None:
+    def __init__(
+        self, spec: JobSpec, link: Link, root: Path, kept: Kept | None = None, storage: Storage | None = None
+    ) -> None:
         self.config: dict[str, Any] = spec.nested
         """The configuration, nested: `{"width": 16, "optimizer": {"name": "sgd", "lr": 0.1}}`."""
         self.flat: dict[str, Any] = spec.config
@@ -102,7 +109,9 @@ class Trial:
         self._spec = spec
         self._link = link
         self._root = root
-        self._checkpoints = Checkpoints(root, spec.trial, spec.attempt, spec.checkpoint, kept)
+        self._checkpoints = Checkpoints(
+            root if storage is None else storage, spec.trial, spec.attempt, spec.checkpoint, kept, root
+        )
         self._parent = None if spec.parent is None else Parent(spec.parent, self._checkpoints)
         self._loaded_step = 0
         self._random: Mapping[str, Any] | None = None

@@ -22,6 +22,7 @@ from redis.retry import Retry
 
 from searchd import wire
 from searchd.errors import Refused, Unreachable
+from searchd.urls import unusable
 from searchd.wire import Beat, Begun, Ended, JobSpec, Report, WorkerInfo
 
 log = logging.getLogger("searchd.worker")
@@ -65,12 +66,15 @@ def redis_url(url: str) -> str:
 def connect(url: str, retries: int = 1, **more: Any) -> redis.Redis:
     """A client that tries again on a stale connection and then lets its caller know. Refused: no URL."""
     try:
-        return redis.Redis.from_url(
+        client = redis.Redis.from_url(
             redis_url(url), decode_responses=True, socket_timeout=SOCKET_S, socket_connect_timeout=SOCKET_S,
             retry=Retry(NoBackoff(), retries), **more,
         )  # fmt: skip
     except ValueError as error:
         raise Refused(f"the broker's URL cannot be read ({error}); write redis://HOST:PORT/0 or unix:///PATH") from None
+    if problem := unusable(url, client):
+        raise Refused(problem)
+    return client
 
 
 class Superseded(str):

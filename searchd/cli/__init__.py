@@ -23,14 +23,14 @@ _COMMANDS: dict[str, str] = {
     "ri": "relative", "proxies": "proxies",
     "compare": "compare", "deepen": "deepen", "device": "device", "token": "token",
     "pause": "change", "resume": "change", "stop": "change", "inject": "change",
-    "rebase": "change",
+    "rebase": "change", "gc": "garbage",
     "export": "take", "replay": "take", "verify": "verify",
     "doctor": "doctor", "completion": "doctor",
 }  # fmt: skip
 _SECTIONS: dict[str, tuple[str, ...]] = {
     "One study on this machine": ("validate", "plan", "simulate", "run"),
     "Look": ("list", "show", "watch", "front", "trials", "compare", "log", "logs", "workers", "ri", "proxies"),
-    "Change": ("submit", "pause", "resume", "stop", "inject", "priority", "deepen", "rebase"),
+    "Change": ("submit", "pause", "resume", "stop", "inject", "priority", "deepen", "rebase", "gc"),
     "Take away": ("export", "verify", "replay"),
     "A service": ("serve", "worker", "device", "token", "ui"),
     "Help": ("doctor", "completion"),

@@ -29,6 +29,9 @@ def workers_command(client: Client, as_json: bool) -> None:
         click.echo("no live workers: `searchd worker --broker URL` starts some, `searchd run FILE` brings its own")
     else:
         console().print(_table(rows))
+    for w in rows:
+        if w.get("note"):
+            console().print(Text(f"{w['name']} {w['note']}", style="yellow"))
     for s in waiting:
         console().print(Text.assemble((s["name"], "bold"), f" waits: {s['waits']}"), style="yellow")
 

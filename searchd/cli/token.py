@@ -16,7 +16,7 @@ from searchd.client import Client
 _UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 
-class Span(click.ParamType):
+class Span(click.ParamType):  # type: ignore[type-arg]
     """`30d`, `12h`, `90m`, `2w`: seconds."""
 
     name = "span"

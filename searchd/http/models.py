@@ -82,6 +82,23 @@ class Done(Answer):
     status: str
 
 
+class GarbageBody(BaseModel):
+    final: bool = Field(default=False, description="the study is never deepened or extended: only the front keeps its")
+
+
+class Garbage(Answer):
+    """Checkpoint files that can no longer be needed, or that were removed; `why`: how many are superseded, and how many
+    of trials that have ended."""
+
+    id: str
+    removed: bool
+    files: int
+    bytes: int
+    why: dict[str, int]
+    kept_files: int
+    kept_bytes: int
+
+
 class Rebased(Done):
     """`difference`: the first decision that this version takes otherwise, null where there is none; `jobs` in flight
     end."""
@@ -125,6 +142,9 @@ class Summary(Answer):
     )
     hypervolume: float | None = None
     busy_fraction: float | None = Field(default=None, description="share of the slots' time spent in jobs")
+    retrying: list[dict[str, Any]] = Field(
+        default=[], description="jobs that were lost and run again: `trial`, `attempt`, and the `reason` of the loss"
+    )
     resumed: dict[str, int] = Field(
         default={}, description="jobs that went on with a trial: `total`, and `warm`: the checkpoint was in memory"
     )
@@ -179,6 +199,7 @@ class TrialDetail(TrialModel):
     jobs: list[dict[str, Any]] = []
     points: list[dict[str, Any]] = []
     files: list[str] = []
+    files_unknown: str = Field(default="", description="why a remote storage does not say them; empty: it does")
 
 
 class CurvePoint(Answer):
@@ -274,6 +295,7 @@ class Worker(Answer):
     step: int | None = Field(default=None, description="the last step that its trial reported")
     until: int | None = None
     doing: str = Field(default="", description="its job in words")
+    note: str = Field(default="", description="why its job stands still; empty: it does not")
 
 
 class Captured(Answer):

@@ -6,21 +6,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from searchd import views
 from searchd.deepen import deepening as price
 from searchd.errors import NotFound, Refused, TooMany
+from searchd.garbage import collect, garbage
 from searchd.http import models as m
 from searchd.http.parts import ERRORS, Here, Me, Parts
 from searchd.http.stream import Feed, server_sent_events
 from searchd.lookup import find
+from searchd.storage import open_storage, remote
 from searchd.store.base import Reader, StudyRow
 from searchd.views.plain import plain
 from searchd.waiting import unserved
@@ -183,9 +186,12 @@ def events(study: str, request: Request, parts: Here, me: Me, after: Count = 0, 
 @v1.get("/studies/{study}/files/{path:path}", summary="a file of a trial, or the report", response_class=FileResponse)
 def files(study: str, path: str, parts: Here) -> Response:
     with _reading(parts, study) as (_, row):
-        wanted = _file(Path(row.artifacts), path)
+        root = row.artifacts
+    if remote(root):
+        return _streamed(study, root, path)
+    wanted = _file(Path(root), path)
     if wanted is None:
-        raise NotFound(f"no file {path!r} in study {study!r}; `GET .../trials/N` lists the files of a trial")
+        raise _no_file(study, path)
     return FileResponse(wanted, filename=wanted.name)
 
 
@@ -200,6 +206,24 @@ def _file(folder: Path, path: str) -> Path | None:
     parts = wanted.relative_to(root).parts if inside else ()
     trial, whole = len(parts) > 1 and parts[0] == "trials", len(parts) == 1 and parts[0] in SERVED
     return wanted if trial or whole else None
+
+
+def _streamed(study: str, root: str, path: str) -> Response:
+    """A file of a remote storage; StorageGone (503) when it does not answer."""
+    steps = path.split("/")
+    if {"", ".", ".."}.intersection(steps) or not ((len(steps) > 1 and steps[0] == "trials") or path in SERVED):
+        raise _no_file(study, path)
+    try:
+        pieces = open_storage(root).chunks(path)
+    except (FileNotFoundError, ValueError):
+        raise _no_file(study, path) from None
+    name = quote(steps[-1])
+    headers = {"Content-Disposition": f"attachment; filename*=utf-8''{name}"}
+    return StreamingResponse(pieces, media_type="application/octet-stream", headers=headers)
+
+
+def _no_file(study: str, path: str) -> NotFound:
+    return NotFound(f"no file {path!r} in study {study!r}; `GET .../trials/N` lists the files of a trial")
 
 
 # ---------------------------------------------------------------- commands
@@ -267,6 +291,18 @@ def deepen(study: str, body: m.DeepenBody, parts: Here) -> dict[str, Any]:
 def rebase(study: str, body: m.RebaseBody, parts: Here) -> dict[str, Any]:
     found = parts.commands.rebase(_id(parts, study), apply=body.apply)
     return {**_done(parts, study), **plain(found)}
+
+
+@v1.get("/studies/{study}/gc", summary="checkpoints that can no longer be needed", response_model=m.Garbage)
+def unneeded(study: str, parts: Here, final: bool = False) -> dict[str, Any]:
+    return garbage(parts.store.reading, _id(parts, study), final=final).told(removed=False)
+
+
+@v1.post("/studies/{study}/gc", summary="remove checkpoints that can no longer be needed", response_model=m.Garbage)
+def gc(study: str, body: m.GarbageBody, parts: Here) -> dict[str, Any]:
+    found = garbage(parts.store.reading, _id(parts, study), final=body.final)
+    collect(found)
+    return found.told(removed=True)
 
 
 # ---------------------------------------------------------------- workers

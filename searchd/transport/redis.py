@@ -17,9 +17,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError
 from redis.retry import Retry
 
-from searchd.errors import SearchdError, Unreachable
+from searchd.errors import Refused, SearchdError, Unreachable
 from searchd.transport.base import KEEP_POISON, POISON, Up
-from searchd.urls import redis_url, shown
+from searchd.urls import redis_url, shown, unusable
 from searchd.wire import GROUP, UP, WorkerInfo, claim_key, decode, fence_key, stop_key, worker_key
 
 log = logging.getLogger(__name__)
@@ -186,6 +186,8 @@ class RedisTransport:
             remedy = "is it running, and is the URL right?"
             if isinstance(e, AuthenticationError | NoPermissionError) or "NOAUTH" in said:
                 remedy = "give user and password in the URL: redis://user:password@host:6379/0"
+            elif "certificate verify failed" in said:
+                remedy = "name the authority that signed it in the URL: …/0?ssl_ca_certs=/path/ca.pem"
             elif "maxmemory" in said:
                 remedy = "it is full: raise its maxmemory"
             elif isinstance(e, redis.ResponseError) and "unknown command" in said.lower():
@@ -196,10 +198,13 @@ class RedisTransport:
 def _client(url: str, retries: int) -> redis.Redis:
     """`retries`: on a broken connection. Reading the stream must not be repeated unseen: the entries of the answer
     that was lost count as delivered, and only reading what is pending brings them back."""
-    return redis.Redis.from_url(
+    client = redis.Redis.from_url(
         redis_url(url), socket_timeout=TIMEOUT_S, socket_connect_timeout=CONNECT_S,
         retry=Retry(NoBackoff(), retries), client_name="searchd-daemon",
     )  # fmt: skip
+    if problem := unusable(url, client):
+        raise Refused(problem)
+    return client
 
 
 def _streams(answer: Any) -> list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]:

@@ -88,6 +88,7 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
             "queued": sum(j.status in ("outbox", "queued") for j in jobs),
             "running": sum(j.status == "running" for j in jobs),
         },
+        "retrying": _retrying(jobs),
         "time_left_s": _left(row, budget, trials, counts["steps"], seconds),
         "artifacts": row.artifacts,
         "predicted": accuracy(points),
@@ -100,6 +101,12 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
         answer["reference"] = [o.loss(v) for o, v in zip(objectives, reference, strict=True)]
     result: dict[str, Any] = plain(answer)
     return result
+
+
+def _retrying(jobs: Sequence[JobRow]) -> list[dict[str, Any]]:
+    """Jobs that were lost and are to run again, or do: `trial`, `attempt` (the next), and why the last one was lost."""
+    going = [j for j in jobs if j.attempt > 1 and j.status in ("outbox", "queued", "running")]
+    return [{"trial": j.trial, "attempt": j.attempt, "reason": j.reason} for j in going[:FIRST]]
 
 
 def _reference(

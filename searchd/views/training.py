@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from searchd.errors import NotFound
+from searchd.errors import NotFound, SearchdError
+from searchd.storage import open_storage
 from searchd.store.base import JobRow, PointRow, Reader, ReportRow, TrialRow
 from searchd.views.parents import parents
 from searchd.views.plain import Goal, goals, losses, number, plain, the
@@ -69,7 +68,7 @@ def trial(reader: Reader, study: str, n: int) -> dict[str, Any]:
             {"point": p.point, "step": p.step, "metrics": p.metrics, "violation": p.violation, "verified": p.verified}
             for p in points
         ],
-        "files": _files(row.artifacts, n),
+        **_files(row.artifacts, n),
     }  # fmt: skip
     return {**answer, **plain(more)}
 
@@ -160,30 +159,10 @@ def _ran(job: JobRow) -> float:
     return max(0.0, job.ended_at - job.begun_at)
 
 
-def _files(artifacts: str, n: int) -> list[str]:
-    """Names relative to the trial's folder, sorted; none when the artifacts are not on this machine."""
-    folder = Path(artifacts) / "trials" / str(n)
-    return sorted(_walk(folder, folder))[:MAX_FILES]
-
-
-def _walk(folder: Path, root: Path) -> Iterator[str]:
+def _files(artifacts: str, n: int) -> dict[str, Any]:
+    """`files`: names relative to the trial's folder, sorted; none when the artifacts are not on this machine.
+    `files_unknown`: why a remote storage does not say them; else empty."""
     try:
-        entries = list(os.scandir(folder))
-    except OSError:
-        return
-    for entry in entries:
-        if entry.name.startswith("."):  # half-written
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path), root)
-        elif _is_ours(entry, root):
-            yield Path(entry.path).relative_to(root).as_posix()
-
-
-def _is_ours(entry: os.DirEntry[str], root: Path) -> bool:
-    """A file of the trial, or a link to one; not what a link names elsewhere, nor a loop of links."""
-    try:
-        linked = entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root.resolve())
-        return entry.is_file() and not linked
-    except (OSError, RuntimeError):
-        return False
+        return {"files": list(open_storage(artifacts).sizes(f"trials/{n}"))[:MAX_FILES], "files_unknown": ""}
+    except SearchdError as e:
+        return {"files": [], "files_unknown": str(e)}

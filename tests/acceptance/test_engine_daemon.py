@@ -21,21 +21,28 @@ import pytest
 from searchd.replay import replay
 from searchd.store import open_store
 from tests.support.broker import Broker
+from tests.support.stores import BACKENDS, own_database
 from tests.support.world import loss, spec
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+
+
+def at(folder: Path) -> str:
+    """The SQLite database in a folder."""
+    return f"sqlite:///{folder / 'study.db'}"
 
 
 class Daemon:
     """The process of `searchd.daemon` over one folder; `start` again after `kill`."""
 
-    def __init__(self, folder: Path, broker: str, *more: str) -> None:
+    def __init__(self, folder: Path, broker: str, *more: str, database: str = "") -> None:
         self.folder = folder
+        self.database = database or at(folder)
         self.state = folder / "daemon.json"
         self.log = folder / "daemon.log"
         self.argv = [
-            sys.executable, "-P", "-m", "searchd.daemon", "--database", f"sqlite:///{folder / 'study.db'}",
+            sys.executable, "-P", "-m", "searchd.daemon", "--database", self.database,
             "--broker", broker, "--artifacts", str(folder), "--state-file", str(self.state), *more,
         ]  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
@@ -90,8 +97,8 @@ def worker(broker: Broker, name: str, folder: Path, step_s: float = 0.01) -> Ite
         process.wait()
 
 
-def status(folder: Path, study: str) -> Any:
-    store = open_store(f"sqlite:///{folder / 'study.db'}", readonly=True)
+def status(database: str, study: str) -> Any:
+    store = open_store(database, readonly=True)
     with store.reading() as reader:
         row, counts = reader.study(study), reader.counts(study)
     store.close()
@@ -102,7 +109,7 @@ def status(folder: Path, study: str) -> Any:
 def wait_until_done(daemon: Daemon, study: str, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while True:
-        now, counts = status(daemon.folder, study)
+        now, counts = status(daemon.database, study)
         if now == "done":
             return
         assert now != "faulted", daemon.log.read_text()
@@ -110,11 +117,11 @@ def wait_until_done(daemon: Daemon, study: str, seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
-def check(folder: Path, study: str, broker: Broker) -> Counter[str]:
+def check(database: str, study: str, broker: Broker) -> Counter[str]:
     """Every step that a worker computed is stored once, with its value; the log replays. What the workers computed."""
     with broker.client() as client:
         trained: Counter[str] = Counter(client.lrange("trained", 0, -1))  # type: ignore[arg-type]
-    store = open_store(f"sqlite:///{folder / 'study.db'}", readonly=True)
+    store = open_store(database, readonly=True)
     with store.reading() as reader:
         stored = [f"{r.trial}:{r.step}" for r in reader.reports(study)]
         assert Counter(stored) == Counter(set(trained))
@@ -130,12 +137,14 @@ def check(folder: Path, study: str, broker: Broker) -> Counter[str]:
     return trained
 
 
-def test_a_killed_daemon_loses_nothing_and_doubles_nothing(own_broker: Broker, tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_killed_daemon_loses_nothing_and_doubles_nothing(own_broker: Broker, tmp_path: Path, backend: str) -> None:
     """`kill -9` of the daemon, five times in the middle of a run: every report of the workers is stored exactly once,
     no step is computed twice, and the recorded decisions replay without a difference."""
     dice = random.Random(7)
     with ExitStack() as stack:
-        daemon = stack.enter_context(Daemon(tmp_path, own_broker.url))
+        url = at(tmp_path) if backend == "sqlite" else stack.enter_context(own_database())
+        daemon = stack.enter_context(Daemon(tmp_path, own_broker.url, database=url))
         for name in ("w0", "w1"):
             stack.enter_context(worker(own_broker, name, tmp_path))
         body = {"spec": spec(budget={"trials": 60}, search={"scheduler": "async-hyperband", "searcher": "tpe", "R": 9})}
@@ -143,37 +152,41 @@ def test_a_killed_daemon_loses_nothing_and_doubles_nothing(own_broker: Broker, t
         answer.raise_for_status()
         study = str(answer.json()["id"])
         kills, seen = 0, -1
-        while kills < 5 and status(tmp_path, study)[0] in ("queued", "running"):
-            reports = status(tmp_path, study)[1]["reports"]
+        while kills < 5 and status(url, study)[0] in ("queued", "running"):
+            reports = status(url, study)[1]["reports"]
             if reports > seen + 5:  # it works again: kill it somewhere in its step
                 time.sleep(dice.random() * 0.05)
                 daemon.kill()
-                kills, seen = kills + 1, status(tmp_path, study)[1]["reports"]
+                kills, seen = kills + 1, status(url, study)[1]["reports"]
                 time.sleep(dice.random() * 0.3)  # the workers go on meanwhile
                 daemon.start()
             time.sleep(0.005)
         assert kills == 5
         wait_until_done(daemon, study)
-        trained = check(tmp_path, study, own_broker)
+        trained = check(url, study, own_broker)
         assert set(trained.values()) == {1}
         assert daemon.end() < 5.0
         assert not daemon.state.exists()
 
 
-def test_a_killed_worker_costs_an_attempt_and_no_report(own_broker: Broker, tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_killed_worker_costs_an_attempt_and_no_report(own_broker: Broker, tmp_path: Path, backend: str) -> None:
     """`kill -9` of a worker in a job: after its lease the job runs again from its newest checkpoint, on another one."""
     fifo = {"scheduler": "fifo", "searcher": "random", "R": 30}
-    with Daemon(tmp_path, own_broker.url, "--lease", "2") as daemon, worker(own_broker, "w0", tmp_path, 0.05) as first:
+    with ExitStack() as stack:
+        url = at(tmp_path) if backend == "sqlite" else stack.enter_context(own_database())
+        daemon = stack.enter_context(Daemon(tmp_path, own_broker.url, "--lease", "2", database=url))
+        first = stack.enter_context(worker(own_broker, "w0", tmp_path, 0.05))
         body = {"spec": spec(search=fifo, budget={"trials": 3, "parallel": 1})}
         study = str(httpx.post(f"{daemon.url}/v1/studies", json=body, timeout=30).json()["id"])
         deadline = time.monotonic() + 30
-        while status(tmp_path, study)[1]["reports"] < 5:
+        while status(url, study)[1]["reports"] < 5:
             assert time.monotonic() < deadline, daemon.log.read_text()
             time.sleep(0.02)
         first.send_signal(signal.SIGKILL)
         with worker(own_broker, "w1", tmp_path, 0.005):
             wait_until_done(daemon, study)
-        trained = check(tmp_path, study, own_broker)
+        trained = check(url, study, own_broker)
         assert sum(count - 1 for count in trained.values()) <= 1  # checkpoints at every step: one again at most
         log = httpx.get(f"{daemon.url}/v1/studies/{study}/events", timeout=30).json()
         assert [e["payload"]["attempt"] for e in log if e["kind"] == "lost"] == [1]
@@ -208,7 +221,7 @@ def test_exit_when_done_and_the_token(own_broker: Broker, tmp_path: Path) -> Non
         assert daemon.process is not None
         assert daemon.process.wait(60) == 0
         assert not daemon.state.exists()
-    assert status(tmp_path, answer.json()["id"])[0] == "done"
+    assert status(at(tmp_path), answer.json()["id"])[0] == "done"
 
 
 @pytest.mark.parametrize(

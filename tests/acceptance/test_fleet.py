@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-import httpx
 import psutil
 import pytest
 from click.testing import CliRunner
@@ -20,7 +14,8 @@ from click.testing import CliRunner
 from searchd import Client, Study
 from searchd.cli import main
 from searchd.errors import Refused
-from tests.support.broker import Broker, free_port
+from tests.support.broker import Broker
+from tests.support.place import TOKEN, Place, end, until
 from tests.support.runs import check_reports
 from tests.support.stores import NO_POSTGRES, POSTGRES, own_database
 
@@ -28,7 +23,7 @@ pytestmark = [
     pytest.mark.acceptance, pytest.mark.postgres, pytest.mark.timeout(240),
     pytest.mark.skipif(not POSTGRES, reason=NO_POSTGRES),
 ]  # fmt: skip
-PASSWORD, TOKEN = "p@ss:w/rd", "a-token-of-the-fleet"
+PASSWORD = "p@ss:w/rd"
 STUDY = {
     "study": "fleet",
     "space": {"width": {"int": [4, 16]}, "depth": {"int": [1, 3]}},
@@ -40,80 +35,10 @@ STUDY = {
 }
 
 
-class Place:
-    """What compose.yaml tells its services, and the commands that it runs."""
-
-    def __init__(self, folder: Path, database: str, broker: Broker, stack: ExitStack) -> None:
-        self.folder = folder
-        self.stack = stack
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        (folder / "token").write_text(f"{TOKEN}\n")
-        both = {"SEARCHD_BROKER": broker.url, "SEARCHD_ARTIFACTS": str(folder / "artifacts")}
-        self.worker = both | {"SEARCHD_ALLOW": ""}
-        self.daemon = both | {
-            "SEARCHD_DATABASE": database, "SEARCHD_HOST": "127.0.0.1", "SEARCHD_PORT": str(self.port),
-            "SEARCHD_TOKEN_FILE": str(folder / "token"),
-        }  # fmt: skip
-
-    def start(self, environ: Mapping[str, str], *args: str) -> subprocess.Popen[bytes]:
-        """`searchd ARGS` in the background, its output in `ARGS[0].log`; ended with the test at the latest."""
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("SEARCHD_")}
-        with self.log(args[0]).open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-c", "from searchd.cli import main; main()", *args],
-                env=clean | environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            )  # fmt: skip
-        self.stack.callback(end, process)
-        return process
-
-    def log(self, command: str) -> Path:
-        return self.folder / f"{command}.log"
-
-    def refusal(self, environ: Mapping[str, str], *args: str) -> tuple[int, str]:
-        """`searchd ARGS` that must end by itself: its exit code and the last line of what it said."""
-        code = self.start(environ, *args).wait(60)
-        said = self.log(args[0]).read_text()
-        assert "Traceback" not in said
-        return code, said.strip().splitlines()[-1]
-
-    def ready(self) -> subprocess.Popen[bytes]:
-        """`searchd serve`, once it is healthy as compose.yaml asks it."""
-        daemon = self.start(self.daemon, "serve")
-
-        def healthy() -> bool:
-            assert daemon.poll() is None, self.log("serve").read_text()
-            try:
-                return httpx.get(f"{self.url}/readyz", timeout=5).is_success
-            except httpx.TransportError:
-                return False
-
-        until(healthy, "the daemon is ready")
-        return daemon
-
-
-def end(process: subprocess.Popen[bytes]) -> int:
-    """SIGTERM, so that a worker takes its children along; the exit code."""
-    if process.poll() is None:
-        process.terminate()
-    try:
-        return process.wait(30)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()
-
-
-def until(condition: Callable[[], Any], what: str, timeout_s: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {timeout_s:g} s in vain until {what}"
-        time.sleep(0.05)
-
-
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     with own_database() as database, Broker(PASSWORD) as broker, ExitStack() as stack:
-        yield Place(tmp_path, database, broker, stack)
+        yield Place(tmp_path, database, broker.url, stack)
 
 
 def test_a_fleet_survives_its_daemon(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,8 +148,8 @@ def test_a_stop_ends_the_job_at_its_next_report(fleet: Fleet) -> None:
 
 
 def test_a_broker_restart_under_a_job(own_broker: Broker, tmp_path: Path) -> None:
-    """The broker dies and comes back: every report arrives, in order, those of the last moments before it perhaps twice;
-    and the slot takes the next job."""
+    """The broker dies and comes back: every report arrives, in order, those of the last moments perhaps twice; and
+    the slot takes the next job."""
     with Fleet(own_broker, tmp_path) as fleet:
         slot = fleet.ready().pid
         spec = fleet.send(fleet.job(until=60, nested={"pause": 0.05}))

@@ -9,7 +9,7 @@ import pytest
 
 from searchd.errors import Refused
 from searchd.folder import Folder
-from searchd.local import _is_over
+from searchd.local_folder import is_over
 from searchd.store import open_store
 from spaces.study import Study
 from tests.support.logged import HYPERBAND, logged
@@ -33,11 +33,11 @@ def file(R: int) -> Study:
 @pytest.mark.parametrize("R", [9, 3, 1])
 def test_a_file_may_keep_the_r_that_it_began_with(reader: Folder, tmp_path: Path, R: int) -> None:
     """The folder has R = 9: a file with 9 is the same study, one with 3 or 1 that before it was deepened."""
-    assert _is_over(reader, file(R), tmp_path)
+    assert is_over(reader, file(R), tmp_path)
 
 
 @pytest.mark.parametrize(("R", "said"), [(27, "deepen .* --max-resource 27"), (4, "search.R"), (12, "search.R")])
 def test_another_r_is_told(reader: Folder, tmp_path: Path, R: int, said: str) -> None:
     """A larger R is refused with the command that does it; one that is no power of eta apart is another study."""
     with pytest.raises(Refused, match=said):
-        _is_over(reader, file(R), tmp_path)
+        is_over(reader, file(R), tmp_path)

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.compose import compose_binary
+
 ROOT = Path(__file__).parents[2]
-
-
-def compose_binary() -> str | None:
-    beside = Path(sys.executable).parent / "docker-compose"
-    return str(beside) if beside.exists() else shutil.which("docker-compose")
 
 
 def compose(*args: str, file: Path = ROOT / "compose.yaml") -> subprocess.CompletedProcess[str]:

@@ -62,6 +62,8 @@ class Broker:
         self.folder = Path(tempfile.mkdtemp(prefix="sdb-", dir="/tmp"))
         self.socket = self.folder / "s"
         self.process: subprocess.Popen[bytes] | None = None
+        self.more: list[str] = []
+        """Options for the server beside these."""
 
     @property
     def url(self) -> str:
@@ -92,6 +94,7 @@ class Broker:
             "--daemonize", "no", "--loglevel", "warning", "--logfile", str(self.folder / "log"),
         ]  # fmt: skip
         argv += ["--requirepass", self.password] if self.password else []
+        argv += self.more
         self.process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             preexec_fn=_die_with_parent, start_new_session=True,  # noqa: PLW1509 - tests start it from the main thread

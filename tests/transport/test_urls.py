@@ -12,7 +12,9 @@ from searchd.urls import celery_url, redis_url, shown
     ("given", "for_redis", "for_celery"),
     [
         ("redis://host:6379/0", "redis://host:6379/0", "redis://host:6379/0"),
-        ("rediss://u:p@host/1", "rediss://u:p@host/1", "rediss://u:p@host/1"),
+        ("rediss://u:p@h/1", "rediss://u:p@h/1", "rediss://u:p@h/1?ssl_cert_reqs=required"),
+        ("rediss://h?ssl_ca_certs=/ca", "rediss://h?ssl_ca_certs=/ca", "rediss://h?ssl_ca_certs=/ca&ssl_cert_reqs=required"),
+        ("rediss://h?ssl_cert_reqs=none", "rediss://h?ssl_cert_reqs=none", "rediss://h?ssl_cert_reqs=none"),
         ("unix:///run/r.sock", "unix:///run/r.sock", "redis+socket:///run/r.sock?virtual_host=0"),
         ("/run/r.sock", "unix:///run/r.sock", "redis+socket:///run/r.sock?virtual_host=0"),
         ("unix:///run/r.sock?db=2", "unix:///run/r.sock?db=2", "redis+socket:///run/r.sock?virtual_host=2"),
@@ -39,7 +41,8 @@ def test_what_is_none_is_told(url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["redis://u:secret@h/0", "redis://:secret@h", "unix://:secret@/s", "redis://h/0?password=secret", "amqp://a:secret@h",
+    ["redis://u:secret@h/0", "redis://:secret@h", "unix://:secret@/s", "redis://h/0?password=secret", "rediss://h?ssl_password=secret",
+     "amqp://a:secret@h",
      "redis://u:secret@h:port/0"],
 )  # fmt: skip
 def test_no_password_is_shown(url: str) -> None:

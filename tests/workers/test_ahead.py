@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 import workers.child
+from searchd.wire import CheckpointRef
 from workers.child import AHEAD, SlotLink
 from workers.pipes import Pipes
 
@@ -27,8 +28,11 @@ def ends() -> Iterator[tuple[SlotLink, Pipes]]:
     slot.close()
 
 
-def report(link: SlotLink, step: int, seconds: float) -> None:
-    link.report(step, {"loss": 1.0}, (), seconds, None)
+WRITTEN = CheckpointRef(step=1, path="trials/0/ckpt-1-a1.safetensors", sha256="0" * 64, bytes=1)
+
+
+def report(link: SlotLink, step: int, seconds: float, written: CheckpointRef | None = None) -> bool:
+    return link.report(step, {"loss": 1.0}, (), seconds, written)
 
 
 def heard(slot: Pipes, count: int) -> list[int]:
@@ -82,3 +86,43 @@ def test_a_slow_step_waits_for_its_answer(
     asked = link.request()
     assert asked is not None
     assert asked.reason == "enough"
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_a_report_with_a_checkpoint_waits_until_it_is_known_to_be_up(
+    ends: tuple[SlotLink, Pipes], monkeypatch: pytest.MonkeyPatch, up: bool
+) -> None:
+    """Older checkpoints may be removed then, and not while the broker is away; what ran ahead is not known to be up."""
+    link, slot = ends
+    monkeypatch.setattr(workers.child, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    assert not report(link, 1, 0.0)
+    answers: list[bool] = []
+    second = threading.Thread(target=lambda: answers.append(report(link, 2, 0.0, WRITTEN)))
+    second.start()
+    assert heard(slot, 2) == [1, 2]
+    slot.send({"do": "ack", "reports": 1, "up": True})
+    second.join(0.2)
+    assert second.is_alive()
+    slot.send({"do": "ack", "reports": 1, "up": up})
+    second.join(30)
+    assert answers == [up]
+
+
+def test_nothing_runs_ahead_while_the_broker_is_away(
+    ends: tuple[SlotLink, Pipes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each report waits for its answer until one says that it went up."""
+    link, slot = ends
+    monkeypatch.setattr(workers.child, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    report(link, 1, 0.0)
+    slot.send({"do": "ack", "reports": 1, "up": False})
+    for step, up in ((2, False), (3, True)):
+        waits = threading.Thread(target=report, args=(link, step, 0.0))
+        waits.start()
+        heard(slot, step if step == 2 else 1)
+        waits.join(0.2)
+        assert waits.is_alive()
+        slot.send({"do": "ack", "reports": 1, "up": up})
+        waits.join(30)
+        assert not waits.is_alive()
+    report(link, 4, 0.0)  # ahead again

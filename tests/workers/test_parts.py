@@ -15,8 +15,9 @@ import pytest
 from searchd.errors import NotFound, Refused
 from tests.support.broker import Broker
 from workers.device import THREADS, device
-from workers.job import artifact_root, explain
+from workers.job import explain
 from workers.pipes import Gone, Pipes
+from workers.place import artifact_root
 from workers.tasks import resolve
 from workers.tasks.command import fill
 from workers.tasks.function import allowed, load
@@ -163,13 +164,20 @@ def test_filling_a_command() -> None:
 
 def test_artifacts_stay_in_their_folder(tmp_path: Path) -> None:
     """With a folder given, a job's files lie in it or the job is refused."""
-    inside = tmp_path / "in"
-    assert artifact_root("study", inside) == inside / "study"
-    assert artifact_root(str(inside / "study"), inside) == inside / "study"
-    assert artifact_root(str(tmp_path / "out"), None) == tmp_path / "out"
-    for outside in ("../out", str(tmp_path / "out")):
+    inside = str(tmp_path / "in")
+    assert artifact_root("study", inside) == f"{inside}/study"
+    assert artifact_root(f"{inside}/study", inside) == f"{inside}/study"
+    assert artifact_root(str(tmp_path / "out"), None) == str(tmp_path / "out")
+    assert artifact_root("study", "s3://bucket/p/") == "s3://bucket/p/study"
+    assert artifact_root("s3://bucket/p/study", "s3://bucket/p") == "s3://bucket/p/study"
+    assert artifact_root("s3://bucket/p/study", None) == "s3://bucket/p/study"
+    for outside, top in (
+        ("../out", inside), (str(tmp_path / "out"), inside), ("s3://bucket/p", inside), ("/etc", "s3://bucket/p"),
+        ("s3://bucket/other", "s3://bucket/p"), ("s3://bucket/pp", "s3://bucket/p"), ("../q", "s3://bucket/p"),
+        ("s3://bucket/p/../q", "s3://bucket/p"),
+    ):  # fmt: skip
         with pytest.raises(Refused, match="same --artifacts"):
-            artifact_root(outside, inside)
+            artifact_root(outside, top)
 
 
 def test_running_out_of_memory_has_its_own_word() -> None:

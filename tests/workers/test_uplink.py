@@ -10,9 +10,9 @@ import pytest
 from searchd import wire
 from searchd.errors import Refused, Unreachable
 from searchd.transport.redis import RedisTransport
+from searchd.urls import celery_url
 from searchd.wire import Beat, Begun, Ended, JobSpec, Report, WorkerInfo
 from tests.support.broker import Broker
-from workers.app import celery_url
 from workers.relay import who
 from workers.uplink import Superseded, Uplink, redis_url
 
@@ -100,7 +100,7 @@ def test_a_workers_card_is_seen_and_forgotten(clean_broker: Broker, daemon: Redi
     ("given", "redis", "celery"),
     [
         ("redis://h:1/2", "redis://h:1/2", "redis://h:1/2"),
-        ("rediss://u:p@h:1", "rediss://u:p@h:1", "rediss://u:p@h:1"),
+        ("rediss://u:p@h:1", "rediss://u:p@h:1", "rediss://u:p@h:1?ssl_cert_reqs=required"),
         ("unix:///tmp/a/s", "unix:///tmp/a/s", "redis+socket:///tmp/a/s?virtual_host=0"),
         ("unix:///tmp/s?db=3", "unix:///tmp/s?db=3", "redis+socket:///tmp/s?virtual_host=3"),
         ("redis+socket:///tmp/s?virtual_host=2", "unix:///tmp/s?db=2", "redis+socket:///tmp/s?virtual_host=2"),

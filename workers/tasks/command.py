@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from searchd.errors import NotFound, Refused
-from workers.checkpoints import write_atomically
+from searchd.storage import write_atomically
 from workers.pipes import CHUNK
 from workers.tether import tied
 from workers.trial import Ending, Trial
