@@ -60,7 +60,8 @@ WANTED = {
             "pause", "resume", "stop", "inject", "extend", "deepen", "priority", "trials/{n}/stop")),
     },
     "admin": {
-        "POST /v1/studies/{study}/rebase", "POST /v1/devices", "POST /v1/devices/{name}/profile",
+        "POST /v1/studies/{study}/rebase", "POST /v1/studies/{study}/gc", "POST /v1/devices",
+        "POST /v1/devices/{name}/profile",
         "DELETE /v1/devices/{name}", "GET /v1/tokens", "POST /v1/tokens", "DELETE /v1/tokens/{name}",
     },
 }  # fmt: skip
