@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from searchd.storage import StorageGone
+
 log = logging.getLogger("searchd.worker")
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -27,8 +29,9 @@ def patiently(do: Callable[[], T], give_up: Callable[[], bool]) -> T:
     while True:
         try:
             return do()
-        except OSError as error:
-            if error.errno not in NO_SPACE:
+        except (OSError, StorageGone) as error:
+            said = error if isinstance(error, OSError) else error.__cause__
+            if not isinstance(said, OSError) or said.errno not in NO_SPACE:
                 raise
             if give_up():
                 raise NoSpace(str(error)) from error
