@@ -16,7 +16,7 @@ from searchd.wire import CheckpointRef
 from tests.support.app import URL, Asgi, reading_app
 from tests.support.study_db import Written, write_study
 from workers.checkpoints import Checkpoints, Corrupt
-from workers.job import artifact_root
+from workers.place import artifact_root
 
 OUTSIDE = "what nobody may read"
 
@@ -125,8 +125,8 @@ def test_a_worker_reads_and_writes_below_its_root(tmp_path: Path) -> None:
     (root / "s" / "link").symlink_to(tmp_path)
     for wanted in ("/etc", "../elsewhere", "s/../../x", "s/link"):
         with pytest.raises(SearchdError, match="outside"):
-            artifact_root(wanted, root)
-    assert artifact_root("s", root) == (root / "s").resolve()
+            artifact_root(wanted, str(root))
+    assert artifact_root("s", str(root)) == str((root / "s").resolve())
     checkpoints = Checkpoints(root / "s", 0, 1)
     for path in ("../../secret", str(tmp_path / "secret"), "link/secret"):
         with pytest.raises(Corrupt, match="outside"):
