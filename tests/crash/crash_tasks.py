@@ -9,8 +9,6 @@ import time
 import workers.trial
 from workers.trial import Trial
 
-workers.trial.SAVE_EVERY_S = workers.trial.SAVE_SHARE = 0.0  # each `save` is a file
-
 
 def error(x: float, step: int) -> float:
     """What a config's error is after so many steps."""
@@ -19,6 +17,7 @@ def error(x: float, step: int) -> float:
 
 def train(trial: Trial) -> None:
     """`count` counts the steps over all jobs of the trial: it is the step, or a state was lost or used twice."""
+    workers.trial.SAVE_EVERY_S = workers.trial.SAVE_SHARE = 0.0  # in this child each `save` is a file
     count = int(trial.load(count=0).get("count", 0))
     for step in trial.steps():
         time.sleep(trial.options["step_s"])

@@ -40,19 +40,19 @@ def test_the_environment_is_read_and_what_is_given_goes_first() -> None:
 
 def test_a_token_from_a_file(tmp_path: Path) -> None:
     """A secret's file is read and stripped; an option goes before the environment; both variables are refused."""
-    file = tmp_path / "token"
+    file, nowhere = tmp_path / "token", str(tmp_path / "nowhere")
     file.write_text("s3cret\n")
     assert load_settings(environ={"SEARCHD_TOKEN_FILE": str(file)}).secret == "s3cret"
     assert load_settings(environ={}, token_file=str(file)).secret == "s3cret"
-    assert load_settings(environ={"SEARCHD_TOKEN_FILE": "/nowhere"}, token="given").secret == "given"
-    both = {"SEARCHD_TOKEN_FILE": "/nowhere", "SEARCHD_TOKEN": "x"}
+    assert load_settings(environ={"SEARCHD_TOKEN_FILE": nowhere}, token="given").secret == "given"
+    both = {"SEARCHD_TOKEN_FILE": nowhere, "SEARCHD_TOKEN": "x"}
     assert load_settings(environ=both, token_file=str(file)).secret == "s3cret"
     with pytest.raises(BadSetting, match="no-such-file cannot be read"):
         load_settings(environ={}, token_file="no-such-file")
     with pytest.raises(SearchdError, match="both set"):
         load_settings(environ={"SEARCHD_TOKEN_FILE": str(file), "SEARCHD_TOKEN": "x"})
     with pytest.raises(SearchdError, match=r"SEARCHD_TOKEN_FILE .*nowhere cannot be read \(No such file"):
-        load_settings(environ={"SEARCHD_TOKEN_FILE": "/nowhere"})
+        load_settings(environ={"SEARCHD_TOKEN_FILE": nowhere})
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(SearchdError, match="not text"):
         load_settings(environ={"SEARCHD_TOKEN_FILE": str(file)})
