@@ -6,7 +6,7 @@ Every round can be cut off anywhere: what was committed is in the store, what wa
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -15,13 +15,14 @@ from searchd.devices.desk import PREFIX, Devices
 from searchd.dispatch import Dispatcher
 from searchd.engine import Engine, Stops, publish, republish, submit, withdraw
 from searchd.engine.turn import IN_FLIGHT
-from searchd.errors import Fenced, NotFound, SearchdError, Unreachable
+from searchd.errors import Fenced, NotFound, Unreachable
 from searchd.fencing import Fencing
 from searchd.filling import Filling
 from searchd.leases import Fleet, Leases, Stopwatch, monotonic, wall
 from searchd.placing import Places
 from searchd.seats import Need
 from searchd.store.base import JobRow, Store, StudyStatus
+from searchd.strikes import Strikes
 from searchd.transport import Transport, Up
 from searchd.waits import Waits
 from searchd.wire import LEASE_S, Ended, cause_of
@@ -29,8 +30,6 @@ from searchd.wire import LEASE_S, Ended, cause_of
 log = logging.getLogger("searchd.daemon")
 
 BATCH = 500
-STRIKES = 3
-"""A message that breaks the engine this often is set aside, and its study is faulted."""
 LOOK_S = 1.0
 """How often the loop looks at workers, leases and budgets of time."""
 ACTIVE: frozenset[StudyStatus] = frozenset({"queued", "running", "paused", "verifying"})
@@ -63,7 +62,7 @@ class Loop:
         self._waits = Waits()
         self._watch = Stopwatch()
         self._devices = Devices(store, transport, dispatcher, root, lease_s)
-        self._strikes: Counter[str] = Counter()
+        self._strikes = Strikes(clock)
         self._stops: dict[str, str | None] = {}
         self._looked: float | None = None
         self._away = False
@@ -140,7 +139,7 @@ class Loop:
         self._command(study, lambda engine, now: engine.pause(now))
 
     def resume(self, study: str) -> None:
-        self._strikes.pop(study, None)
+        self._strikes.forgive(study)
         self._command(study, lambda engine, now: engine.resume(now))
 
     def stop(self, study: str) -> None:
@@ -180,7 +179,7 @@ class Loop:
 
         self._command(study, do)
         if apply:
-            self._strikes.pop(study, None)
+            self._strikes.forgive(study)
         return found
 
     def add_device(self, name: str, runtime: str | None = None) -> dict[str, Any]:
@@ -261,41 +260,10 @@ class Loop:
             log.exception("study %s: a batch of %d messages broke the engine", study, len(batch),
                           extra={"study": study})  # fmt: skip
             for message in batch:
-                self._alone(engine, message)
-
-    def _alone(self, engine: Engine, message: Up) -> None:
-        for strike in range(1, STRIKES + 1):
-            try:
-                self._stops |= engine.step([message], self._clock())
-                return
-            except Unreachable:
-                raise
-            except Exception as error:
-                log.exception("study %s: strike %d of job %s", engine.study, strike, message.job, extra={
-                    "study": engine.study, "trial": message.trial, "job": message.job, "attempt": message.attempt,
-                })  # fmt: skip
-                if strike == STRIKES:
-                    engine.quarantine(_told(error), message.model_dump_json(), self._clock())
+                self._stops |= self._strikes.message(engine, message)
 
     def _guarded(self, study: str, do: Callable[[Engine], T]) -> T | None:
-        """Do something that no message asked for; what breaks three times in a row faults the study."""
-        engine = self._engines[study]
-        try:
-            done = do(engine)
-        except Unreachable:
-            raise
-        except Exception as error:
-            self._strikes[study] += 1
-            if isinstance(error, SearchdError):
-                log.error("study %s: %s", study, error, extra={"study": study})
-            else:
-                log.exception("study %s: strike %d", study, self._strikes[study], extra={"study": study})
-            if isinstance(error, SearchdError) or self._strikes[study] >= STRIKES:
-                engine.quarantine(_told(error), "", self._clock())
-                del self._strikes[study]
-            return None
-        self._strikes.pop(study, None)
-        return done
+        return self._strikes.guarded(self._engines[study], do)
 
     def _look(self, tick: float, judged: float | None) -> None:
         """Workers, leases, hours: what only a clock can know. `judged`: the moment up to which every message was heard;
@@ -415,7 +383,3 @@ class Loop:
 def _wanted(jobs: Sequence[JobRow]) -> dict[str, str | None]:
     """Job → why it is to stop, of those that are."""
     return {job.id: job.stop_reason for job in jobs if job.stop_reason is not None}
-
-
-def _told(error: Exception) -> str:
-    return str(error) if isinstance(error, SearchdError) else f"a bug: {type(error).__name__}: {error}"

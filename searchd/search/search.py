@@ -380,7 +380,6 @@ class Search:
             if record.state == "done" and record.step < top(self.scheduler.ladders(), record.bracket):
                 self._book.change(record.trial, state="paused")
 
-    # ------------------------------------------------------------ inside
     def _draw(self, trial: TrialId, parent: TrialId | None) -> Config | Morphed | None:
         now = (trial, self._book.version)
         if self._drawn[0] != now:
