@@ -109,3 +109,9 @@ def until(condition: Callable[[], Any], timeout_s: float = 20.0) -> Any:
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.02)
     return answer
+
+
+def asking(app: Any, token: str | None = None, **headers: str) -> httpx.Client:
+    """A client of an application in this process, with a bearer token."""
+    bearer = {} if token is None else {"Authorization": f"Bearer {token}"}
+    return httpx.Client(base_url=URL, transport=Asgi(app), headers=bearer | headers)
