@@ -23,8 +23,8 @@ from searchd.wire import JobSpec
 HEAD_BYTES = 256 << 10
 TAIL_BYTES = 256 << 10
 CHUNK = 1 << 16
-SETTLE_S = 0.2
-"""How long the end of a job waits for its last output."""
+SETTLE_S = 2.0
+"""How long at most the end of a job waits for what it printed and nobody has read yet, on a busy machine."""
 
 
 class Capture:

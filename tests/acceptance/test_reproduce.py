@@ -35,7 +35,7 @@ study: herd
 space: {lr: {float: [0.001, 0.3], log: true}}
 objectives: {error: minimize}
 search: {scheduler: pbt, searcher: pbt, r: 2, R: 8, options: {population: 3, explore: [lr]}}
-budget: {trials: 9, parallel: 2}
+budget: {trials: 9, parallel: 1}
 task: herd:train
 seed: 1
 """
