@@ -115,8 +115,8 @@ def test_dtypes(dtype: torch.dtype) -> None:
 
 
 def test_strided_inputs_and_more_dimensions() -> None:
-    """x as a transposed view, planes and scales as slices, x [2, 3, K]: the same as their plain copies, up to the order in
-    which a matrix product of another layout adds up."""
+    """x as a transposed view, planes and scales as slices, x [2, 3, K]: the same as their plain copies, up to the
+    order in which a matrix product of another layout adds up."""
     form = Format(3, bipolar=False)
     x, planes, scales, bias = draw(4, form, (6, 10, 19, 4))
     plain = lowbit_linear(x, planes[:, ::2].contiguous(), scales[::2].contiguous(), bias[::2], bipolar=False, group=4)

@@ -176,7 +176,7 @@ def test_what_is_kept_of_jobs_is_what_is_written(
             t.put_trial(trial_row(n))
     leads.lead("here")
     for batch, breaks in batches:
-        with contextlib.suppress(ZeroDivisionError), leads.transaction() as t:  # noqa: PT012
+        with contextlib.suppress(ZeroDivisionError), leads.transaction() as t:
             for change in batch:
                 change(t)
             if breaks:
