@@ -12,11 +12,10 @@ FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 def same_device(to: str, *tensors: Tensor | None) -> None:
     """ValueError unless all tensors that are given are on one device; `to`: the name of the one to move to."""
-    devices = {str(t.device) for t in tensors if t is not None}
+    devices = {t.device for t in tensors if t is not None}
     if len(devices) > 1:
-        raise ValueError(
-            f"the arguments are on {', '.join(sorted(devices))}, but have to be on one: move them to {to}'s"
-        )
+        named = ", ".join(sorted(map(str, devices)))
+        raise ValueError(f"the arguments are on {named}, but have to be on one: move them to {to}'s")
 
 
 def shaped(name: str, x: Tensor, shape: Sequence[int], dtypes: Sequence[torch.dtype] = FLOATS) -> None:

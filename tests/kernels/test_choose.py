@@ -43,7 +43,8 @@ def test_cpu_tensors_run_in_torch() -> None:
     """On a CPU, torch; the reason says so."""
     assert choose("fast", X).provider == "torch"
     assert "on cpu" in choose("fast", X).why
-    assert "no Triton kernel" in choose("plain", X).why
+    assert explain("fast", "cpu") == choose("fast", X, None) == choose("plain", X)
+    assert "no Triton kernel" in explain("plain", "cuda:0").why
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,8 @@ def close(found: Tensor, wanted: Tensor, roundings: float, size: float | Tensor 
 
 def strided(x: Tensor) -> Tensor:
     """The values of `x` in memory that is not contiguous: every second element of a larger tensor, axes reversed."""
+    if x.dim() == 0:
+        return x
     room = torch.full([2 * n + 1 for n in reversed(x.shape)], float("nan") if x.is_floating_point() else 77.0)
     view = room.to(x.dtype)[tuple(slice(1, None, 2) for _ in x.shape)].permute(*reversed(range(x.dim())))
     view.copy_(x)

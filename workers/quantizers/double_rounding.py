@@ -9,13 +9,10 @@ Source: Huang et al., "Nearly Lossless Adaptive Bit Switching", 2025 (Double Rou
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from kernels.fake_quant import SCALE_FLOOR, lsq
+from kernels.fake_quant import SCALE_FLOOR, double, fake_quant, lsq
 from kernels.fake_quant.reference import expand
 from spaces.errors import SpaceError
 
@@ -52,9 +49,7 @@ def double_round(w: Tensor, scale: Tensor, bits: int, high: int = HIGH) -> Tenso
     Gradients: straight through to `w` inside the clip range of `bits`, LSQ's to `scale` ([] or [C], one for all
     widths), in steps of `bits`. SpaceError unless 2 <= bits <= high.
     """
-    _checked(bits, high)
-    out: Tensor = _DoubleRound.apply(w, scale, bits, high)  # type: ignore[no-untyped-call]
-    return out
+    return fake_quant(w, scale, double(_checked(bits, high), high))
 
 
 def scale_rate(bits: int, high: int = HIGH) -> float:
@@ -67,28 +62,6 @@ def scale_rate(bits: int, high: int = HIGH) -> float:
 def first_scale(w: Tensor, high: int = HIGH) -> Tensor:
     """Scales [C] to begin with: max |w| over the largest code of `high` bits."""
     return (w.flatten(1).abs().amax(dim=1) / lsq(high).high).clamp_min(SCALE_FLOOR)
-
-
-class _DoubleRound(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, w: Tensor, scale: Tensor, bits: int, high: int) -> Tensor:
-        codes = shifted(stored(w, scale, high), bits, high)
-        ctx.save_for_backward(w, scale, codes)
-        ctx.bits, ctx.high = bits, high
-        return restored(codes, scale, bits, high)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        w, scale, codes = ctx.saved_tensors
-        (grad,), step = grads, float(2 ** (ctx.high - ctx.bits))
-        bounds = lsq(ctx.bits)
-        u = w / expand(scale, w) / step
-        inside = (u >= bounds.low) & (u <= bounds.high)
-        q = codes.to(w.dtype)
-        each = torch.where(inside, q - u, q) * step * grad
-        total = each.sum() if scale.dim() == 0 else each.flatten(1).sum(1)
-        shared = w.numel() // max(1, scale.numel())
-        return grad * inside, total / math.sqrt(max(1, shared) * bounds.top), None, None
 
 
 def _checked(bits: int, high: int) -> int:

@@ -90,6 +90,8 @@ class Weight(nn.Module):
             return floating(self.matrix, full(self.matrix, self.form), self.form)
         if self.grid is None:
             return self.matrix
+        if self.shared == "group":
+            return fake_quant(self.matrix, self.scales(), self.grid, self.group)
         return self.whole(fake_quant(self.rows(self.matrix), self.scale(), self.grid))
 
     @torch.no_grad()
