@@ -15,7 +15,11 @@ import triton.language as tl
 from torch import Tensor
 
 from kernels._kernel import Kernel, on
+from kernels._tiles import Rule, Tile, Tiles, at_least_a_thread_each, within_registers, within_threads
+from kernels._tune import Task, best, limits_of
+from kernels.exit_gate import reference
 
+OP = "exit_gate"
 WIDEST = 2048
 """Logits of a tile at most."""
 SAMPLES = 1024
@@ -115,16 +119,47 @@ def rows_kernel(source, order, out, columns, tiles, SCATTER: tl.constexpr, BK: t
         tl.store(out + r * columns + k, value, mask=there)
 
 
-def tile_of(classes: int) -> tuple[int, int]:
-    """Samples and logits of a tile: a warp's width at least, all classes up to `WIDEST`."""
+def tile_of(samples: int, classes: int) -> Tile:  # noqa: ARG001
+    """The tile that is taken where none was tuned: a warp's width at least, all classes up to `WIDEST`."""
     wide = min(WIDEST, max(32, triton.next_power_of_2(classes)))
-    return max(1, min(64, WIDEST // wide)), wide
+    return {"BS": max(1, min(64, WIDEST // wide)), "BC": wide, "warps": 4}
+
+
+def tuning(shape: tuple[int, ...], device: torch.device) -> Task:
+    """What `kernels._tune` needs: (samples, classes), by entropy, which keeps the most."""
+    samples, classes = shape
+    limits = limits_of(device)
+    logits = torch.randn(samples, classes, device=device) * 3
+    score, prediction = reference.score(logits.double(), "entropy"), reference.predicted(logits)
+    room = torch.finfo(torch.float32).eps * (10 + math.log2(classes)) * (1 + 2 * float(logits.abs().max()))
+
+    def run(tile: Tile) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return gate(logits, 0.5, 1.0, 1, tile)
+
+    def wrong(found: tuple[Tensor, Tensor, Tensor, Tensor]) -> str | None:
+        off = float((found[0].double() - score).abs().max())
+        if off > room or not torch.equal(found[1], prediction):
+            return f"scores are off by {off:.1e}, or classes differ"
+        # The places of its own scores, which may lie on the other side of the threshold by a rounding.
+        order, count = reference.order(found[0], 0.5)
+        return None if torch.equal(found[2], order) and torch.equal(found[3], count) else "the places differ"
+
+    tiles = Tiles(
+        {"BS": (1, 2, 4, 8, 16, 32, 64), "BC": (32, 64, 128, 256, 512, 1024, 2048, 4096), "warps": (1, 2, 4, 8)},
+        (
+            within_threads(limits, "warps"),
+            at_least_a_thread_each("BS", "BC", "warps"),
+            within_registers(limits, "BS", "BC", "warps", live=5),
+            Rule("it divides what one program orders", ("BS",), lambda rows: SAMPLES % rows == 0),
+        ),
+    )
+    return Task(OP, shape, device, tiles, tile_of(samples, classes), run, wrong)
 
 
 def gate(
-    logits: Tensor, threshold: float, temperature: float, rule: int, tile: tuple[int, int] | None = None
+    logits: Tensor, threshold: float, temperature: float, rule: int, tile: Tile | None = None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """score, prediction, order, count of logits [B, C]. `tile`: powers of two, the first at most `SAMPLES`."""
+    """score, prediction, order, count of logits [B, C]. `tile`: BS, BC (powers of two, BS at most `SAMPLES`), warps."""
     samples, classes = logits.shape
     count = torch.empty((), dtype=torch.int64, device=logits.device)
     score = torch.empty(samples, dtype=torch.float32, device=logits.device)
@@ -134,14 +169,15 @@ def gate(
         return score, prediction, order, count.zero_()
     if logits.stride(1) != 1:
         logits = logits.contiguous()
-    bs, bc = tile or tile_of(classes)
+    tile = tile or best(OP, (samples, classes), logits.device) or tile_of(samples, classes)
+    bs = tile["BS"]
     programs = triton.cdiv(samples, bs)
     counts = torch.empty(programs, dtype=torch.int32, device=logits.device)
     log_classes = math.log(classes) or 1.0  # one class has entropy 0, whatever it is divided by
     with on(logits):
         gate_kernel[(programs,)](
             logits, score, prediction, counts, logits.stride(0), samples, classes, threshold, temperature, log_classes,
-            RULE=rule, BS=bs, BC=bc, num_warps=4,
+            RULE=rule, BS=bs, BC=tile["BC"], num_warps=tile["warps"],
         )  # fmt: skip
         order_kernel[(triton.cdiv(samples, SAMPLES),)](
             score, counts, order, count, samples, programs, threshold, BS=bs, BN=SAMPLES, BT=1024, num_warps=4,

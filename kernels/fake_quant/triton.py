@@ -19,8 +19,12 @@ import triton.language as tl
 from torch import Tensor
 
 from kernels._kernel import Kernel, on
+from kernels._tiles import Tile, Tiles, at_least_a_thread_each, within_registers, within_shared, within_threads
+from kernels._tune import Task, best, limits_of
+from kernels.fake_quant import reference
 from kernels.fake_quant.reference import Levels
 
+OP = "fake_quant"
 WIDEST = 2048
 """Elements of a tile at most: 16 a thread of four warps, read once and written once."""
 PARTS = 1024
@@ -143,7 +147,7 @@ def total_kernel(
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """How a tensor is read, and cut into tiles of BS scales by BK of their elements."""
+    """How a tensor is read, and cut into tiles of BS scales by BK of their elements, with so many warps."""
 
     scales: int
     groups: int
@@ -151,6 +155,7 @@ class _Shape:
     columns: int
     BS: int
     BK: int
+    warps: int
 
     @property
     def tiles(self) -> int:
@@ -161,13 +166,49 @@ class _Shape:
         return -(-self.scales // self.BS) * self.tiles
 
 
-def _shape(x: Tensor, scale: Tensor, group: int, tile: tuple[int, int] | None) -> _Shape:
+def _shape(x: Tensor, scale: Tensor, group: int, tile: Tile | None) -> _Shape:
     columns = x.numel() if scale.dim() == 0 else math.prod(x.shape[1:])
     group, groups = (group, scale.shape[1]) if group else (columns, 1)
-    if tile is None:
-        wide = min(WIDEST, triton.next_power_of_2(group))
-        tile = max(1, min(WIDEST // wide, triton.next_power_of_2(scale.numel()))), wide
-    return _Shape(scale.numel(), groups, group, columns, *tile)
+    sizes = (scale.numel(), group)
+    tile = tile or best(OP, sizes, x.device) or tile_of(*sizes)
+    return _Shape(scale.numel(), groups, group, columns, tile["BS"], tile["BK"], tile["warps"])
+
+
+def tile_of(scales: int, group: int) -> Tile:
+    """The tile that is taken where none was tuned."""
+    wide = min(WIDEST, triton.next_power_of_2(group))
+    return {"BS": max(1, min(WIDEST // wide, triton.next_power_of_2(scales))), "BK": wide, "warps": 4}
+
+
+def tuning(shape: tuple[int, ...], device: torch.device) -> Task:
+    """What `kernels._tune` needs: (scales, elements of one), forward and backward together, at 4 bits."""
+    scales, group = shape
+    limits, levels = limits_of(device), reference.lsq(4)
+    x, grad = (torch.randn(scales, group, device=device) for _ in range(2))
+    scale = torch.rand(scales, device=device) * 0.2 + 0.1
+    out, (to_x, to_scale) = reference.quantize(x, scale, levels), reference.backward(grad, x, scale, levels)
+    largest = (grad.abs().sum(1) * 16).clamp_min(1e-30) * float(reference.grad_factor(x, scale, levels))
+
+    def run(tile: Tile) -> tuple[Tensor, Tensor, Tensor]:
+        return forward(x, scale, levels, 0, tile), *backward(grad, x, scale, levels, 0, tile)
+
+    def wrong(found: tuple[Tensor, Tensor, Tensor]) -> str | None:
+        if not (torch.equal(found[0], out) and torch.equal(found[1], to_x)):
+            return "the output or d/dx is not the reference's"
+        # Terms of up to 16 |grad| in float32, added in two orders: some 40 roundings of their sum.
+        off = ((found[2] - to_scale).abs() / largest).max()
+        return None if off <= 40 * torch.finfo(torch.float32).eps else f"d/dscale is off by {float(off):.1e} of terms"
+
+    tiles = Tiles(
+        {"BS": (1, 2, 4, 8, 16, 32), "BK": (32, 64, 128, 256, 512, 1024, 2048, 4096), "warps": (1, 2, 4, 8)},
+        (
+            within_threads(limits, "warps"),
+            at_least_a_thread_each("BS", "BK", "warps"),
+            within_registers(limits, "BS", "BK", "warps", live=6),
+            within_shared(limits, ("BS", "warps"), lambda rows, warps: 4 * rows * warps),
+        ),
+    )
+    return Task(OP, shape, device, tiles, tile_of(scales, group), run, wrong)
 
 
 def _in_memory(x: Tensor, scale: Tensor, group: int) -> bool:
@@ -192,9 +233,9 @@ def _arguments(levels: Levels | Tensor, scale: Tensor) -> tuple[Tensor, tuple[fl
 
 
 def forward(
-    x: Tensor, scale: Tensor, levels: Levels | Tensor, group: int = 0, tile: tuple[int, int] | None = None
+    x: Tensor, scale: Tensor, levels: Levels | Tensor, group: int = 0, tile: Tile | None = None
 ) -> Tensor:
-    """`reference.quantize` in `x`'s dtype and memory format. `tile`: (BS, BK), powers of two, to override."""
+    """`reference.quantize` in `x`'s dtype and memory format. `tile`: BS, BK (powers of two) and warps, to override."""
     out = torch.empty_like(x)
     if not x.numel():
         return out
@@ -205,14 +246,14 @@ def forward(
     with on(x):
         forward_kernel[(shape.programs,)](
             source, scale.contiguous(), table, made, *numbers, step, shape.scales, shape.groups, shape.group,
-            shape.columns, shape.tiles, ROWS=rows, DOUBLE=twice, BS=shape.BS, BK=shape.BK, num_warps=4,
+            shape.columns, shape.tiles, ROWS=rows, DOUBLE=twice, BS=shape.BS, BK=shape.BK, num_warps=shape.warps,
         )  # fmt: skip
     return out if plain else out.copy_(made)
 
 
 def backward(
     grad: Tensor, x: Tensor, scale: Tensor, levels: Levels | Tensor, group: int = 0,
-    tile: tuple[int, int] | None = None,
+    tile: Tile | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """`reference.backward`: d/dx like `grad`, d/dscale like `scale`."""
     to_scale = torch.empty_like(scale, memory_format=torch.contiguous_format)
@@ -223,14 +264,14 @@ def backward(
 
 def straight_through(
     grad: Tensor, x: Tensor, scale: Tensor, levels: Levels | Tensor, group: int = 0,
-    tile: tuple[int, int] | None = None,
+    tile: Tile | None = None,
 ) -> Tensor:  # fmt: skip
     """`reference.straight_through`: d/dx alone."""
     return _both(grad, x, scale, levels, group, tile, None) if x.numel() else torch.empty_like(grad)
 
 
 def _both(
-    grad: Tensor, x: Tensor, scale: Tensor, levels: Levels | Tensor, group: int, tile: tuple[int, int] | None,
+    grad: Tensor, x: Tensor, scale: Tensor, levels: Levels | Tensor, group: int, tile: Tile | None,
     to_scale: Tensor | None,
 ) -> Tensor:  # fmt: skip
     out = torch.empty_like(grad)
@@ -248,7 +289,7 @@ def _both(
         backward_kernel[(shape.programs,)](
             given, source, scale.contiguous(), table, made, parts, *numbers, shared, step, shape.scales, shape.groups,
             shape.group, shape.columns, shape.tiles, ROWS=rows, DOUBLE=twice, LEARNED=to_scale is not None, ONE=one,
-            BS=shape.BS, BK=shape.BK, num_warps=4,
+            BS=shape.BS, BK=shape.BK, num_warps=shape.warps,
         )  # fmt: skip
         if to_scale is not None and not one:
             total_kernel[(shape.scales,)](

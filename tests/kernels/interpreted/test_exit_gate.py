@@ -7,10 +7,12 @@ import math
 import pytest
 import torch
 
+from kernels._tiles import Tile
 from kernels.exit_gate import NONE, RULES, compact, exit_gate, reference, scatter, triton
 from tests.support.kernels import close, poisoned, runs_in_triton, strided
 
 SHAPES = [(1, 1), (1, 7), (5, 2), (37, 10), (3, 130), (70, 33), (0, 3)]
+SMALL = {"BS": 2, "BC": 2, "warps": 1}
 
 
 def drawn(seed: int, samples: int, classes: int) -> torch.Tensor:
@@ -26,8 +28,8 @@ def apart(score: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("tile", [None, (2, 16)])
-def test_gate(rule: str, shape: tuple[int, int], tile: tuple[int, int] | None) -> None:
+@pytest.mark.parametrize("tile", [None, {"BS": 2, "BC": 16, "warps": 1}])
+def test_gate(rule: str, shape: tuple[int, int], tile: Tile | None) -> None:
     """Scores are the float64 reference's up to the roundings of z (its size enters exp), exp, and the sum; classes and
     places are its own: contiguous, strided, over memory that holds NaN."""
     logits = drawn(1, *shape)
@@ -72,8 +74,8 @@ def test_many_samples() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("tile", [None, (2, 2)])
-def test_not_finite(rule: str, tile: tuple[int, int] | None) -> None:
+@pytest.mark.parametrize("tile", [None, SMALL])
+def test_not_finite(rule: str, tile: Tile | None) -> None:
     """NaN and infinity anywhere in a row, in the first tile or a later one, are as sure as can be and say no class."""
     inf, nan = float("inf"), float("nan")
     rows = [[nan, 0, 1, 2, 3], [0, 1, 2, 3, nan], [inf, 0, 0, 0, 0], [0, 0, 0, inf, 0], [-inf] * 5]
@@ -91,7 +93,7 @@ def test_not_finite(rule: str, tile: tuple[int, int] | None) -> None:
 def test_ties() -> None:
     """The first of the largest is the class, in one tile and across tiles; its equal makes the margin 0."""
     logits = torch.tensor([[1.0, 3.0, 0.0, 3.0, 3.0], [2.0] * 5])
-    for tile in (None, (2, 2)):
+    for tile in (None, SMALL):
         found = triton.gate(logits, 0.5, 1.0, 2, tile)
         assert found[1].tolist() == [1, 0]
         assert found[0].tolist() == [0.0, 0.0]

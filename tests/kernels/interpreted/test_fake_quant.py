@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from kernels._tiles import Tile
 from kernels.fake_quant import (
     BINARY,
     SEQ2,
@@ -28,7 +29,7 @@ ALL = {
     "double4": double(4, 8), "double8": double(8, 8), "double2of16": double(2, 16),
 }  # fmt: skip
 SHAPES = [(5, 3, 2), (1, 1), (7, 130), (3, 1), (0, 4), (4, 0)]
-TILE = (2, 16)
+TILE = {"BS": 2, "BK": 16, "warps": 1}
 """Small, so that odd sizes end within a tile and a scale has several of them."""
 
 
@@ -79,7 +80,7 @@ def test_outputs(name: str, kind: str, shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("kind", ["tensor", "channel", "group"])
 @pytest.mark.parametrize("tile", [None, TILE])
-def test_scale_gradient(name: str, kind: str, tile: tuple[int, int] | None) -> None:
+def test_scale_gradient(name: str, kind: str, tile: Tile | None) -> None:
     """d/dscale is the float64 reference's up to the roundings of its terms (u, q, q − u, times grad: 6) and of their
     sum (a tree of 11 and at most one addition a part), each of the sum of the absolute terms."""
     x, scale, grad, group = drawn(2 if tile else 3, (5, 37), kind, 7)
