@@ -1,7 +1,8 @@
 """Which tiles of a kernel can be: a small constraint satisfaction, solved by backtracking.
 
 A tile is a value for each axis (sizes, warps, stages). A rule names the axes that it reads and is asked as soon as
-those have a value, so that whole branches are left out. Values are tried in the order given: the list is always the same.
+those have a value, so that whole branches are left out. Values are tried in the order given: the list is always the
+same.
 """
 
 from __future__ import annotations
