@@ -57,7 +57,7 @@ def with_triton() -> tuple[str, ...]:
 
 def kernels_of(op: str) -> tuple[Kernel, ...]:
     """`KERNELS` of `kernels/<op>/triton.py`; imports triton. ValueError where a function there whose name ends in
-    `_kernel` (what is launched; helpers have other names) is not listed."""
+    `_kernel` (what is launched; what kernels call has other names) is not listed."""
     module = importlib.import_module(f"kernels.{op}.triton")
     listed: tuple[Kernel, ...] = module.KERNELS
     launched = {n for n, f in vars(module).items() if n.endswith("_kernel") and hasattr(f, "arg_names")}
