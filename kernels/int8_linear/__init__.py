@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kernels._check import FLOATS, same_device
 from kernels.int8_linear import reference
 from kernels.int8_linear.reference import THRESHOLD, quantize
 
@@ -20,7 +21,6 @@ __all__ = ["THRESHOLD", "int8_linear", "quantize"]
 
 EXACT = 1024
 """127² · 1,024 < 2^24: so many products of codes add up exactly in float32."""
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def int8_linear(
@@ -58,9 +58,7 @@ def _fits(
             raise ValueError(f"{name} is {list(given.shape)} of {given.dtype}, but needs {shape} of floats: reshape it")
     if not threshold >= 0:
         raise ValueError(f"the threshold is {threshold}, but has to be 0 (no outliers) or above: the paper has 6")
-    devices = {str(t.device) for t in (x, codes, scales, kept, bias) if t is not None}
-    if len(devices) > 1:
-        raise ValueError(f"the arguments are on {', '.join(sorted(devices))}, but have to be on one: move them to x's")
+    same_device("x", x, codes, scales, kept, bias)
 
 
 def _integers(a: Tensor, b: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kernels._check import FLOATS, same_device
 from kernels.lowbit_linear import reference
 from kernels.lowbit_linear.reference import Format, decode, encode, pack, quantize, unpack
 
@@ -21,7 +22,6 @@ __all__ = ["Format", "decode", "encode", "lowbit_linear", "pack", "plane_product
 
 ROWS = 256
 """Rows of the weight that are unpacked at a time, so that they stay in a cache."""
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 WIDEST = 2**31 - 1
 
 
@@ -86,9 +86,7 @@ def _fits(x: Tensor, planes: Tensor, scales: Tensor, bias: Tensor | None, group:
         )
     if bias is not None and (list(bias.shape) != [rows] or bias.dtype not in FLOATS):
         raise ValueError(f"the bias is {list(bias.shape)} of {bias.dtype}, but needs [{rows}] of floats: reshape it")
-    devices = {str(t.device) for t in (x, planes, scales, bias) if t is not None}
-    if len(devices) > 1:
-        raise ValueError(f"the arguments are on {', '.join(sorted(devices))}, but have to be on one: move them to x's")
+    same_device("x", x, planes, scales, bias)
 
 
 def _values(planes: Tensor, columns: int, bipolar: bool, dtype: torch.dtype) -> Tensor:

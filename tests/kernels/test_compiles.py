@@ -1,0 +1,54 @@
+"""Every kernel compiles for sm_80 and sm_90 on a machine without a GPU: Triton's by Triton, CUDA's by nvcc."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kernels
+from kernels._choose import triton_there
+from kernels._kernel import CAPABILITIES, with_triton
+
+ROOT = Path(kernels.__file__).parent
+SOURCES = sorted(str(p.relative_to(ROOT)) for p in ROOT.rglob("*.cu"))
+
+
+@pytest.mark.skipif(not triton_there(), reason="triton is not installed")
+@pytest.mark.parametrize("op", with_triton())
+@pytest.mark.timeout(400)  # a compiler for each kernel, twice
+def test_triton(op: str, tmp_path: Path) -> None:
+    """Each kernel that the operator lists gives a cubin for both capabilities, and it lists each that it launches."""
+    env = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"TRITON_CACHE_DIR": str(tmp_path)}
+    ran = subprocess.run(
+        [sys.executable, "-m", "kernels._kernel", op], cwd=ROOT.parent, env=env, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr[-8000:]
+    rows = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert rows
+    for name in {r["kernel"] for r in rows}:
+        assert [r["capability"] for r in rows if r["kernel"] == name] == list(CAPABILITIES)
+    for row in rows:
+        assert row["cubin_bytes"] > 0
+        assert row["shared_bytes"] <= 163 * 1024, f"{row} needs more shared memory than an A100 gives to one block"
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on the PATH")
+@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.timeout(400)
+def test_cuda(source: str, capability: int, tmp_path: Path) -> None:
+    """Each CUDA source gives a cubin."""
+    out = tmp_path / "out.cubin"
+    ran = subprocess.run(
+        ["nvcc", "-std=c++17", "-O3", "-cubin", f"-arch=sm_{capability}", "-o", str(out), str(ROOT / source)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr[-8000:]
+    assert out.stat().st_size > 0
