@@ -16,15 +16,15 @@ import triton.language as tl
 from torch import Tensor
 
 from kernels._kernel import Kernel, on
-from kernels.blockwise_state.codes import encode, load_codes, load_state, store_codes, store_state
+from kernels.blockwise_state.codes import SMALLEST, encode, load_codes, load_state, store_codes, store_state
 from kernels.blockwise_state.eager import entries
 from kernels.blockwise_state.reference import FIRST_4, FIRST_8, SECOND_4, SECOND_8, Scheme
 from kernels.multi_tensor.table import flat, give_back, table
 from kernels.multi_tensor.triton import ADAM_TYPES, NAMES, TYPES, adam, adam_numbers, address, by_dtypes
 
-CHUNK = 2048
+CHUNK = 1024
 WARPS = 4
-TILE = (32, 128)
+TILE = (16, 128)
 """Rows and columns of a matrix that one program of `maxima_kernel` sees."""
 
 
@@ -68,7 +68,7 @@ def _blocks(
     store_state(m, m_scales, m_new, start, n, M_BITS, True, False, ROWS, BLOCK, MASKED)
     if RANK1:
         by = _divisors(v_scales, v_scales + height, start, length, n, BLOCK, ROWS, MASKED)
-        code = encode(v_new / tl.where(by == 0, 1.0, by), V_BITS, False, LINEAR)
+        code = encode(v_new / tl.maximum(by, SMALLEST), V_BITS, False, LINEAR)
         store_codes(v, code, start, n, V_BITS, ROWS, BLOCK, MASKED)
     else:
         store_state(v, v_scales, v_new, start, n, V_BITS, False, LINEAR, ROWS, BLOCK, MASKED)

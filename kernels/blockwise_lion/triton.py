@@ -20,7 +20,7 @@ from kernels.blockwise_state.codes import load_state, store_state
 from kernels.multi_tensor.table import flat, give_back, table
 from kernels.multi_tensor.triton import LION_TYPES, NAMES, TYPES, address, by_dtypes, lion, lion_numbers
 
-CHUNK = 2048
+CHUNK = 1024
 WARPS = 4
 COLUMNS = 5
 

@@ -4,12 +4,16 @@ The nearest entry of the dynamic map is computed, not looked up: with c values o
 value is linear in it, so a chain of bits − 2 selections (one a decade) and one multiplication find it. A binary search
 would read memory 8 times a value, which no cache serves at the speed of the rest of the step. Where a value lies within
 a rounding (1e-6 of itself) of the border between two codes either may come out; elsewhere it is `reference.nearest`.
+Scales below 1e-37, near the end of float32, count as that in the division.
 """
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
+
+SMALLEST = tl.constexpr(1e-37)
+"""Of which the inverse is still finite in float32."""
 
 
 @triton.jit
@@ -24,15 +28,17 @@ def encode(u, BITS: tl.constexpr, SIGNED: tl.constexpr, LINEAR: tl.constexpr):
     """The code (int32) of the nearest entry of the map for u (float32) in [-1, 1]; some code for NaN."""
     if LINEAR:
         count: tl.constexpr = 2**BITS
-        x = tl.where(u > 0, u, 0.0) * count - 0.5
-        return tl.minimum(tl.maximum(x, 0.0).to(tl.int32), count - 1)
+        return tl.minimum(tl.maximum(u * count - 0.5, 0.0), count - 1).to(tl.int32)
     else:
         return _dynamic(u, BITS, SIGNED)
 
 
 @triton.constexpr_function
 def _slope(i, bits, first):
-    """By what a value of decade i is multiplied: its count of values over its width."""
+    """By what a value of decade i is multiplied: its count of values over its width. The one value of the first decade
+    of signed maps: such that it begins half-way from 0."""
+    if i == 0 and first == 1:
+        return (1 / 9) / (0.275 * 10.0 ** (2 - bits))
     return first * 2**i / (0.9 * 10.0 ** (i - bits + 2))
 
 
@@ -46,26 +52,24 @@ def _border(i, bits, first):
 @triton.jit
 def _dynamic(u, BITS: tl.constexpr, SIGNED: tl.constexpr):
     """Decade i = 0 … BITS − 2 has c = 2^i values (unsigned: 2^(i+1)), 10^(i − BITS + 2) (.1 + .9 (j + ½) / c). With k =
-    c + j, so that k counts on from decade to decade, borders inside a decade are where slope · u + 8 c / 9 is whole."""
+    c + j, so that k counts on from decade to decade, borders inside a decade are where slope · u + 8 c / 9 is whole;
+    its last k is `final` = 2 c − 1."""
     first: tl.constexpr = 1 if SIGNED else 2
-    size = tl.where(u == u, tl.abs(u), 0.0)
-    slope = size * 0.0 + _slope(0, BITS, first)
-    count = size * 0.0 + first
+    last: tl.constexpr = first * 2 ** (BITS - 2)
+    size = tl.abs(u)
+    slope = tl.full(u.shape, _slope(0, BITS, first), tl.float32)
+    final = tl.full(u.shape, 2.0 * first - 1, tl.float32)
     for i in tl.static_range(1, BITS - 1):
         here = size >= _border(i, BITS, first)
         slope = tl.where(here, _slope(i, BITS, first), slope)
-        count = tl.where(here, 1.0 * first * 2**i, count)
-    k = size * slope + count * (8.0 / 9.0)
-    k = tl.minimum(tl.maximum(k, count), 2 * count - 1).to(tl.int32)
-    k = tl.where(size >= 10.0 ** (2 - BITS) * (0.1 + 0.45 / first) / 2, k, first - 1)  # nearer to 0 than to the smallest
-    last: tl.constexpr = first * 2 ** (BITS - 2)
-    one = size >= 1 - 0.225 / last  # nearer to 1 than to the largest below it
+        final = tl.where(here, 2.0 * first * 2**i - 1, final)
+    k = tl.minimum(size * slope + (final * (4.0 / 9.0) + 4.0 / 9.0), final)
+    k = tl.where(u >= 1 - 0.225 / last, 2.0 * last, k)  # nearer to 1, which has no negative, than to what is below
     if SIGNED:
-        middle: tl.constexpr = 2 ** (BITS - 1) - 1
-        k = tl.where(one & (u > 0), 2 * last, k)
-        return tl.where(u < 0, middle - k, middle + k)
+        sign = u.to(tl.int32, bitcast=True) & -0x80000000
+        return (k.to(tl.int32, bitcast=True) | sign).to(tl.float32, bitcast=True).to(tl.int32) + (2 ** (BITS - 1) - 1)
     else:
-        return tl.where(one, 2 * last, k) - 1
+        return tl.where(u >= 0.1625 * 10.0 ** (2 - BITS), k.to(tl.int32), 1) - 1  # nearer to 0 than to the smallest
 
 
 @triton.jit
@@ -122,7 +126,7 @@ def store_state(
         at = start + tl.arange(0, ROWS)[:, None] * BLOCK + tl.arange(0, BLOCK)[None, :]
         new = tl.where(at < n, new, 0.0)
     scale = top(new)
-    code = encode(new / tl.where(scale == 0, 1.0, scale)[:, None], BITS, SIGNED, LINEAR)
+    code = encode(new * (1 / tl.maximum(scale, SMALLEST))[:, None], BITS, SIGNED, LINEAR)
     store_codes(codes, code, start, n, BITS, ROWS, BLOCK, MASKED)
     block = start // BLOCK + tl.arange(0, ROWS)
     tl.store(scales + block, scale, mask=(block * BLOCK < n) if MASKED else None)

@@ -18,7 +18,7 @@ from torch import Tensor
 from kernels._kernel import Kernel, on
 from kernels.multi_tensor.table import Table, flat, give_back, table
 
-CHUNK = 2048
+CHUNK = 1024
 WARPS = 4
 TYPES = {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
