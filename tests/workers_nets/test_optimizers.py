@@ -35,6 +35,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "adamw_8bit": {"lr": 0.01}, "adamw_4bit": {"lr": 0.01}, "adamw_fp8": {"lr": 0.01}, "dog": {"reps": 1e-2},
     "ldog": {"reps": 1e-2}, "dowg": {"reps": 1e-2}, "dadapt_lion": {"d0": 1e-4}, "dadapt_sgd": {"d0": 1e-2},
     "dadapt_adagrad": {"d0": 1e-1}, "sgd": {"lr": 0.1}, "sgdp": {"lr": 0.1}, "shampoo": {"lr": 0.5},
+    "blockwise_adam8": {"lr": 0.01}, "blockwise_adam4": {"lr": 0.01}, "blockwise_lion8": {"lr": 2e-3},
     "microadam": {"lr": 0.02, "density": 0.1}, "mkor": {"lr": 0.1, "frequency": 2},
 }  # fmt: skip
 """What learns the small task below within 25 steps, where the defaults are too slow for it."""
@@ -148,7 +149,10 @@ def test_convolutions_are_matrices_to_muon(name: str) -> None:
     assert not torch.equal(conv, torch.zeros_like(conv))
 
 
-@pytest.mark.parametrize("name", ["adamw_8bit", "adamw_4bit", "adamw_fp8"])
+PACKED = ["adamw_8bit", "adamw_4bit", "adamw_fp8", "blockwise_adam8", "blockwise_adam4", "blockwise_lion8"]
+
+
+@pytest.mark.parametrize("name", PACKED)
 def test_packed_moments_stay_packed(name: str) -> None:
     """Of a weight of 8,192 values the moments in a checkpoint take a byte a value or half of one, not four; loaded,
     they go on bit for bit."""
