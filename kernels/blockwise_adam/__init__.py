@@ -35,8 +35,8 @@ def adamw(
     fits(params, grads, {"first": firsts, "second": seconds})
     first_step(step)
     alike: dict[tuple[Scheme, Scheme], list[int]] = {}
-    for i, (m, v) in enumerate(zip(firsts, seconds, strict=True)):
-        alike.setdefault((m.scheme, v.scheme), []).append(i)
+    for i, (one, other) in enumerate(zip(firsts, seconds, strict=True)):
+        alike.setdefault((one.scheme, other.scheme), []).append(i)
     for (a, b), which in alike.items():
         m, v = [firsts[i] for i in which], [seconds[i] for i in which]
         _adamw(
@@ -61,23 +61,22 @@ def _adamw(
             params, grads, m, m_scales, v, v_scales, first, second, step, lr, beta1, beta2, eps, weight_decay
         )
         return
-    for p, g, *packed in zip(params, grads, m, m_scales, v, v_scales, strict=True):
+    for p, g, a, a_scales, b, b_scales in zip(params, grads, m, m_scales, v, v_scales, strict=True):
         if who == "reference":
-            new, *moments = reference.adamw(
-                p, g, *packed, first, second, step, lr=lr, beta1=beta1, beta2=beta2, eps=eps,
+            new, m_new, v_new = reference.adamw(
+                p, g, a, a_scales, b, b_scales, first, second, step, lr=lr, beta1=beta1, beta2=beta2, eps=eps,
                 weight_decay=weight_decay,
             )  # fmt: skip
             p.copy_(new)
             pack = packing.quantize
         else:
-            moments = [
-                eager.dequantize(codes, scales, p.shape, scheme).to(wide(p).dtype)
-                for codes, scales, scheme in ((*packed[:2], first), (*packed[2:], second))
-            ]
-            adam_(p, g, *moments, step, lr, beta1, beta2, eps, weight_decay)
+            m_new = eager.dequantize(a, a_scales, p.shape, first).to(wide(p).dtype)
+            v_new = eager.dequantize(b, b_scales, p.shape, second).to(wide(p).dtype)
+            adam_(p, g, m_new, v_new, step, lr, beta1, beta2, eps, weight_decay)
             pack = eager.quantize
-        for into, new in zip(packed, (*pack(moments[0], first), *pack(moments[1], second)), strict=True):
-            into.copy_(new)
+        made = (*pack(m_new, first), *pack(v_new, second))
+        for into, found in zip((a, a_scales, b, b_scales), made, strict=True):
+            into.copy_(found)
 
 
 @_adamw.register_fake

@@ -142,7 +142,7 @@ def step(
     v: Sequence[Tensor], v_scales: Sequence[Tensor], first: Scheme, second: Scheme, step: int, lr: float, beta1: float,
     beta2: float, eps: float, weight_decay: float,
 ) -> None:  # fmt: skip
-    """The step of all tensors, whose moments are packed by `first` and `second`; one launch for each pair of dtypes, two
+    """The step of all tensors, whose moments are packed by `first` and `second`; a launch for each pair of dtypes, two
     with rank-1 scales."""
     rows, rank1 = max(1, CHUNK // first.block), second.block == 0
     numbers = adam_numbers(step, lr, beta1, beta2, eps, weight_decay)

@@ -33,8 +33,8 @@ def lion(
     wider. `firsts`: packed moments, begun by `blockwise_state.zeros`. ValueError for what does not fit."""
     fits(params, grads, {"first": firsts})
     alike: dict[Scheme, list[int]] = {}
-    for i, m in enumerate(firsts):
-        alike.setdefault(m.scheme, []).append(i)
+    for i, one in enumerate(firsts):
+        alike.setdefault(one.scheme, []).append(i)
     for scheme, which in alike.items():
         m = [firsts[i] for i in which]
         _lion(

@@ -14,9 +14,9 @@ import triton.language as tl
 from torch import Tensor
 
 from kernels._kernel import Kernel, on
+from kernels.blockwise_state.codes import load_state, store_state
 from kernels.blockwise_state.eager import entries
 from kernels.blockwise_state.reference import FIRST_4, FIRST_8, Scheme
-from kernels.blockwise_state.codes import load_state, store_state
 from kernels.multi_tensor.table import flat, give_back, table
 from kernels.multi_tensor.triton import LION_TYPES, NAMES, TYPES, address, by_dtypes, lion, lion_numbers
 

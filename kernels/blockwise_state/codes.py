@@ -109,11 +109,14 @@ def store_codes(codes, new, start, n, BITS: tl.constexpr, ROWS: tl.constexpr, BL
 @triton.jit
 def load_state(codes, scales, values, start, n, BITS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
                MASKED: tl.constexpr):  # fmt: skip
-    """The state [ROWS, BLOCK] (float32) of the blocks from value `start` on; `values`: the map."""
+    """The state [ROWS, BLOCK] (float32) of the blocks from value `start` on, 0 behind its end; `values`: the map."""
     block = start // BLOCK + tl.arange(0, ROWS)
     scale = tl.load(scales + block, mask=block * BLOCK < n, other=0.0) if MASKED else tl.load(scales + block)
-    found = tl.load(values + load_codes(codes, start, n, BITS, ROWS, BLOCK, MASKED))
-    return found * scale[:, None]
+    found = tl.load(values + load_codes(codes, start, n, BITS, ROWS, BLOCK, MASKED)) * scale[:, None]
+    if MASKED:
+        at = start + tl.arange(0, ROWS)[:, None] * BLOCK + tl.arange(0, BLOCK)[None, :]
+        found = tl.where(at < n, found, 0.0)
+    return found
 
 
 @triton.jit

@@ -26,7 +26,7 @@ def buckets(values: tuple[float, ...], device: torch.device) -> tuple[Tensor, Te
     ends = torch.stack([upper << 16, upper << 16 | 0xFFFF]).view(torch.float32)
     low, high = (reference.nearest(end, table) for end in (ends.amin(0), ends.amax(0)))
     if int((high - low).max()) > 1:
-        raise ValueError(f"a map of {len(values)} values has two borders within 1/128 of a value: quantize by reference")
+        raise ValueError(f"a map of {len(values)} values has two borders within 1/128: use reference.quantize")
     border = torch.where(high > low, borders[low.clamp(max=len(borders) - 1)], torch.nan)
     return low.to(torch.uint8).to(device), border.to(device)
 

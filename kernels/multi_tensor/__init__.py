@@ -1,8 +1,8 @@
 """`multi_tensor`: AdamW's and Lion's whole step over the 32-bit states of many tensors, in one launch where there is a
 GPU. It is for the many small tensors (norms, biases, scales) that packed states leave in 32 bits.
 
-Operators of `torch.library` that change weights and states in place; README.md in this folder has the maths, `reference`
-is the meaning. Nothing here has a gradient: it is what uses gradients.
+Operators of `torch.library` that change weights and states in place; README.md in this folder has the maths and
+`reference` is the meaning. Nothing here has a gradient: it is what uses gradients.
 """
 
 from __future__ import annotations

@@ -33,9 +33,9 @@ def lion_(p: Tensor, grad: Tensor, m: Tensor, lr: float, beta1: float, beta2: fl
     """A step of Lion: `p` (any float) and `m` (in the dtype of the arithmetic) are changed."""
     w = wide(p)
     g = grad.to(w.dtype)
-    way = m.lerp(g, 1 - beta1).sign_()
+    c = m.lerp(g, 1 - beta1)
     m.lerp_(g, 1 - beta2)
     w = w.mul_(1 - lr * weight_decay) if weight_decay else w
-    w.add_(way, alpha=-lr)
+    w.add_(c.sign().add_(c, alpha=0), alpha=-lr)
     if w is not p:
         p.copy_(w)

@@ -26,7 +26,9 @@ def adam(
 def lion(
     p: Tensor, grad: Tensor, m: Tensor, *, lr: float, beta1: float, beta2: float, weight_decay: float
 ) -> tuple[Tensor, Tensor]:
-    """(weights, m) after a step of Lion: by the sign of β1 m + (1 − β1) g."""
+    """(weights, m) after a step of Lion: by the sign of c = β1 m + (1 − β1) g; NaN where c is not finite, so that a
+    training that diverged is seen."""
     g = grad.to(p.dtype)
     m = m.to(p.dtype)
-    return p * (1 - lr * weight_decay) - lr * m.lerp(g, 1 - beta1).sign(), m.lerp(g, 1 - beta2)
+    c = m.lerp(g, 1 - beta1)
+    return p * (1 - lr * weight_decay) - lr * (c.sign() + 0 * c), m.lerp(g, 1 - beta2)

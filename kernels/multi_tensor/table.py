@@ -1,7 +1,7 @@
 """Many tensors in one launch: a table of their addresses and sizes, and a list of the chunks that programs work on.
 
-A program reads its chunk [tensor, place in the tensor], then that tensor's row of the table. Both are on the device; the
-same tensors give the same table, so that a training builds it once (gradients come back at the same addresses).
+A program reads its chunk [tensor, place in the tensor], then that tensor's row of the table. Both are on the device;
+the same tensors give the same table, so that a training builds it once (gradients come back at the same addresses).
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def adam(p, g, m, v, keep, rate, beta1, beta2, rest1, rest2, eps, root):
 def lion(p, g, m, keep, rate, beta1, beta2, rest1, rest2):
     """(p, m) in float32."""
     c = beta1 * m + rest1 * g
-    sign = tl.where(c > 0, 1.0, tl.where(c < 0, -1.0, c))  # c itself: 0, or NaN, which has to be seen
+    sign = tl.where(c > 0, 1.0, tl.where(c < 0, -1.0, 0.0)) + 0 * c  # NaN where c is not finite: it has to be seen
     return keep * p - rate * sign, beta2 * m + rest2 * g
 
 

@@ -1,10 +1,11 @@
 """AdamW with moments of 8 or 4 bits, and Lion with a moment of 8, by our own kernels: the whole step in one pass.
 
-Moments are packed as `kernels.blockwise_state` says: 8 bits in blocks of 256, 4 bits in blocks of 128 (and rank-1 scales
-for the second moment of a matrix). Parameters of fewer than 4,096 values keep 32 bits; all of a group step together, a
-launch for the packed ones and one for the others where there is a GPU. A weight takes 2 bytes of state with
+Moments are packed as `kernels.blockwise_state` says: 8 bits in blocks of 256, 4 bits in blocks of 128 (and rank-1
+scales for the second moment of a matrix). Parameters of fewer than 4,096 values keep 32 bits; all of a group step
+together, a launch for the packed ones and one for the others where there is a GPU. A weight takes 2 bytes of state with
 `blockwise_adam8` and 1 with `blockwise_adam4` and with `blockwise_lion8`, and the scales (4 bytes a block), where AdamW
-has 8 and Lion 4. Sources: Dettmers and others (2022), ICLR; Li, Chen, Zhu (2023), NeurIPS; Chen and others (2023), Lion.
+has 8 and Lion 4. Sources: Dettmers and others (2022, ICLR); Li, Chen, Zhu (2023, NeurIPS); Chen and others (2023,
+NeurIPS).
 """
 
 from __future__ import annotations
@@ -78,27 +79,36 @@ class Packed(Exact):
 
     def _move(self, params: list[nn.Parameter], count: int, group: dict[str, Any], *, packed: bool) -> None:
         grads = [p.grad for p in params if p.grad is not None]
-        beta1, beta2 = group["betas"]
-        how = {"lr": float(group["lr"]), "beta1": beta1, "beta2": beta2, "weight_decay": float(group["weight_decay"])}
-        adam = "v" in self.schemes
-        if adam:
-            how["eps"] = group["eps"]
-        if not packed:
-            moments = [[self.state[p][name] for p in params] for name in self.schemes]
-            if adam:
-                multi_tensor.adamw(params, grads, *moments, count, **how)
+        lr, decay, (beta1, beta2) = float(group["lr"]), float(group["weight_decay"]), group["betas"]
+        if "v" not in self.schemes:
+            if packed:
+                blockwise_lion.lion(
+                    params, grads, self._packed(params, "m"), lr=lr, beta1=beta1, beta2=beta2, weight_decay=decay
+                )
             else:
-                multi_tensor.lion(params, grads, *moments, **how)
-            return
-        states = [[self._state(p, name) for p in params] for name in self.schemes]
-        if adam:
-            blockwise_adam.adamw(params, grads, *states, count, **how)
+                multi_tensor.lion(
+                    params, grads, self._plain(params, "m"), lr=lr, beta1=beta1, beta2=beta2, weight_decay=decay
+                )
+        elif packed:
+            blockwise_adam.adamw(
+                params, grads, self._packed(params, "m"), self._packed(params, "v"), count, lr=lr, beta1=beta1,
+                beta2=beta2, eps=float(group["eps"]), weight_decay=decay,
+            )  # fmt: skip
         else:
-            blockwise_lion.lion(params, grads, *states, **how)
+            multi_tensor.adamw(
+                params, grads, self._plain(params, "m"), self._plain(params, "v"), count, lr=lr, beta1=beta1,
+                beta2=beta2, eps=float(group["eps"]), weight_decay=decay,
+            )  # fmt: skip
 
-    def _state(self, p: Tensor, name: str) -> State:
-        own = self.state[p]
-        return State(own[name], own[f"{name}_scales"], tuple(p.shape), self.schemes[name].of(p.shape))
+    def _plain(self, params: list[nn.Parameter], name: str) -> list[Tensor]:
+        return [self.state[p][name] for p in params]
+
+    def _packed(self, params: list[nn.Parameter], name: str) -> list[State]:
+        scheme = self.schemes[name]
+        return [
+            State(self.state[p][name], self.state[p][f"{name}_scales"], tuple(p.shape), scheme.of(p.shape))
+            for p in params
+        ]
 
 
 def packed(name: str, roles: Roles, h: Hyper) -> Optimizer:
