@@ -1,8 +1,8 @@
 """`newton_schulz`: the iteration that makes Muon's and NorMuon's steps, in bfloat16 (or wider) with symmetric products.
 
-An operator of `torch.library`; README.md in this folder has the maths, `reference` is the meaning in float64. Two of its
-three products a step are symmetric: on a GPU only the tiles on and below the diagonal are computed. It has no gradient:
-it is what is done to gradients.
+An operator of `torch.library`; README.md in this folder has the maths, `reference` is the meaning in float64. Two of
+its three products a step are symmetric: on a GPU only the tiles on and below the diagonal are computed. It has no
+gradient: it is what is done to gradients.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def newton_schulz(
     if x.dim() not in {2, 3}:
         raise ValueError(f"x is {list(x.shape)}, but has to be [R, C] or [B, R, C]: flatten or stack the matrices")
     if steps < 1 or len(coefficients) != 3:
-        raise ValueError(f"{steps} steps with {len(coefficients)} coefficients, but it takes 1 or more, with a, b and c")
+        raise ValueError(f"{steps} steps with {len(coefficients)} coefficients, but it takes 1 or more, and a, b, c")
     if dtype not in FLOATS:
         raise ValueError(f"dtype is {dtype}, but the iteration is in floats: use torch.bfloat16")
     out: Tensor = _iterate(x.detach(), steps, list(coefficients), eps, dtype)

@@ -21,7 +21,8 @@ def newton_schulz(
     y = x.double()
     tall = y.shape[-2] > y.shape[-1]
     y = y.mT if tall else y
-    y = y / torch.linalg.vector_norm(y, dim=(-2, -1), keepdim=True).clamp(min=eps)
+    norm: Tensor = torch.linalg.vector_norm(y, dim=(-2, -1), keepdim=True)
+    y = y / norm.clamp(min=eps)
     for _ in range(steps):
         gram = y @ y.mT
         y = a * y + (b * gram + c * gram @ gram) @ y

@@ -37,11 +37,11 @@ def test_it_moves_singular_values_only(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize(("dtype", "near"), [(torch.float64, 1e-12), (torch.float32, 1e-4), (torch.bfloat16, 0.08)])
+@pytest.mark.parametrize(("dtype", "near"), [(torch.float64, 1e-12), (torch.float32, 1e-4), (torch.bfloat16, 0.05)])
 def test_it_is_the_reference(shape: tuple[int, ...], dtype: torch.dtype, near: float) -> None:
     """In each dtype. Its slope at 0 is 3.4445⁵ = 485, so a rounding grows by up to that: 485 · 2^-24 = 3e-5 of a value
     about 1 in float32. In bfloat16 (485 · 2^-9) that is no bound for the smallest singular values; 16 seeds were within
-    .05, and a wrong coefficient is off by more than .1."""
+    .04, and a coefficient c that is .1 too large moves something by .05 at least."""
     x = draw(shape, 1)
     with poisoned():
         found = newton_schulz(x, dtype=dtype)

@@ -3,9 +3,9 @@
 `muon`: torch.optim.Muon (Jordan and others, 2024), learning rate times sqrt(max(1, rows / columns)) (the spectral
 convention). `normuon`: its rows divided by the root of their moving mean square, the norm kept (Li and others, 2025),
 pytorch_optimizer's. Both have their Newton–Schulz iteration from `kernels.newton_schulz`, which on a CPU gives what
-theirs give bit for bit, and halves two of its three products on a GPU. `drop_muon`: at each step only the layers from a random one to the last take a Muon step, the
-first of them uniform (Gruntkowska and others, 2025, "Drop-Muon"). Convolutions [out, in, k, k] are matrices
-[out, in * k * k].
+theirs give bit for bit, and halves two of its three products on a GPU. `drop_muon`: at each step only the layers from a
+random one to the last take a Muon step, the first of them uniform (Gruntkowska and others, 2025, "Drop-Muon").
+Convolutions [out, in, k, k] are matrices [out, in * k * k].
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Muon(torch.optim.Muon):
     """torch's, state and arithmetic, with our iteration."""
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # a closure is refused
         """One step of every parameter that has a gradient."""
         if closure is not None:
             raise ValueError("Muon takes no closure: call it after the gradients are there")
@@ -50,7 +50,7 @@ class DropMuon(Muon):
     """Muon on a random suffix of its parameters, which are in the order of the layers; the others keep weight and
     moment. Drawn from torch's own generator, which checkpoints hold."""
 
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # a closure is refused
         """One step of the layers from a random one on."""
         params = [p for group in self.param_groups for p in group["params"]]
         first = int(torch.randint(len(params), ()))
@@ -82,7 +82,7 @@ def _muon(name: str, hidden: list[nn.Parameter], h: Hyper) -> Optimizer:
     if name == "normuon":
         from pytorch_optimizer import NorMuon as Base
 
-        class NorMuon(Base):  # type: ignore[misc]  # an untyped library, imported where it is used
+        class NorMuon(Base):  # an untyped library, imported where it is used
             @staticmethod
             def _orthogonalize(group: dict[str, Any], updates: list[Tensor]) -> list[Tensor]:
                 return orthogonal(updates, int(group["ns_steps"]), group["ns_coeffs"][0])
