@@ -64,8 +64,37 @@ def test_interrupted_is_uninterrupted_at_every_size(name: str, dtype: torch.dtyp
 
 
 @EACH
+def test_each_counts_its_own_steps(name: str) -> None:
+    """A parameter without a gradient at some steps moves as it does alone, without those steps; small ones as torch's
+    AdamW moves them, whose first steps depend on their number the most."""
+    def run(which: list[int], steps: range) -> list[nn.Parameter]:
+        params, _ = fresh(name)
+        params = [params[i] for i in which]
+        optimizer = build(name, Roles.of([(f"blocks.{i}", p) for i, p in enumerate(params)]), {"lr": 0.01})
+        plain = [nn.Parameter(p.detach().clone()) for p in params]
+        other = torch.optim.AdamW(plain, lr=0.01, weight_decay=0.0)
+        for step in steps:
+            for i, p, q in zip(which, params, plain, strict=True):
+                p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(step))
+                q.grad = p.grad.clone()
+                if i in {2, 4} and step % 2:
+                    p.grad = q.grad = None
+            optimizer.step()
+            other.step()
+        for i, p, q in zip(which, params, plain, strict=True):
+            if i == 2 and "adam" in name:
+                torch.testing.assert_close(p.detach(), q.detach())
+        return params
+
+    together = run([2, 3, 4, 5], range(5))
+    assert torch.equal(together[0], run([2], range(0, 5, 2))[0])
+    assert torch.equal(together[2], run([4], range(0, 5, 2))[0])
+    assert torch.equal(together[3], run([5], range(5))[0])
+
+
+@EACH
 def test_what_a_weight_costs(name: str) -> None:
-    """From 4,096 values on: so many bytes of codes a weight and at most 4 of scales a block; below, 32 bits a moment."""
+    """From 4,096 values on: so many bytes of codes a weight, at most 4 of scales a block; below, 32 bits a moment."""
     params, optimizer = fresh(name)
     go(params, optimizer, range(1))
     moments = 1 if "lion" in name else 2
