@@ -253,7 +253,9 @@ class Loop:
         if any(isinstance(m, Ended) and (m.cause or cause_of(m.outcome, m.reason)) == "out_of_memory" for m in batch):
             self._places.alone = True
         try:
-            self._stops |= engine.step(batch, self._clock())
+            slots = self._alone(study)
+            devices = self.fleet.devices(engine.device) if slots else ()
+            self._stops |= engine.step(batch, self._clock(), slots=slots, devices=devices)
         except Unreachable:
             raise
         except Exception:
@@ -261,6 +263,15 @@ class Loop:
                           extra={"study": study})  # fmt: skip
             for message in batch:
                 self._stops |= self._strikes.message(engine, message)
+
+    def _alone(self, study: str) -> int:
+        """How many slots a study may fill in the transaction that records its messages; 0 where others have a say in
+        who gets them: another study, a profile, a choice of slots."""
+        device = self._engines[study].device
+        if self._places.directs(device) or self._devices.holds(device):
+            return 0
+        served = [s for s in self.active() if self._engines[s].device == device]
+        return self.fleet.slots(device) if served == [study] else 0
 
     def _guarded(self, study: str, do: Callable[[Engine], T]) -> T | None:
         return self._strikes.guarded(self._engines[study], do)

@@ -149,7 +149,8 @@ class Checkpoints:
         name = f"{self.folder}/ckpt-{step}-a{self.attempt}.{suffix}"
         reference = CheckpointRef(step=step, path=name, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
         self.storage.write(name, data)
-        self.storage.write(f"{name}.json", reference.model_dump_json().encode())
+        # The second file is for when the newest checkpoint is damaged; nothing refers to it, so it need not be durable.
+        self.storage.write(f"{name}.json", reference.model_dump_json().encode(), durable=False)
         self._own = [r for r in self._own if r.step != step] + [reference]
         while len(self._own) > KEEP and self._own[2].step <= self._known:
             self._remove(self._own.pop(0))

@@ -87,21 +87,23 @@ class SlotLink:
 
     def report(
         self, step: int, metrics: Mapping[str, float], points: Sequence[Mapping[str, Any]], seconds: float,
-        checkpoint: CheckpointRef | None, inherited: Inherited | None = None,
+        checkpoint: CheckpointRef | None, inherited: Inherited | None = None, *, last: bool = False,
     ) -> bool:  # fmt: skip
         """Send a report and wait until the slot has sent it on: its answer may bring a stop. Whether it went up.
 
         Steps shorter than that round trip do not wait one by one: the function may be ahead of the answers by
         `AHEAD` reports or `AHEAD_S`, whichever is less, and what became of such a report is not known yet (False).
         With a checkpoint, or while the broker is away, every report waits: a checkpoint is removed only once newer
-        ones are known to have gone up.
+        ones are known to have gone up. Nothing comes after the `last` report of a job: it goes up with the end.
         """
         self._pipes.send({
             "up": "report", "step": step, "metrics": dict(metrics), "points": [dict(p) for p in points],
             "seconds": seconds, "checkpoint": None if checkpoint is None else checkpoint.model_dump(),
             "inherited": None if inherited is None else inherited.model_dump(), "energy_j": self._spent.joules(),
-            "peak_bytes": self._peak.bytes(),
+            "peak_bytes": self._peak.bytes(), "last": last,
         })  # fmt: skip
+        if last:
+            return False
         now = time.monotonic()
         if not self._unanswered:
             self._ahead_since = now

@@ -36,7 +36,7 @@ class Rehearsal:
 
     def report(
         self, step: int, metrics: Mapping[str, float], points: Sequence[Mapping[str, Any]], seconds: float,
-        checkpoint: CheckpointRef | None, inherited: Inherited | None = None,
+        checkpoint: CheckpointRef | None, inherited: Inherited | None = None, *, last: bool = False,  # noqa: ARG002
     ) -> bool:  # fmt: skip
         self.reports.append(
             Report(

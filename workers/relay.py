@@ -15,6 +15,8 @@ from workers.warm import Warm
 log = logging.getLogger("searchd.worker")
 
 LOOK_S = 0.2
+LAST_S = 0.01
+"""How long the last report of a job waits for the end, which most often follows at once: one round for both."""
 SUPERSEDED = "given to another worker"
 WEIGH_S = 0.5
 """How often the memory of a job's processes is looked at."""
@@ -58,20 +60,25 @@ class Relay:
         self._peak: int | None = None
         self._leaving = ""
 
+    def begin(self) -> None:
+        """Hand the job to the child."""
+        self._warm.send({"do": "run", "job": self._spec.model_dump(mode="json")})
+
     def to_the_end(self) -> Ended:
         """Relay until the child says the end, dies, or is killed for its time."""
-        self._warm.send({"do": "run", "job": self._spec.model_dump(mode="json")})
         while True:
             messages = self._warm.receive(LOOK_S)
             if messages is None:
                 fault, how = self._warm.death()
                 return self._end("failed" if fault else "lost", how)
+            if any(message.get("last") for message in messages):
+                messages += self._warm.receive(LAST_S) or ()
             of_kind: dict[str, list[dict[str, Any]]] = {"report": [], "note": [], "ended": []}
             for message in messages:
                 of_kind[message["up"]].append(message)
             for note in of_kind["note"]:
                 self._noted(note["text"])
-            self._report(of_kind["report"])
+            self._report(of_kind["report"], over=bool(of_kind["ended"]))
             for said in of_kind["ended"]:
                 return self._said(said)
             if (ended := self._look_at_the_clock(time.monotonic())) is not None:
@@ -111,8 +118,9 @@ class Relay:
                                 f"{self._most_bytes // MIB} MiB of this worker (--memory)")  # fmt: skip
         return None
 
-    def _report(self, messages: list[dict[str, Any]]) -> None:
-        """Reports of the child go up; the stop key comes back in the same round trip, and then the child goes on."""
+    def _report(self, messages: list[dict[str, Any]], over: bool) -> None:
+        """Reports of the child go up; the stop key comes back in the same round trip, and then the child goes on.
+        Where the job is `over`, they wait for its end, which is sent next."""
         if not messages:
             return
         reports = [
@@ -127,6 +135,9 @@ class Relay:
             self._step = report.step
             self._checkpoint = report.checkpoint or self._checkpoint
             self._peak = report.peak_bytes or self._peak
+        if over:
+            self._uplink.hold(*reports)
+            return
         self._heed(self._uplink.send(*reports))
         up = not self._uplink.waits and self._leaving != SUPERSEDED
         self._warm.send({"do": "ack", "reports": len(reports), "up": up})

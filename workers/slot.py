@@ -142,9 +142,9 @@ class Slot:
                 raise Requeue
             self._finish(self._lost(spec, SHUT_DOWN))
         elif self._claim(spec):
-            self._begin(spec)
+            relay = self._begin(spec, beat_s)
             try:
-                ended = self._relay(spec, beat_s).to_the_end()
+                ended = relay.to_the_end()
                 log.info("job %s attempt %d: %s %s", spec.id, spec.attempt, ended.outcome, ended.reason)
                 self._warm.captures(None)
                 if ended.reason == OOM:
@@ -168,12 +168,15 @@ class Slot:
                     raise Requeue from error
                 time.sleep(LOOK_S)
 
-    def _begin(self, spec: JobSpec) -> None:
+    def _begin(self, spec: JobSpec, beat_s: float) -> Relay:
         log.info("job %s attempt %d: %s from %d to %d", spec.id, spec.attempt, spec.kind, spec.since, spec.until)
         self._doing, self._since = spec, time.time()
         self._warm.ensure()
         self._warm.captures(path_of(spec, self._options.child.artifacts))
-        self._say()
+        relay = self._relay(spec, beat_s)
+        relay.begin()
+        self._say()  # while the child begins
+        return relay
 
     def _noted(self, text: str) -> None:
         self._note = text

@@ -12,10 +12,11 @@ from __future__ import annotations
 import base64
 import random
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 MARK = "$"
+PLAIN = frozenset((type(None), bool, str, int, float))
 EVOLVING = frozenset({"params", "step", "train_mode", "weight_sum", "lr_max", "d", "d_max", "k"})
 """Entries of an optimizer's groups that training changes and no user sets: of schedule-free, Prodigy, D-Adaptation."""
 
@@ -108,9 +109,9 @@ def pack(value: Any, arrays: dict[str, Any], path: str = "") -> Any:
         case bytes():
             return {MARK: "bytes", "of": base64.b64encode(value).decode()}
         case list():
-            return [pack(v, arrays, f"{path}.{i}") for i, v in enumerate(value)]
+            return _packed(value, arrays, path)
         case tuple():
-            return {MARK: "tuple", "of": [pack(v, arrays, f"{path}.{i}") for i, v in enumerate(value)]}
+            return {MARK: "tuple", "of": _packed(value, arrays, path)}
         case Mapping():
             if MARK not in value and all(isinstance(k, str) for k in value):
                 return {k: pack(v, arrays, f"{path}.{k}") for k, v in value.items()}
@@ -129,6 +130,13 @@ def pack(value: Any, arrays: dict[str, Any], path: str = "") -> Any:
         f"{path.lstrip('.') or 'the value'} is a {type(value).__module__}.{type(value).__qualname__}, which a "
         "checkpoint cannot hold; save torch modules, optimizers, tensors, numeric arrays, or plain JSON values"
     )
+
+
+def _packed(values: Sequence[Any], arrays: dict[str, Any], path: str) -> list[Any]:
+    """The items of a list or tuple; the state of Python's generator is a tuple of 625 plain numbers."""
+    if PLAIN.issuperset(map(type, values)):
+        return list(values)
+    return [pack(v, arrays, f"{path}.{i}") for i, v in enumerate(values)]
 
 
 def _store(arrays: dict[str, Any], path: str, value: Any) -> str:

@@ -54,9 +54,10 @@ class Link(Protocol):
 
     def report(
         self, step: int, metrics: Mapping[str, float], points: Sequence[Mapping[str, Any]], seconds: float,
-        checkpoint: CheckpointRef | None, inherited: Inherited | None = None,
+        checkpoint: CheckpointRef | None, inherited: Inherited | None = None, *, last: bool = False,
     ) -> bool:  # fmt: skip
-        """Hand one report over; returns when the slot has it. False: it could not send it on yet."""
+        """Hand one report over; returns when the slot has it, of the job's `last` one at once. False: it was not sent
+        on yet."""
         ...
 
     def request(self) -> Request | None:
@@ -336,7 +337,8 @@ class Trial:
         inherited = None
         if self.parent is not None and not self._told:
             inherited, self._told = self.parent.outcome(), True
-        up = self._link.report(self.step, metrics, points, self.spent_s, checkpoint, inherited)
+        last = self.step >= self._spec.until
+        up = self._link.report(self.step, metrics, points, self.spent_s, checkpoint, inherited, last=last)
         if up and checkpoint is not None:
             self._checkpoints.known(checkpoint.step)
         self._closed_at = time.monotonic()

@@ -119,6 +119,11 @@ class Uplink:
             self._waiting.extend(message for message in messages if not isinstance(message, Beat))
             return self._up(messages[-1].job, messages[-1].attempt, list(self._waiting) or list(messages))
 
+    def hold(self, *messages: Report) -> None:
+        """These go up before the next message."""
+        with self._sending:
+            self._waiting.extend(messages)
+
     def drain(self, job: str) -> bool:
         """Send what waits; True when nothing does any more."""
         with self._sending:
@@ -138,7 +143,8 @@ class Uplink:
             try:
                 self._reconnect()
                 again, self._broken = [m for _, m in self._recent if self._broken], False
-                pipeline = self._redis.pipeline(transaction=False)
+                # One transaction: the daemon, which waits for the stream, is woken once and sees all of them.
+                pipeline = self._redis.pipeline(transaction=len(again) + len(new) > 1)
                 for message in [*again, *new]:
                     pipeline.xadd(wire.UP, {"m": wire.encode(message)})
                 pipeline.get(wire.stop_key(job))

@@ -20,8 +20,10 @@ class Storage(Protocol):
 
     root: str
 
-    def write(self, name: str, data: bytes) -> None:
-        """`data` under `name`, whole and durable when this returns; a crash leaves the old file or the new one."""
+    def write(self, name: str, data: bytes, *, durable: bool = True) -> None:
+        """`data` under `name`, whole and durable when this returns; a crash leaves the old file or the new one.
+
+        Not `durable`: whoever reads it here sees it whole; after a power failure it may be missing, old or damaged."""
         ...
 
     def read(self, name: str) -> bytes: ...

@@ -10,19 +10,24 @@ from pathlib import Path
 from searchd.storage.base import CHUNK, StorageGone
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """`data` at `path`, durable when this returns; a crash leaves the old file or the new one, never a part."""
+def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """`data` at `path`, durable when this returns; a crash leaves the old file or the new one, never a part.
+
+    Not `durable`: nothing waits for the disk; a crash of this process is as harmless, a power failure is not."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    if not durable:
+        return
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -37,10 +42,10 @@ class LocalStorage:
         self.root = str(folder)
         self.folder = folder
 
-    def write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes, *, durable: bool = True) -> None:
         path = self._path(name)
         try:
-            write_atomically(path, data)
+            write_atomically(path, data, durable=durable)
         except OSError as e:
             raise self._gone("written", name, e) from e
 

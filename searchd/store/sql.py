@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ import sqlalchemy as sa
 
 from searchd.errors import Missing, NotFound, Refused, Unreachable
 from searchd.store import lead
+from searchd.store.base import JobRow
 from searchd.store.migrate import migrate, version_of
 from searchd.store.reader import SqlReader
 from searchd.store.schema import HEAD, READABLE
@@ -43,6 +45,9 @@ class SqlStore:
         self.url = url
         self.readonly = readonly
         self.moved = 0
+        self._turns = threading.RLock()
+        self._flying: dict[str, dict[str, JobRow]] = {}
+        """The jobs in flight as the last transaction left them: true for the one process that leads."""
         self._engine = engine
         self._token: int | None = None
         self._reading: sa.Engine = engine
@@ -94,18 +99,22 @@ class SqlStore:
         if self.readonly:
             raise Refused(f"{_shown(self.url)} was opened read-only: only the daemon writes; send it the command")
         moved = False
-        try:
-            with _explained(self.url), self._writing.begin() as connection:
-                self._alone(connection)
+        with self._turns:
+            known, self._flying = self._flying, {}
+            try:
+                with _explained(self.url), self._writing.begin() as connection:
+                    self._alone(connection)
+                    if self._token is not None:
+                        lead.check(connection, self._token)
+                    transaction = SqlTransaction(connection, known)
+                    yield transaction
+                    transaction.flush()
+                    moved = transaction.moved
                 if self._token is not None:
-                    lead.check(connection, self._token)
-                transaction = SqlTransaction(connection)
-                yield transaction
-                transaction.flush()
-                moved = transaction.moved
-        finally:  # a commit whose answer was lost may have been one
-            if moved:
-                self.moved += 1
+                    self._flying = known
+            finally:  # a commit whose answer was lost may have been one
+                if moved:
+                    self.moved += 1
 
     def lead(self, holder: str) -> int:
         """See `store.base.Store.lead`. Refused when the store is read-only."""

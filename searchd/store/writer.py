@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,7 +22,7 @@ from searchd.store.base import (
     TokenRow,
     TrialRow,
 )
-from searchd.store.codec import Encoded, encode
+from searchd.store.codec import Encoded, decode, encode
 from searchd.store.pending import Key, Pending, insert_new, update, upsert, values
 from searchd.store.reader import SqlReader
 from searchd.store.schema import (
@@ -61,7 +62,8 @@ class SqlTransaction(SqlReader):
     measurements, which are rare, are written at once.
     """
 
-    def __init__(self, connection: sa.Connection) -> None:
+    def __init__(self, connection: sa.Connection, flying: dict[str, dict[str, JobRow]] | None = None) -> None:
+        """`flying`: study → its jobs in flight by id, as the last transaction left them; kept up here."""
         super().__init__(connection)
         self.moved = False
         """Whether a job was put or changed."""
@@ -78,7 +80,9 @@ class SqlTransaction(SqlReader):
         self._trials: Pending[TrialRow] = Pending(
             trials, lambda key: super(SqlTransaction, self).trial(*key), _of_trial
         )
-        self._flying: dict[str, dict[str, JobRow]] = {}
+        self._flying = {} if flying is None else flying
+        for rows in self._flying.values():
+            self._jobs.learn(rows.values())
 
     def flush(self) -> None:
         """Send the rows that wait; the store calls it before the commit."""
@@ -119,8 +123,13 @@ class SqlTransaction(SqlReader):
         """Read at once what messages of these jobs will ask for one by one: the jobs, their trials, what is reported.
 
         Only a matter of time: whatever is not there then is read when it is asked for."""
-        found = self._jobs_of(study, sorted(set(jobs)))
-        self._jobs.learn(found)
+        self.jobs(study, IN_FLIGHT)
+        wanted, flying = set(jobs), self._flying[study]
+        found = [flying[job] for job in sorted(wanted & flying.keys())]
+        if others := sorted(wanted - flying.keys()):
+            ended = self._jobs_of(study, others)
+            self._jobs.learn(ended)
+            found += ended
         rows = self._trials_of(study, sorted({job.trial for job in found}))
         self._trials.learn(row for row, _ in rows)
         for row, top in rows:
@@ -188,6 +197,7 @@ class SqlTransaction(SqlReader):
         self._trials.set((study, trial), changes)
 
     def put_job(self, row: JobRow) -> None:
+        row = replace(row, spec=decode(encode(row.spec)))  # as it will be read, and nobody else's
         self._jobs.put(row)
         self._track(row)
 

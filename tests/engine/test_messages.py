@@ -192,3 +192,31 @@ def test_unreadable_entries_are_set_aside(world: World) -> None:
     world.round()
     assert len(world.broker.poison) == 2
     assert world.run(study) == "done"
+
+
+def test_one_transaction_records_the_end_and_asks_for_the_next(world: World) -> None:
+    """Where one study has its device to itself, the messages of a round and the next job are one commit; the job's mark
+    as sent is another."""
+    study, job = begin(world)
+    commits = world.faults.passed["after commit"]
+    done = {"study": job.study, "job": job.id, "trial": job.trial, "attempt": job.attempt, "worker": "w0"}
+    world.broker.push(Report(**done, step=job.until, metrics={"loss": 0.5}))
+    world.broker.push(Ended(**done, outcome="finished", step=job.until))
+    world.round()
+    assert world.faults.passed["after commit"] == commits + 2
+    with world.store.reading() as reader:
+        assert [row.status for row in reader.jobs(study)] == ["finished", "queued"]
+
+
+def test_two_studies_share_what_is_free(world: World) -> None:
+    """Where another study wants the device too, it has a say in who gets the slot that the messages set free."""
+    study, job = begin(world)
+    other = world.submit(spec())
+    world.round()
+    world.broker.push(Ended(study=job.study, job=job.id, trial=job.trial, attempt=job.attempt, worker="w0",
+                            outcome="failed", reason="exception"))  # fmt: skip
+    world.tick(1.0)
+    world.round()
+    with world.store.reading() as reader:
+        assert [row.status for row in reader.jobs(other)] == ["queued"]
+        assert [row.status for row in reader.jobs(study)] == ["failed"]

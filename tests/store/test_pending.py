@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from searchd.errors import NotFound
+from searchd.errors import Fenced, NotFound
 from searchd.store import open_store
 from searchd.store.base import IN_FLIGHT, Transaction
 from searchd.store.reader import SqlReader
@@ -158,3 +159,67 @@ def test_a_job_that_ended_is_not_in_flight(tmp_path: Path) -> None:
         assert t.jobs(S, ("outbox",)) == []
         assert [row.status for row in t.jobs(S, ("running",))] == ["running"]
     store.close()
+
+
+@given(st.lists(st.tuples(st.lists(changes, max_size=8), st.booleans()), min_size=1, max_size=5))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_what_is_kept_of_jobs_is_what_is_written(
+    tmp_path_factory: pytest.TempPathFactory, batches: list[tuple[list[Step], bool]]
+) -> None:
+    """Transactions of the process that leads, some of which break: each sees the jobs in flight as the database has
+    them, and so does a store that keeps nothing."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('kept') / 'study.db'}"
+    leads, other = open_store(url), open_store(url)
+    begin(leads)
+    with leads.transaction() as t:
+        for n in range(3):
+            t.put_trial(trial_row(n))
+    leads.lead("here")
+    for batch, breaks in batches:
+        with contextlib.suppress(ZeroDivisionError), leads.transaction() as t:
+            for change in batch:
+                change(t)
+            if breaks:
+                raise ZeroDivisionError
+        with leads.transaction() as t, other.reading() as r:
+            assert t.jobs(S, IN_FLIGHT) == r.jobs(S, IN_FLIGHT)
+            assert [t.job(name) for name in "abc"] == [r.job(name) for name in "abc"]
+    leads.close()
+    other.close()
+
+
+def test_a_store_that_does_not_lead_keeps_nothing(tmp_path: Path) -> None:
+    """Another process may have written in between: what jobs are in flight is asked of the database."""
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    one, two = open_store(url), open_store(url)
+    begin(one)
+    with one.transaction() as t:
+        t.put_job(job_row())
+        assert len(t.jobs(S, IN_FLIGHT)) == 1
+    with two.transaction() as t:
+        t.set_job(job_row().id, status="finished")
+    with one.transaction() as t:
+        assert t.jobs(S, IN_FLIGHT) == []
+    one.close()
+    two.close()
+
+
+def test_who_leads_again_asks_again(tmp_path: Path) -> None:
+    """What another leader wrote in between is seen: nothing is kept over a change of leaders."""
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    one, two = open_store(url), open_store(url)
+    begin(one)
+    one.lead("one")
+    with one.transaction() as t:
+        t.put_job(job_row())
+        assert len(t.jobs(S, IN_FLIGHT)) == 1
+    two.lead("two")
+    with two.transaction() as t:
+        t.set_job(job_row().id, status="finished")
+    with pytest.raises(Fenced), one.transaction():
+        pass
+    one.lead("one")
+    with one.transaction() as t:
+        assert t.jobs(S, IN_FLIGHT) == []
+    one.close()
+    two.close()

@@ -6,12 +6,14 @@ import os
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import workers.child
 from searchd.wire import CheckpointRef
 from workers.child import AHEAD, SlotLink
+from workers.job import End
 from workers.pipes import Pipes
 
 
@@ -126,3 +128,15 @@ def test_nothing_runs_ahead_while_the_broker_is_away(
         waits.join(30)
         assert not waits.is_alive()
     report(link, 4, 0.0)  # ahead again
+
+
+def test_the_last_report_of_a_job_waits_for_nobody(ends: tuple[SlotLink, Pipes]) -> None:
+    """Its end follows at once, so that the slot sends both together; whether it went up is not known here."""
+    link, slot = ends
+    assert not link.report(3, {"loss": 1.0}, (), 1.0, WRITTEN, last=True)  # nobody answers
+    link.ended(End("finished", 3), ())
+    messages: list[dict[str, Any]] = []
+    while len(messages) < 2:
+        messages += slot.receive(5.0)
+    assert [m["up"] for m in messages] == ["report", "ended"]
+    assert messages[0]["last"]

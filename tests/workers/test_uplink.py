@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -163,3 +165,18 @@ def test_what_a_broker_forgot_goes_up_again(own_broker: Broker) -> None:
                 steps += [getattr(m, "step", 0) for _, m in transport.receive(block_s=0)]
         assert steps == [2, 3, 4]
     transport.close()
+
+
+def test_the_last_report_and_the_end_are_seen_together(clean_broker: Broker, daemon: RedisTransport) -> None:
+    """A report that was held goes up with the end, and a daemon that waits for the stream gets both at once."""
+    uplink = Uplink(clean_broker.url)
+    uplink.send(Beat(**who(spec(), "w")))
+    assert [m.kind for _, m in daemon.receive(block_s=0)] == ["beat"]
+    got: list[str] = []
+    waits = threading.Thread(target=lambda: got.extend(m.kind for _, m in daemon.receive(block_s=10)))
+    waits.start()
+    time.sleep(0.1)
+    uplink.hold(report(1))
+    uplink.send(Ended(**who(spec(), "w"), outcome="finished", step=1))
+    waits.join(30)
+    assert got == ["report", "ended"]
