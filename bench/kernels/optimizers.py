@@ -1,8 +1,8 @@
 """Optimizer steps: ours, torch's, torchao's and bitsandbytes', each beside a copy of as many bytes as it has to move.
 
 `rows` gives what a table of kernels takes in; `python -m bench.kernels.optimizers [--device cuda]` prints them as CSV.
-Gate first: ours takes a step that is compared with float64, and a red gate gives no row. A step's bytes are those that no
-implementation can do without (weight read and written, gradient read, states read and written), so whoever goes over
+Gate first: ours takes a step that is compared with float64, and a red gate gives no row. A step's bytes are those that
+no implementation can do without (weight read and written, gradient read, states read and written), so whoever goes over
 memory twice shows as a lower share of the copy.
 """
 
