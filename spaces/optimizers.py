@@ -172,6 +172,11 @@ FAMILIES: Mapping[str, Family] = {
     "adamw_8bit": Family(_adam(1e-3, 0.01), "torchao"),
     "adamw_4bit": Family(_adam(1e-3, 0.01), "torchao"),
     "adamw_fp8": Family(_adam(1e-3, 0.01), "torchao"),
+    "blockwise_adam8": Family(_adam(1e-3, 0.01)),
+    "blockwise_adam4": Family(_adam(1e-3, 0.01)),
+    "blockwise_lion8": Family({
+        "lr": Hyper(3e-4), "weight_decay": Hyper(0.1), "beta1": _beta(0.9), "beta2": _beta(0.99),
+    }),
     "microadam": Family({
         **_adam(1e-3, 0.01), "density": Hyper(0.01, 0.0, 1.0, above=True), "window": _count(10),
     }),

@@ -1,4 +1,4 @@
-"""Optimizer states of 8 and 4 bits: maps of codes, block-wise and rank-1 scales, whole steps; written out.
+"""Optimizer states of 8 and 4 bits: maps of codes, block-wise and rank-1 scales; written out.
 
 A state is divided by a scale and each value becomes the code of the nearest entry of a map. Sources: Dettmers, Lewis,
 Shleifer and Zettlemoyer (2022, ICLR), 8-bit optimizers by block-wise quantization, the dynamic map (after Dettmers,
@@ -125,25 +125,3 @@ def dequantize(codes: Tensor, scales: Tensor, shape: torch.Size, scheme: Scheme)
         codes = torch.stack([codes & 15, codes >> 4], 1).flatten()[: math.prod(shape)]
     values = table(scheme, codes)[codes.to(torch.int64)].view(shape)
     return values * divisors(scales, shape, scheme.block)
-
-
-def adam(
-    p: Tensor, grad: Tensor, m: Tensor, v: Tensor, step: int, *, lr: float, beta1: float, beta2: float, eps: float,
-    weight_decay: float,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """(weights, m, v) after AdamW's step number `step`, from 1, in the dtype of `p`; the weights see m and v as they
-    are before they are quantized again."""
-    g = grad.to(p.dtype)
-    m = m.to(p.dtype).lerp(g, 1 - beta1)
-    v = v.to(p.dtype).lerp(g * g, 1 - beta2)
-    root = v.sqrt() / math.sqrt(1 - beta2**step) + eps
-    return p * (1 - lr * weight_decay) - lr * (m / (1 - beta1**step)) / root, m, v
-
-
-def lion(
-    p: Tensor, grad: Tensor, m: Tensor, *, lr: float, beta1: float, beta2: float, weight_decay: float
-) -> tuple[Tensor, Tensor]:
-    """(weights, m) after a step of Lion (Chen and others, 2023, NeurIPS): by the sign of β1 m + (1 − β1) g."""
-    g = grad.to(p.dtype)
-    m = m.to(p.dtype)
-    return p * (1 - lr * weight_decay) - lr * m.lerp(g, 1 - beta1).sign(), m.lerp(g, 1 - beta2)

@@ -31,10 +31,13 @@ STEPS: dict[str, tuple[dict[str, Any], list[tuple[float, float]]]] = {
     "adamw_8bit": ({"lr": 1e-2, **NONE}, [(0.99, -1.99), (0.980678, -1.994942)]),
     "adamw_4bit": ({"lr": 1e-2, **NONE}, [(0.99, -1.99), (0.980678, -1.994942)]),
     "adamw_fp8": ({"lr": 1e-2, **NONE}, [(0.99, -1.99), (0.980678, -1.994942)]),
+    "blockwise_adam8": ({"lr": 1e-2, **NONE}, [(0.99, -1.99), (0.980678, -1.994942)]),
+    "blockwise_adam4": ({"lr": 1e-2, **NONE}, [(0.99, -1.99), (0.980678, -1.994942)]),
+    "blockwise_lion8": ({"lr": 1e-2, "weight_decay": 0.1}, [(0.989, -1.988), (0.978011, -1.996012)]),
     "microadam": ({"lr": 1e-2, "density": 1.0, **NONE}, [(0.99, -1.99), (0.980678, -1.994942)]),
 }
-"""So small a parameter keeps 32 bits in torchao's, so they are AdamW to the digit; MicroAdam is where it takes every
-coordinate."""
+"""So small a parameter keeps 32 bits in torchao's and ours, so they are AdamW or Lion to the digit; MicroAdam is where
+it takes every coordinate."""
 
 
 def weight() -> nn.Parameter:

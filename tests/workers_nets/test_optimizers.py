@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from kernels.newton_schulz import newton_schulz
 from spaces.errors import SpaceError
 from spaces.nets import network
 from spaces.optimizers import ABSENT, OPTIMIZERS
@@ -35,6 +36,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "adamw_8bit": {"lr": 0.01}, "adamw_4bit": {"lr": 0.01}, "adamw_fp8": {"lr": 0.01}, "dog": {"reps": 1e-2},
     "ldog": {"reps": 1e-2}, "dowg": {"reps": 1e-2}, "dadapt_lion": {"d0": 1e-4}, "dadapt_sgd": {"d0": 1e-2},
     "dadapt_adagrad": {"d0": 1e-1}, "sgd": {"lr": 0.1}, "sgdp": {"lr": 0.1}, "shampoo": {"lr": 0.5},
+    "blockwise_adam8": {"lr": 0.01}, "blockwise_adam4": {"lr": 0.01}, "blockwise_lion8": {"lr": 2e-3},
     "microadam": {"lr": 0.02, "density": 0.1}, "mkor": {"lr": 0.1, "frequency": 2},
 }  # fmt: skip
 """What learns the small task below within 25 steps, where the defaults are too slow for it."""
@@ -148,7 +150,10 @@ def test_convolutions_are_matrices_to_muon(name: str) -> None:
     assert not torch.equal(conv, torch.zeros_like(conv))
 
 
-@pytest.mark.parametrize("name", ["adamw_8bit", "adamw_4bit", "adamw_fp8"])
+PACKED = ["adamw_8bit", "adamw_4bit", "adamw_fp8", "blockwise_adam8", "blockwise_adam4", "blockwise_lion8"]
+
+
+@pytest.mark.parametrize("name", PACKED)
 def test_packed_moments_stay_packed(name: str) -> None:
     """Of a weight of 8,192 values the moments in a checkpoint take a byte a value or half of one, not four; loaded,
     they go on bit for bit."""
@@ -349,3 +354,43 @@ def test_sgd_without_momentum() -> None:
     """Momentum 0 is in the range of a search: it turns Nesterov off instead of failing."""
     net, optimizer = make("sgd", lr=0.1, momentum=0.0)
     step(net, optimizer, 1)
+
+
+def _library(name: str, hidden: list[nn.Parameter], h: dict[str, Any]) -> torch.optim.Optimizer:
+    lr, momentum, decay = h["lr"], h["momentum"], h["weight_decay"]
+    if name == "muon":
+        return torch.optim.Muon(hidden, lr=lr, momentum=momentum, weight_decay=decay)
+    from pytorch_optimizer import NorMuon
+
+    group = {"params": hidden, "use_muon": True, "weight_decay": decay, "beta2": h["beta2"]}
+    made: torch.optim.Optimizer = NorMuon([group], lr=lr, momentum=momentum)
+    return made
+
+
+@pytest.mark.parametrize("name", ["muon", "normuon"])
+def test_our_iteration_leaves_the_libraries_steps_as_they_are(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wide, tall and square matrices, three of one shape: six steps, and states, bit for bit those of torch's Muon and
+    pytorch_optimizer's NorMuon; and they are made by `kernels.newton_schulz`."""
+    from workers.optimizers import matrix
+
+    calls = []
+    monkeypatch.setattr(matrix, "newton_schulz", lambda *a: calls.append(a) or newton_schulz(*a))  # type: ignore[func-returns-value]
+    g = torch.Generator().manual_seed(3)
+    shapes = [(6, 12), (40, 8), (16, 16), (8, 40), (40, 8), (40, 8), (1, 5)]
+    ours = [nn.Parameter(torch.randn(s, generator=g)) for s in shapes]
+    theirs = [nn.Parameter(p.detach().clone()) for p in ours]
+    h = {"lr": 0.02, "momentum": 0.9, "weight_decay": 0.1, **({"beta2": 0.9} if name == "normuon" else {})}
+    optimizer = build(name, Roles.of([(f"blocks.{i}", p) for i, p in enumerate(ours)]), h)
+    other = _library(name, theirs, h)
+    for _ in range(6):
+        for p, q in zip(ours, theirs, strict=True):
+            p.grad = torch.randn(p.shape, generator=g)
+            q.grad = p.grad.clone()
+        optimizer.step()
+        other.step()
+        assert all(torch.equal(p, q) for p, q in zip(ours, theirs, strict=True))
+    for p, q in zip(ours, theirs, strict=True):
+        mine, wanted = optimizer.optimizers["muon"].state[p], other.state[q]
+        assert mine.keys() == wanted.keys()
+        assert all(torch.equal(mine[key], wanted[key]) for key in mine)
+    assert calls

@@ -20,6 +20,7 @@ from workers.optimizers.mfac import Mfac
 from workers.optimizers.microadam import MicroAdam
 from workers.optimizers.mkor import Mkor
 from workers.optimizers.norm_test import NormTest
+from workers.optimizers.packed import KINDS, packed
 from workers.optimizers.plain import PLAIN, plain
 from workers.optimizers.roles import Flat, Group, Roles
 from workers.optimizers.together import Optimizers
@@ -74,6 +75,7 @@ def _microadam(roles: Roles, h: Hyper) -> Optimizer:
 BUILDERS: Mapping[str, Builder] = {
     **{name: _one(partial(plain, name)) for name in PLAIN},
     **{name: _one(partial(low_bit, name)) for name in CLASSES},
+    **{name: _one(partial(packed, name)) for name in KINDS},
     **{name: _one(partial(_distance, name)) for name in ("dog", "ldog", "dowg")},
     **{name: partial(matrix, name) for name in ("muon", "normuon", "drop_muon")},
     "sophia": _one(sophia),
