@@ -15,10 +15,14 @@ import torch
 from torch import Tensor
 
 from kernels._check import FLOATS, same_device
+from kernels._choose import Op, choose, register
 from kernels.lowbit_linear import reference
 from kernels.lowbit_linear.reference import Format, decode, encode, pack, quantize, unpack
 
 __all__ = ["Format", "decode", "encode", "lowbit_linear", "pack", "plane_product", "quantize", "unpack"]
+
+OP = "lowbit_linear"
+register(Op(OP, (torch.float32, torch.float16, torch.bfloat16)))
 
 ROWS = 256
 """Rows of the weight that are unpacked at a time, so that they stay in a cache."""
@@ -120,6 +124,14 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
 def _forward(
     x: Tensor, planes: Tensor, scales: Tensor, bias: Tensor | None, bipolar: bool, group: int, relu: bool
 ) -> Tensor:
+    provider = choose(OP, x).provider
+    if provider == "triton":
+        from kernels.lowbit_linear import triton as fast
+
+        return fast.linear(x, planes, scales, bias, bipolar=bipolar, group=group, relu=relu)
+    if provider == "reference":
+        exact = reference.linear(x, planes, scales, bias, bipolar=bipolar, group=group, relu=relu)
+        return exact.to(x.dtype).contiguous()
     dtype, columns = _wide(x.dtype), x.shape[-1]
     inputs = x.reshape(math.prod(x.shape[:-1]), columns).to(dtype)  # -1 has no meaning without elements
     out = torch.empty(inputs.shape[0], planes.shape[1], dtype=dtype, device=x.device)

@@ -1,0 +1,143 @@
+"""lowbit_linear's Triton kernels, interpreted: against the reference in float64, every width, format and kernel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from kernels.lowbit_linear import Format, lowbit_linear, pack, quantize, reference, triton
+from tests.support.kernels import close, poisoned, runs_in_triton, strided
+
+FORMATS = [Format(bits, bipolar) for bits in range(1, 9) for bipolar in (True, False)]
+SHAPES = [
+    (1, 5, 7, 0), (2, 67, 300, 0), (5, 3, 1030, 0), (1, 9, 2100, 1024), (1, 7, 520, 128), (2, 5, 300, 128),
+    (1, 6, 300, 64), (3, 5, 33, 5), (6, 3, 65, 0),
+]  # fmt: skip
+SMALL = [(1, 1, 1, 0), (1, 4, 8, 8), (17, 70, 40, 16), (0, 3, 5, 0), (2, 0, 5, 0), (2, 3, 0, 0)]
+"""Samples, outputs, inputs, group: odd, of size 1, empty, at both sides of where the kernels change."""
+
+
+def draw(seed: int, form: Format, shape: tuple[int, int, int, int], dtype: torch.dtype = torch.float32) -> list[Any]:
+    b, n, k, group = shape
+    g = torch.Generator().manual_seed(seed)
+    values, scales = quantize(torch.randn(n, k, generator=g), form, group)
+    x, bias = torch.randn(b, k, generator=g), torch.randn(n, generator=g)
+    return [x.to(dtype), pack(values, form), scales.to(dtype), bias.to(dtype)]
+
+
+def check(found: torch.Tensor, args: list[Any], form: Format, group: int, relu: bool) -> None:
+    """Half a step of an input in three bytes is max|x| / 2^24, one rounding of float32 of max|x|; so each product errs
+    by a rounding of |s| · max|v| · max|x|, and sums of K by K of them, two for the products and the sum; a few
+    at the end."""
+    x, planes, scales, bias = args
+    k, half = x.shape[-1], found.dtype != torch.float32
+    exact = reference.linear(x, planes, scales, bias, bipolar=form.bipolar, group=group, relu=relu)
+    some = k and found.numel()
+    size = scales.double().abs().amax() * form.most * x.double().abs().amax() if some else 0
+    at = torch.as_tensor(size) * max(1, k) + (0 if bias is None else bias.double().abs())
+    if half:  # the rounding at the end, which is a cut where the interpreter makes bfloat16 (two halves), and sums
+        close(found, exact, 3, at * torch.finfo(torch.float32).eps / torch.finfo(found.dtype).eps * 2)
+    else:
+        close(found, exact, 4, at)
+
+
+@pytest.mark.parametrize(
+    ("form", "shape"), [(f, s) for f in FORMATS for s in SHAPES] + [(f, s) for f in FORMATS[::5] for s in SMALL],
+    ids=str,
+)
+def test_kernels_equal_the_reference(form: Format, shape: tuple[int, int, int, int]) -> None:
+    """Every shape with what its chooser takes, bias and ReLU or neither."""
+    args = draw(sum(shape), form, shape)
+    runs_in_triton("lowbit_linear", args[0])
+    relu = form.bits % 2 == 0
+    if not relu:
+        args[3] = None
+    with poisoned():
+        found = lowbit_linear(*args, bipolar=form.bipolar, group=shape[3], relu=relu)
+    check(found, args, form, shape[3], relu)
+
+
+@pytest.mark.parametrize("form", FORMATS[::5], ids=str)
+@pytest.mark.parametrize("group", [0, 64, 256, 24])
+def test_both_kernels_and_every_division(form: Format, group: int) -> None:
+    """A row divided among programs, or not, and tiles of floats: all of them the reference."""
+    shape = (1, 66, 1100, group)
+    args = draw(form.bits, form, shape)
+    for how in ({"splits": 1}, {"splits": 3}, {"splits": 100}, {"tiled": True}):
+        with poisoned():
+            found = triton.linear(*args, bipolar=form.bipolar, group=group, relu=True, **how)  # type: ignore[arg-type]
+        check(found, args, form, group, relu=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(2, 5, 300, 128), (20, 7, 64, 16)], ids=str)
+def test_half_precision(dtype: torch.dtype, shape: tuple[int, int, int, int]) -> None:
+    """Half precisions in and out, sums in float32."""
+    form = Format(4, bipolar=False)
+    args = draw(3, form, shape, dtype)
+    with poisoned():
+        found = lowbit_linear(*args, bipolar=False, group=shape[3])
+    assert found.dtype == dtype
+    check(found, args, form, shape[3], relu=False)
+
+
+def test_a_small_stretch_beside_a_large_one_keeps_its_digits() -> None:
+    """The step is a stretch's own: inputs of 1e-6 in one group are seen to 24 bits beside inputs of 1e6 in another."""
+    form = Format(8, bipolar=False)
+    x, planes, scales, _ = draw(4, form, (1, 4, 512, 256))
+    x[:, :256] *= 1e6
+    x[:, 256:] *= 1e-6
+    scales[:, 0] = 0
+    found = lowbit_linear(x, planes, scales, bipolar=False, group=256)
+    check(found, [x[:, 256:], planes[:, :, 32:], scales[:, 1:], None], form, 0, relu=False)
+
+
+@pytest.mark.parametrize("shape", [(3, 10, 19, 0), (6, 10, 40, 8)], ids=str)
+def test_strided_inputs_and_more_dimensions(shape: tuple[int, int, int, int]) -> None:
+    """Views of every argument, and x [1, B, K]: bit for bit their plain copies."""
+    form = Format(3, bipolar=True)
+    args = draw(5, form, shape)
+    plain = lowbit_linear(*args, bipolar=True, group=shape[3])
+    assert torch.equal(lowbit_linear(*map(strided, args), bipolar=True, group=shape[3]), plain)
+    assert torch.equal(lowbit_linear(args[0][None], *args[1:], bipolar=True, group=shape[3])[0], plain)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # NumPy says so of ∞ · 0
+@pytest.mark.parametrize("samples", [2, 7])
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_what_is_not_finite_is_seen(samples: int, value: str) -> None:
+    """In a sample, a scale or a bias: not finite where it is used, and nowhere else."""
+    form = Format(2, bipolar=True)
+    x, planes, scales, bias = draw(6, form, (samples, 5, 90, 0))
+    x[1, 2], scales[2], bias[3] = float(value), float("nan"), float(value)
+    y = lowbit_linear(x, planes, scales, bias, bipolar=True)
+    wanted = torch.zeros(samples, 5, dtype=torch.bool)
+    wanted[1] = wanted[:, 2] = wanted[:, 3] = True
+    assert torch.equal(~y.isfinite(), wanted)
+
+
+def test_zeros_and_tiny_inputs() -> None:
+    """A sample of zeros answers the bias; inputs below what a step can be are 0 to float32's least normal number."""
+    form = Format(4, bipolar=False)
+    x, planes, scales, bias = draw(7, form, (2, 5, 30, 0))
+    x[0], x[1] = 0, 1e-35
+    y = lowbit_linear(x, planes, scales, bias, bipolar=False)
+    assert torch.equal(y[0], bias)
+    assert torch.equal(y[1], bias)
+
+
+def test_gradients_and_opcheck() -> None:
+    """Backward is the reference's, of the forward that the kernels gave; the registration holds."""
+    form = Format(3, bipolar=False)
+    x, planes, scales, bias = draw(8, form, (3, 6, 20, 8))
+    leaves = [t.requires_grad_() for t in (x, scales, bias)]
+    y = lowbit_linear(x, planes, scales, bias, bipolar=False, group=8, relu=True)
+    grad = torch.randn(y.shape, generator=torch.Generator().manual_seed(9))
+    y.backward(grad)
+    exact = reference.backward(grad.double(), y, x, planes, scales, bipolar=False, group=8, relu=True)
+    for leaf, wanted in zip(leaves, exact, strict=True):
+        assert leaf.grad is not None
+        torch.testing.assert_close(leaf.grad.double(), wanted, rtol=1e-5, atol=1e-4)
+    torch.library.opcheck(torch.ops.searchd.lowbit_linear.default, (x, planes, scales, bias, False, 8, True))
