@@ -6,8 +6,8 @@ Each example that yields models is run as a user would (`searchd run`, smaller w
 front goes through `searchd verify`, `REPEATS` times. A row is a point and a latency of it: as recorded when it was
 exported, the median measured again, how far the repeats lie apart and how far the median is off (percent), and whether
 that is within 10 %, within the spread of the repeats, or beyond both. `equal`: how many numbers that no clock decides
-(errors, losses, bytes) came out the same, of how many. Standard error sums up. The figures that are stored were taken
-with five rounds of 12 ms a latency, as they were then (docs/log.md has what forty of 3 ms changed).
+(errors, losses, bytes) came out the same, of how many. Standard error sums up. docs/log.md says what the stored
+figures show.
 """
 
 from __future__ import annotations
