@@ -46,9 +46,10 @@ class Broker:
         self.link = Proxy(lambda: _unix(self._socket))
         self.url = f"redis://127.0.0.1:{self.link.port}/0"
         self.direct = redis.Redis(unix_socket_path=str(self._socket), decode_responses=True)
+        self._program = server_program()  # once: another one, installed meanwhile, might not read what this one wrote
 
     def start(self) -> None:
-        argv = [server_program(), "--port", "0", "--unixsocket", str(self._socket), "--dir", str(self._data)]
+        argv = [self._program, "--port", "0", "--unixsocket", str(self._socket), "--dir", str(self._data)]
         argv += ["--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction"]
         argv += ["--daemonize", "no", "--loglevel", "notice"]
         deadline = time.monotonic() + START_S
