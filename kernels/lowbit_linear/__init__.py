@@ -1,8 +1,8 @@
 """`lowbit_linear`: a linear layer whose weights of 1 to 8 bits lie in bit-planes; and products of two such matrices.
 
-Registered with `torch.library` (one node for autograd, `torch.compile` and export). README.md in this folder has the
-maths and the layout; `reference` is the meaning, in float64 or in integers; tests compare outputs and gradients.
-Planes have no gradient; inputs, scales and bias have.
+Triton on a GPU, C++ on a CPU (`cpp`). Registered with `torch.library` (one node for autograd, `torch.compile` and
+export). README.md in this folder has the maths and the layout; `reference` is the meaning, in float64 or in integers;
+tests compare outputs and gradients. Planes have no gradient; inputs, scales and bias have.
 """
 
 
@@ -14,15 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kernels._build import BuildError
 from kernels._check import FLOATS, same_device
-from kernels._choose import Op, choose, register
+from kernels._choose import Op, choose, refuse, register
 from kernels.lowbit_linear import reference
 from kernels.lowbit_linear.reference import Format, decode, encode, pack, quantize, unpack
 
 __all__ = ["Format", "decode", "encode", "lowbit_linear", "pack", "plane_product", "quantize", "unpack"]
 
 OP = "lowbit_linear"
-register(Op(OP, (torch.float32, torch.float16, torch.bfloat16)))
+TAKEN = (torch.float32, torch.float16, torch.bfloat16)
+register(Op(OP, TAKEN, cpp=TAKEN))
 
 ROWS = 256
 """Rows of the weight that are unpacked at a time, so that they stay in a cache."""
@@ -129,6 +131,14 @@ def _forward(
         from kernels.lowbit_linear import triton as fast
 
         return fast.linear(x, planes, scales, bias, bipolar=bipolar, group=group, relu=relu)
+    if provider == "cpp":
+        from kernels.lowbit_linear import cpp
+
+        try:
+            return cpp.linear(x, planes, scales, bias, bipolar=bipolar, group=group, relu=relu)
+        except BuildError as e:
+            refuse(OP, str(e))
+            provider = choose(OP, x).provider  # an error, where C++ is asked for
     if provider == "reference":
         exact = reference.linear(x, planes, scales, bias, bipolar=bipolar, group=group, relu=relu)
         return exact.to(x.dtype).contiguous()

@@ -1,0 +1,91 @@
+"""lowbit_linear in C++ on a CPU: how `simd/linear.cpp` is called. README.md has the reckoning and what was measured."""
+
+from __future__ import annotations
+
+import functools
+import math
+from ctypes import CDLL, c_int, c_int64, c_void_p
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from kernels._build import LEVELS, level, library
+
+SOURCE = Path(__file__).parent / "simd" / "linear.cpp"
+MATRIX = 16
+"""Samples from which on weights are made floats once and multiplied by torch."""
+TILE = 64
+"""Rows of floats that are made at a time: 1,024 columns of them fit a core's cache."""
+SHARE = 2**20
+"""Weights times samples for which another thread is worth its start."""
+
+Way = Literal["likely", "codes", "tables", "matrix"]
+
+
+@functools.cache
+def _built(at: str) -> CDLL:
+    found = library(SOURCE, at)
+    found.lowbit_linear.argtypes = [c_void_p] * 5 + [c_int64] * 10
+    found.lowbit_linear.restype = c_int
+    found.lowbit_weights.argtypes = [c_void_p] * 3 + [c_int64] * 8
+    found.lowbit_weights.restype = None
+    return found
+
+
+def linear(
+    x: Tensor, planes: Tensor, scales: Tensor, bias: Tensor | None, *, bipolar: bool, group: int, relu: bool,
+    way: Way = "likely", at: str | None = None, threads: int | None = None,
+) -> Tensor:  # fmt: skip
+    """`reference.linear` in `x`'s dtype. `way`: by codes, by tables where they can be, by torch's product with a matrix
+    of floats, or what is likely to be faster; `at`: the instruction set, a key of `LEVELS`. BuildError where there is
+    no compiler."""
+    at = at or level()
+    built = _built(at)
+    (*before, columns), (bits, rows, _) = x.shape, planes.shape
+    samples = math.prod(before)
+    inputs, planes, scales = _plain(x), planes.contiguous(), _plain(scales)
+    bias = None if bias is None else _plain(bias)
+    form = (bits, bipolar, group or max(columns, 1), scales.shape[1])
+    out = torch.empty(*before, rows)
+    if not samples or not rows:
+        return out.to(x.dtype)
+    if way == "matrix" or (way == "likely" and samples >= MATRIX):
+        flat = inputs.view(samples, columns), out.view(samples, rows)
+        _by_matrix(built, flat[0], planes, scales, bias, flat[1], form, relu, 8 * LEVELS[at][0])
+    else:
+        threads = threads or max(1, min(torch.get_num_threads(), samples * rows * columns // SHARE))
+        failed = built.lowbit_linear(
+            inputs.data_ptr(), planes.data_ptr(), scales.data_ptr(), 0 if bias is None else bias.data_ptr(),
+            out.data_ptr(), samples, columns, rows, *form, relu, threads, {"codes": 1, "tables": 2}.get(way, 0),
+        )  # fmt: skip
+        if failed:
+            raise MemoryError(f"lowbit_linear found no memory or thread for {samples} samples of {columns} columns")
+    return out if x.dtype == torch.float32 else out.to(x.dtype)
+
+
+def _plain(t: Tensor) -> Tensor:
+    return t if t.dtype == torch.float32 and t.is_contiguous() else t.to(torch.float32).contiguous()
+
+
+def _by_matrix(
+    built: CDLL, x: Tensor, planes: Tensor, scales: Tensor, bias: Tensor | None, out: Tensor,
+    form: tuple[int, bool, int, int], relu: bool, block: int,
+) -> None:  # fmt: skip
+    (samples, columns), rows = x.shape, planes.shape[1]
+    filled = torch.nn.functional.pad(x, (0, -columns % block))
+    ordered = filled.view(samples, -1, block // 8, 8).transpose(2, 3).reshape(filled.shape)
+    w = torch.empty(min(TILE, rows), filled.shape[1])
+    for first in range(0, rows, TILE):
+        last = min(first + TILE, rows)
+        built.lowbit_weights(
+            planes.data_ptr(), scales.data_ptr(), w.data_ptr(), columns, rows, *form, first, last
+        )  # fmt: skip
+        out[:, first:last] = ordered @ w[: last - first].T
+    if scales.shape[1] == 1:
+        out *= scales[:, 0]
+    if bias is not None:
+        out += bias
+    if relu:
+        out.clamp_min_(0)
