@@ -1,6 +1,7 @@
 """`int8_linear`: a linear layer in 8-bit integers with LLM.int8()'s decomposition of outlier features.
 
-Registered with `torch.library`; README.md in this folder has the maths, `reference` is the meaning in float64.
+Triton on a GPU. Registered with `torch.library`; README.md in this folder has the maths, `reference` is the meaning in
+float64.
 Gradients: for the input by the dequantized weight (straight through the rounding of activations), and for the bias.
 """
 
@@ -14,10 +15,14 @@ import torch
 from torch import Tensor
 
 from kernels._check import FLOATS, same_device
+from kernels._choose import Op, choose, register
 from kernels.int8_linear import reference
 from kernels.int8_linear.reference import THRESHOLD, quantize
 
 __all__ = ["THRESHOLD", "int8_linear", "quantize"]
+
+OP = "int8_linear"
+register(Op(OP, (torch.float32, torch.float16, torch.bfloat16)))
 
 EXACT = 1024
 """127² · 1,024 < 2^24: so many products of codes add up exactly in float32."""
@@ -73,6 +78,16 @@ def _integers(a: Tensor, b: Tensor) -> Tensor:
 def _forward(
     x: Tensor, codes: Tensor, scales: Tensor, kept: Tensor | None, bias: Tensor | None, threshold: float
 ) -> Tensor:
+    provider = choose(OP, x).provider
+    if provider == "triton":
+        from kernels.int8_linear import triton as fast
+
+        return fast.linear(x, codes, scales, kept, bias, threshold)
+    if provider == "reference":
+        exact = reference.linear(
+            x.reshape(math.prod(x.shape[:-1]), x.shape[-1]), codes, scales, kept, bias, threshold
+        )
+        return exact.to(x.dtype).view(*x.shape[:-1], codes.shape[0])
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     flat = x.reshape(math.prod(x.shape[:-1]), x.shape[-1]).to(dtype)
     large = reference.outliers(flat, threshold)
