@@ -205,7 +205,8 @@ def main(arguments: Sequence[str]) -> int:
     """`OP SIZE …`: tunes on the first GPU and prints what was found."""
     if len(arguments) < 2 or not all(a.isdecimal() and int(a) for a in arguments[1:]):
         print("usage: python -m kernels._tune OP SIZE [SIZE ...]   (fake_quant: scales, elements of one; exit_gate:"
-              " samples, classes; int8_linear: samples, outputs, features)", file=sys.stderr)  # fmt: skip
+              " samples, classes; int8_linear: samples, outputs, features;"
+              " int8_conv2d: batch, channels, height, width, outputs, kernel's size)", file=sys.stderr)  # fmt: skip
         return 2
     device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     who = others(device)

@@ -13,6 +13,7 @@ from kernels import _tune
 from kernels._tune import best, tune
 from kernels.exit_gate import triton as exit_gate
 from kernels.fake_quant import triton as fake_quant
+from kernels.int8_conv2d import triton as int8_conv2d
 from kernels.int8_linear import triton as int8_linear
 
 CPU = torch.device("cpu")
@@ -27,7 +28,8 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("module", "shape"), [(fake_quant, (3, 150)), (exit_gate, (5, 70)), (int8_linear, (3, 20, 40))]
+    ("module", "shape"),
+    [(fake_quant, (3, 150)), (exit_gate, (5, 70)), (int8_linear, (3, 20, 40)), (int8_conv2d, (1, 40, 2, 2, 18, 1))],
 )
 def test_tiles_of_the_operators(module: Any, shape: tuple[int, ...], path: Path) -> None:
     """Every tile that an operator calls feasible, on a sample of them, answers rightly; the default is one of them."""
@@ -54,6 +56,8 @@ def test_wrong_outputs_are_seen() -> None:
         assert task.wrong(tuple(t + 0.5 if i == k else t for i, t in enumerate(good))) is not None
     task = int8_linear.tuning((3, 5, 9), CPU)
     assert task.wrong((task.run(task.default)[0] + 0.5,)) is not None
+    task = int8_conv2d.tuning((1, 2, 3, 3, 2, 3), CPU)
+    assert task.wrong((task.run(task.default)[0] + 1,)) is not None
     task = exit_gate.tuning((5, 9), CPU)
     good = task.run(task.default)
     for k in range(4):
