@@ -83,6 +83,21 @@ class JobRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RunRow:
+    """What a view of thousands of jobs needs of each: a JobRow without its spec, which takes most of the reading."""
+
+    trial: int
+    kind: str
+    since: int
+    attempt: int
+    status: JobStatus
+    worker: str
+    reason: str
+    begun_at: float | None
+    ended_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class ReportRow:
     """One report: metrics by name (NaN where diverged) and the operating points, at a step of a trial."""
 
@@ -166,6 +181,9 @@ class Reader(Protocol):
     def trials(self, study: str) -> list[TrialRow]: ...
     def trial(self, study: str, trial: int) -> TrialRow | None: ...
     def jobs(self, study: str | None = None, statuses: Iterable[JobStatus] | None = None) -> list[JobRow]: ...
+    def runs(self, study: str) -> list[RunRow]:
+        """The jobs of a study in the order in which they were made, without their specs."""
+        ...
     def job(self, job: str) -> JobRow | None: ...
     def reports(self, study: str, trial: int | None = None) -> list[ReportRow]: ...
     def has_report(self, study: str, trial: int, step: int) -> bool: ...

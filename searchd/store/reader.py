@@ -17,6 +17,7 @@ from searchd.store.base import (
     JobStatus,
     PointRow,
     ReportRow,
+    RunRow,
     StudyRow,
     TokenRow,
     TrialRow,
@@ -42,6 +43,7 @@ type_of = {
     EventRow: events,
     TrialRow: trials,
     JobRow: jobs,
+    RunRow: jobs,
     CheckpointRow: checkpoints,
     PointRow: points,
     DeviceRow: devices,
@@ -159,6 +161,9 @@ class SqlReader:
         given = {} if study is None else {"study": study}
         wanted = None if statuses is None else tuple(sorted(set(statuses)))
         return self._rows(JobRow, _jobs(study is not None, wanted), **given)
+
+    def runs(self, study: str) -> list[RunRow]:
+        return self._rows(RunRow, _select(RunRow, "study", order=("created_at", "id")), study=study)
 
     def _jobs_of(self, study: str, ids: Sequence[str]) -> list[JobRow]:
         """The jobs of a study with these ids."""

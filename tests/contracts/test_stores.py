@@ -247,6 +247,21 @@ def test_jobs_by_study_and_status(store: Store) -> None:
         assert r.jobs(S, []) == []
 
 
+def test_runs_are_the_jobs_without_their_specs(store: Store) -> None:
+    """In the same order, and in a transaction with what it has written."""
+    begin(store, 2)
+    with store.transaction() as t:
+        t.put_job(job_row("b", 1, created_at=2.0, status="running", worker="w", begun_at=2.5))
+        t.put_job(job_row("a", 0, created_at=1.0, status="finished", begun_at=1.5, ended_at=3.0, reason="ended"))
+        written = t.runs(S)
+    with store.reading() as r:
+        assert r.runs(S) == written
+        assert [(x.trial, x.worker, x.ended_at) for x in written] == [(0, "", 3.0), (1, "w", None)]
+        for run, job in zip(r.runs(S), r.jobs(S), strict=True):
+            assert {f: getattr(run, f) for f in run.__slots__} == {f: getattr(job, f) for f in run.__slots__}
+        assert r.runs("nobody") == []
+
+
 def test_the_newest_checkpoint_is_the_deepest(store: Store) -> None:
     """`checkpoint` is the one at the largest step, whenever it was written; a step written again is replaced."""
     begin(store, 2)
