@@ -26,7 +26,7 @@ def trials(reader: Reader, study: str) -> list[dict[str, Any]]:
     """
     row = the(reader, study)
     objectives = goals(row)
-    last = {r.trial: r for r in reader.reports(study)}  # by trial, then step: the last one stays
+    last = {r.trial: r for r in reader.last_reports(study)}
     points: dict[int, list[PointRow]] = defaultdict(list)
     for point in reader.points(study):
         points[point.trial].append(point)
@@ -110,7 +110,7 @@ def rungs(reader: Reader, study: str) -> list[dict[str, Any]]:
     members: dict[tuple[int, int], list[tuple[float, int, dict[str, Any]]]] = {
         (bracket, step): [] for bracket, ladder in steps.items() for step in ladder
     }
-    for report in reader.reports(study):
+    for report in reader.reports(study, steps={step for _, step in members}):
         known = rows.get(report.trial)
         if known is None or (known.bracket, report.step) not in members:
             continue
