@@ -77,7 +77,7 @@ class _Rung:
 
 
 class Auto:
-    """`order`: what ranks several objectives; by one alone (`Single`), a trial promises what it promises in that one."""
+    """`order`: what ranks several objectives; by one alone (`Single`), what a trial promises is in that one."""
 
     def __init__(
         self, r: int, R: int, eta: int = 3, *, max_trials: int | None = None, order: Order = "eps-net"
