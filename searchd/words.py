@@ -57,7 +57,10 @@ def again(retrying: Sequence[Mapping[str, Any]], most: int = 3) -> list[str]:
     >>> again([{"trial": 5, "attempt": 2, "reason": "its worker died"}])
     ['trial 5 runs again (attempt 2): its worker died']
     """
-    lines = [f"trial {r['trial']} runs again (attempt {r['attempt']}): {r['reason'] or 'it was lost'}" for r in retrying]
+    lines = [
+        f"trial {lost['trial']} runs again (attempt {lost['attempt']}): {lost['reason'] or 'it was lost'}"
+        for lost in retrying
+    ]
     return lines if len(lines) <= most else [*lines[:most], f"and {count(len(lines) - most, 'more trial')}"]
 
 
