@@ -51,6 +51,19 @@ def metric(name: str, value: Any) -> str:
     return number(value)
 
 
+def again(retrying: Sequence[Mapping[str, Any]], most: int = 3) -> list[str]:
+    """Jobs that run again after they were lost, a line each: which attempt, and why the last one ended.
+
+    >>> again([{"trial": 5, "attempt": 2, "reason": "its worker died"}])
+    ['trial 5 runs again (attempt 2): its worker died']
+    """
+    lines = [
+        f"trial {lost['trial']} runs again (attempt {lost['attempt']}): {lost['reason'] or 'it was lost'}"
+        for lost in retrying
+    ]
+    return lines if len(lines) <= most else [*lines[:most], f"and {count(len(lines) - most, 'more trial')}"]
+
+
 def parent(said: Mapping[str, Any] | None) -> str:
     """A trial's parent in a column: `5@3`, trial 5 as it was after step 3; `(5@3)`: its weights were not taken."""
     if not said:

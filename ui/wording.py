@@ -59,9 +59,19 @@ def config_line(config: Answer) -> str:
 
 
 def notes(summary: Answer) -> str:
-    """Why a study is in its state, why it waits, and what its searcher says of it; empty when there is nothing."""
+    """Why a study is in its state, why it waits, which trials run again, and what its searcher says of it; empty when
+    there is nothing."""
     waits = f"waits: {summary['waits']}" if summary.get("waits") and summary["status"] != "paused" else ""
-    return " · ".join(filter(None, (summary.get("reason"), waits, summary.get("remark"))))
+    return " · ".join(filter(None, (summary.get("reason"), waits, _again(summary), summary.get("remark"))))
+
+
+def _again(summary: Answer) -> str:
+    """`trial 5 runs again (attempt 2): its worker died`; of several the first, and how many more."""
+    found = summary.get("retrying") or ()
+    if not found:
+        return ""
+    first, more = found[0], f", and {len(found) - 1} more" if len(found) > 1 else ""
+    return f"trial {first['trial']} runs again (attempt {first['attempt']}){more}: {first['reason'] or 'it was lost'}"
 
 
 def why_no_front(summary: Answer) -> tuple[str, str]:

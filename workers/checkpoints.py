@@ -148,7 +148,7 @@ class Checkpoints:
     def _put(self, step: int, data: bytes, suffix: str) -> CheckpointRef:
         name = f"{self.folder}/ckpt-{step}-a{self.attempt}.{suffix}"
         reference = CheckpointRef(step=step, path=name, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
-        self.storage.write(name, data)
+        self.storage.write(name, data, fresh=True)
         # The second file is for when the newest checkpoint is damaged; nothing refers to it, so it need not be durable.
         self.storage.write(f"{name}.json", reference.model_dump_json().encode(), durable=False)
         self._own = [r for r in self._own if r.step != step] + [reference]

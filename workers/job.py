@@ -107,9 +107,12 @@ def _by_kind(runner: Runner, trial: Trial, spec: JobSpec, link: Link) -> End:
         case "export":
             if runner.export is None:
                 raise Refused(f"task {runner.name} cannot be exported; only the built-in task can")
+            from workers.pace import patient
             from workers.reproduction import complete
 
-            exported = complete(trial, spec, runner.export(trial, spec), runner.rests_on)
+            with patient() as waits:
+                files = runner.export(trial, spec)
+            exported = complete(trial, spec, files, runner.rests_on, waits.as_card())
             return End("finished", spec.until, result=exported)
 
 

@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from searchd.wire import JobSpec
 from spaces.data import NAMED, DataShape, data_shape
 from spaces.nets import NetSpec, network
+from workers import pace
 from workers.energy import Meter, Spent, meter
-from workers.measurers import LEAST_RUNS, Measurer, OnnxCpu, Run, measurer
+from workers.measurers import LEAST_RUNS, Measurer, OnnxCpu, Run, TorchCpu, measurer
 from workers.nets.fold import Folded, FoldedNet, fold
 from workers.nets.graph import build
 from workers.nets.modules import Net
@@ -38,6 +39,8 @@ ROUND_S = 0.003
 TOTAL_S = ROUNDS * ROUND_S
 """What a model's rounds take together, unless the fewest take longer."""
 WARM_S = 0.01
+ON_CPU = frozenset({OnnxCpu.name, TorchCpu.name})
+"""Where the yardstick of `workers.pace` runs too."""
 ENERGY_S = 0.5
 """Counters of accelerators are read out every 0.1 s or so."""
 INTEGER_KERNELS = frozenset({"QLinearConv", "QGemm"})
@@ -165,17 +168,39 @@ def time_models(
 def time_runs(
     by: Measurer, runs: Sequence[Run], rounds: int | None = None, round_s: float = ROUND_S
 ) -> tuple[Latency, ...]:
-    """Latency of runs, in turns, each a part of the next one."""
+    """Latency of runs, in turns, each a part of the next one.
+
+    Inside `pace.patient` rounds count that had the machine at full speed; where there are too few, it is waited for."""
     warm = [float(np.median(by.times(run, WARM_S))) for run in runs]
     if rounds is None:
         rounds = fitting(max(warm, default=0.0) / 1000)
-    found = [[by.times(run, round_s) for run in runs] for _ in range(rounds)]
+    found = _at_full_speed(by, runs, rounds, round_s)
     p50 = np.array([[np.percentile(times, 50) for times in turn] for turn in found])
     p95 = np.array([[np.percentile(times, 95) for times in turn] for turn in found])
     halves = p50[::2].min(axis=0), p50[1::2].min(axis=0) if rounds > 1 else p50.min(axis=0)
     apart = np.abs(halves[0] - halves[1]) / p50.min(axis=0)
     rising = zip(np.maximum.accumulate(p50.min(axis=0)), np.maximum.accumulate(p95.min(axis=0)), apart, strict=True)
     return tuple(Latency(float(a), float(b), float(c)) for a, b, c in rising)
+
+
+def _at_full_speed(by: Measurer, runs: Sequence[Run], rounds: int, round_s: float) -> list[list[NDArray[np.float64]]]:
+    """Times by round and run. A round's pace is the slower one of before and after it."""
+    waits = pace.waits() if by.name in ON_CPU else None
+    if waits is None:
+        return [[by.times(run, round_s) for run in runs] for _ in range(rounds)]
+    wanted, found = min(FEWEST, rounds), []
+    while True:
+        before = waits.until_full()
+        for _ in range(rounds):
+            times = [by.times(run, round_s) for run in runs]
+            after = waits.now()
+            found.append((min(before, after), times))
+            before = after
+        full = [times for at, times in found if at >= pace.FULL]
+        if len(full) >= wanted or waits.left_s <= 0:
+            break
+    waits.taken(1.0 if len(full) >= wanted else max(at for at, _ in found))
+    return full if len(full) >= wanted else [times for _, times in found]
 
 
 def fitting(run_s: float) -> int:

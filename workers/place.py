@@ -127,8 +127,8 @@ class Patient:
         self._link = link
         self._patience_s = patience_s or float(os.environ.get("SEARCHD_STORAGE_PATIENCE_S") or PATIENCE_S)
 
-    def write(self, name: str, data: bytes, *, durable: bool = True) -> None:
-        self._ask(lambda: self._storage.write(name, data, durable=durable))
+    def write(self, name: str, data: bytes, *, durable: bool = True, fresh: bool = False) -> None:
+        self._ask(lambda: self._storage.write(name, data, durable=durable, fresh=fresh))
 
     def read(self, name: str) -> bytes:
         return self._ask(lambda: self._storage.read(name))

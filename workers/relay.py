@@ -71,7 +71,7 @@ class Relay:
             if messages is None:
                 fault, how = self._warm.death()
                 return self._end("failed" if fault else "lost", how)
-            if any(message.get("last") for message in messages):
+            if any(message.get("last") for message in messages) and messages[-1]["up"] != "ended":
                 messages += self._warm.receive(LAST_S) or ()
             of_kind: dict[str, list[dict[str, Any]]] = {"report": [], "note": [], "ended": []}
             for message in messages:

@@ -37,10 +37,14 @@ def prepare(trial: Trial, spec: JobSpec) -> None:
             write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
-def complete(trial: Trial, spec: JobSpec, result: Mapping[str, Any], rests_on: Sequence[str] = ()) -> dict[str, Any]:
+def complete(
+    trial: Trial, spec: JobSpec, result: Mapping[str, Any], rests_on: Sequence[str] = (),
+    clock: Mapping[str, float] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Write `reproduce.yaml`, complete the cards among the files of an export, and answer its result with that file.
 
-    `rests_on`: names of JSON files in a trial's folder that its training read. As it was without `spec.reproduce`.
+    `rests_on`: names of JSON files in a trial's folder that its training read; `clock`: how fast the machine ran while
+    figures were taken (`workers.pace`), for the cards. As it was without `spec.reproduce`.
     """
     if spec.reproduce is None:
         return dict(result)
@@ -56,6 +60,7 @@ def complete(trial: Trial, spec: JobSpec, result: Mapping[str, Any], rests_on: S
         card |= {
             "task": {str(spec.task["kind"]): trial.options},
             "files": {Path(n).name: digest(trial.files / n) for n in belonging(name, names, cards)},
+            **({} if clock is None else {"clock": dict(clock)}),
             "libraries": libraries, "runtime": spec.runtime or "onnxruntime",
             "reproduce": {"file": up + FILE, "command": command(up + FILE), "exact": EXACT, "may_differ": MAY_DIFFER},
         }

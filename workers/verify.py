@@ -1,11 +1,14 @@
 """`python -P -m workers.verify FOLDER [--data FILE] [--repeats N] [--exact]`: an export measured here, as JSON.
 
-`{"folder", "device", "exports": [{"card", "task", "trial", "study", "files", "recorded_on", "runtime", "comparable",
-"points": [{"point", "metrics": [{"metric", "recorded", "again", "exact", "least", "spread", "off", "same"}]}]}]}`.
+`{"folder", "device", "pace", "waited_s", "exports": [{"card", "task", "trial", "study", "files", "recorded_on",
+"runtime", "comparable", "pace", "slow", "points": [{"point", "metrics": [{"metric", "recorded", "again", "exact",
+"least", "spread", "off", "same"}]}]}]}`.
 A latency is the median of its repeats, `least` the best of them; `spread` how far they lie apart, `off` how much more
-than recorded, as shares. `same`: the median is off by no more than `--within` (0.1), or than the spread where that is
-more, or the best one is: a recorded figure is a best one too, for what else runs can only add time. Null where it was
-recorded on another device or by another runtime. Exact metrics are the `same` only when they are equal.
+than recorded, as shares. `pace`: how fast the machine ran, 1 at full speed (`workers.pace`); in an export, when its
+card was written; `slow`: one of the two was not at full speed. `same`: the median is off by no more than `--within`
+(0.1), or than the spread where that is more, or the best one is: a recorded figure is a best one too, for what else
+runs can only add time. Null where it was recorded on another device or by another runtime, and where it is off and
+`slow`. Exact metrics are the `same` only when they are equal.
 """
 
 from __future__ import annotations
@@ -29,14 +32,14 @@ def verified(
 ) -> dict[str, Any]:  # fmt: skip
     """What the module says. `data`: the file that the task learned from, where it lies elsewhere here; without
     `latency` only what is exact."""
-    from workers import measure
+    from workers import measure, pace
     from workers.deployed import exports
 
     found = exports(folder)
-    return {
-        "folder": str(folder), "device": measure.device(),
-        "exports": [_one(export, data, repeats if latency else 0, within) for export in found],
-    }  # fmt: skip
+    with pace.patient() as waits:
+        done = [_one(export, data, repeats if latency else 0, within) for export in found]
+    done = [excused(one, waits.pace) for one in done]
+    return {"folder": str(folder), "device": measure.device(), **waits.as_card(), "exports": done}
 
 
 def _one(export: Any, data: str | None, repeats: int, within: float) -> dict[str, Any]:
@@ -62,8 +65,19 @@ def _one(export: Any, data: str | None, repeats: int, within: float) -> dict[str
     return {
         "card": str(export.folder / export.name), "task": export.kind, "study": card["study"], "trial": card["trial"],
         "files": files, "recorded_on": timed_on(export), "runtime": runtime(export), "comparable": comparable,
-        "points": points,
+        "pace": (card.get("clock") or {}).get("pace", 1.0), "points": points,
     }  # fmt: skip
+
+
+def excused(export: dict[str, Any], now: float) -> dict[str, Any]:
+    """The export with `slow`; latencies that are off are then not judged. `now`: the pace of this machine."""
+    from workers.pace import FULL
+
+    export["slow"] = min(export["pace"], now) < FULL
+    for m in (m for point in export["points"] for m in point["metrics"]):
+        if export["slow"] and not m["exact"] and m["same"] is False:
+            m["same"] = None
+    return export
 
 
 def _row(name: str, recorded: float, again: list[float], within: float, comparable: bool) -> dict[str, Any]:

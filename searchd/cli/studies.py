@@ -79,6 +79,8 @@ def show_command(study: str, client: Client, as_json: bool) -> None:
         out.print(Text(line, style="yellow"))
     if summary.get("waits"):
         out.print(Text(f"{_waits(summary)}: {summary['waits']}", style="yellow"))
+    for line in words.again(summary.get("retrying") or ()):
+        out.print(Text(line, style="yellow"))
     if summary.get("remark"):
         out.print(Text(summary["remark"], style="yellow"))
     if summary["reason"]:

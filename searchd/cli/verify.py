@@ -80,6 +80,9 @@ def show(out: Console, found: Mapping[str, Any]) -> None:
                 table.add_row(str(point["point"]), m["metric"], _said(m["metric"], m["recorded"]),
                               _said(m["metric"], m["again"]), _verdict(m))  # fmt: skip
         out.print(table)
+        if export["slow"]:
+            out.print(f"this machine ran at {export['pace']:.0%} of its full speed when latencies were recorded, at "
+                      f"{found['pace']:.0%} now: those off are not judged; measure again when it is less busy")
         if not export["comparable"]:
             by = "" if export["runtime"] == "onnxruntime" else f" by {export['runtime']}"
             there = export["recorded_on"]

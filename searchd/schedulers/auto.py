@@ -9,7 +9,8 @@ a rung goes on at once when
 Else it pauses. A free worker takes whoever goes on, then the paused trial that promises most for its price, if that
 is worth more than a new trial, then a new one. When no more trials may start, who is in ASHA's quota goes up.
 
-With several objectives there is no one loss to extrapolate: the rung's order decides (calibration and ASHA's rule).
+With several objectives there is no one loss to extrapolate: the rung's order decides (calibration and ASHA's rule);
+but where one of them ranks alone (`order: single`), that one is extrapolated.
 
 Source: RESEARCH.md, part 2, 1b; the quota is ASHA's (Li et al., 2020, MLSys).
 """
@@ -45,7 +46,7 @@ from searchd.schedulers.events import (
 from searchd.schedulers.extrapolator import Extrapolation, Merit, extrapolate
 from searchd.schedulers.improvement import improvement, log_improvement
 from searchd.schedulers.order import DIVERGED, standing
-from searchd.schedulers.orders import Order
+from searchd.schedulers.orders import Order, Single
 from searchd.schedulers.roster import Roster
 from searchd.schedulers.rungs import deepened, ladder_from_top
 from searchd.schedulers.standings import Standings
@@ -76,7 +77,7 @@ class _Rung:
 
 
 class Auto:
-    """`order`: what ranks several objectives."""
+    """`order`: what ranks several objectives; by one alone (`Single`), what a trial promises is in that one."""
 
     def __init__(
         self, r: int, R: int, eta: int = 3, *, max_trials: int | None = None, order: Order = "eps-net"
@@ -220,8 +221,12 @@ class Auto:
         while trial >= len(self._loss):
             self._loss, self._violation = (np.vstack([a, np.full_like(a, nan)]) for a in (self._loss, self._violation))
         kind, violation, best = standing(points)
-        self._several = self._several or any(len(values) > 1 for values in best)
-        self._loss[trial, k] = best[0][0] if kind < DIVERGED else inf
+        if isinstance(self._order, Single):
+            loss = self._order.best(best)[0] if kind < DIVERGED else inf
+        else:
+            self._several = self._several or any(len(values) > 1 for values in best)
+            loss = best[0][0] if kind < DIVERGED else inf
+        self._loss[trial, k] = loss
         self._violation[trial, k] = violation if kind < DIVERGED else inf
         self._since_fit += 1
         rung.price = None

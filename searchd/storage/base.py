@@ -20,10 +20,12 @@ class Storage(Protocol):
 
     root: str
 
-    def write(self, name: str, data: bytes, *, durable: bool = True) -> None:
+    def write(self, name: str, data: bytes, *, durable: bool = True, fresh: bool = False) -> None:
         """`data` under `name`, whole and durable when this returns; a crash leaves the old file or the new one.
 
-        Not `durable`: whoever reads it here sees it whole; after a power failure it may be missing, old or damaged."""
+        Not `durable`: whoever reads it here sees it whole; after a power failure it may be missing, old or damaged.
+        `fresh`: the name is new, nothing refers to it yet, and who reads it checks a digest; a power failure before
+        this returns may leave a part."""
         ...
 
     def read(self, name: str) -> bytes: ...

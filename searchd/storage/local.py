@@ -10,18 +10,24 @@ from pathlib import Path
 from searchd.storage.base import CHUNK, StorageGone
 
 
-def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
+def write_atomically(path: Path, data: bytes, *, durable: bool = True, fresh: bool = False) -> None:
     """`data` at `path`, durable when this returns; a crash leaves the old file or the new one, never a part.
 
-    Not `durable`: nothing waits for the disk; a crash of this process is as harmless, a power failure is not."""
+    Not `durable`: nothing waits for the disk; a crash of this process is as harmless, a power failure is not. `fresh`:
+    a new name that nothing refers to before this returns, and whose readers check a digest. It has its name before its
+    content is on the disk, so that one flush does for both (docs/decisions/0038-one-flush-a-checkpoint.md)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()
+            if fresh:
+                temporary.replace(path)
             if durable:
                 os.fsync(file.fileno())
+        if fresh:
+            return
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -42,10 +48,10 @@ class LocalStorage:
         self.root = str(folder)
         self.folder = folder
 
-    def write(self, name: str, data: bytes, *, durable: bool = True) -> None:
+    def write(self, name: str, data: bytes, *, durable: bool = True, fresh: bool = False) -> None:
         path = self._path(name)
         try:
-            write_atomically(path, data, durable=durable)
+            write_atomically(path, data, durable=durable, fresh=fresh)
         except OSError as e:
             raise self._gone("written", name, e) from e
 

@@ -33,7 +33,9 @@ class RemoteStorage:
         self.deadline_s = deadline_s or float(os.environ.get("SEARCHD_STORAGE_TIMEOUT_S") or DEADLINE_S)
         self._opened: tuple[Any, str] | None = None
 
-    def write(self, name: str, data: bytes, *, durable: bool = True) -> None:  # noqa: ARG002  (what is up there is)
+    def write(self, name: str, data: bytes, *, durable: bool = True, fresh: bool = False) -> None:  # noqa: ARG002
+        """What is up there is durable, and whole: the rest is for folders."""
+
         def put(fs: Any, path: str) -> None:
             if fs_protocol(self.root) in WHOLE:
                 fs.pipe_file(path, data)

@@ -83,6 +83,21 @@ class JobRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RunRow:
+    """What a view of thousands of jobs needs of each: a JobRow without its spec, which takes most of the reading."""
+
+    trial: int
+    kind: str
+    since: int
+    attempt: int
+    status: JobStatus
+    worker: str
+    reason: str
+    begun_at: float | None
+    ended_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class ReportRow:
     """One report: metrics by name (NaN where diverged) and the operating points, at a step of a trial."""
 
@@ -166,8 +181,16 @@ class Reader(Protocol):
     def trials(self, study: str) -> list[TrialRow]: ...
     def trial(self, study: str, trial: int) -> TrialRow | None: ...
     def jobs(self, study: str | None = None, statuses: Iterable[JobStatus] | None = None) -> list[JobRow]: ...
+    def runs(self, study: str) -> list[RunRow]:
+        """The jobs of a study in the order in which they were made, without their specs."""
+        ...
     def job(self, job: str) -> JobRow | None: ...
-    def reports(self, study: str, trial: int | None = None) -> list[ReportRow]: ...
+    def reports(self, study: str, trial: int | None = None, steps: Iterable[int] | None = None) -> list[ReportRow]:
+        """By trial and step: of one trial, at these steps."""
+        ...
+    def last_reports(self, study: str) -> list[ReportRow]:
+        """The report of each trial at its largest step, by trial."""
+        ...
     def has_report(self, study: str, trial: int, step: int) -> bool: ...
     def checkpoint(self, study: str, trial: int, step: int | None = None) -> CheckpointRow | None:
         """The newest durable checkpoint of a trial, or the one at `step`."""

@@ -17,6 +17,7 @@ from searchd.store.base import (
     JobStatus,
     PointRow,
     ReportRow,
+    RunRow,
     StudyRow,
     TokenRow,
     TrialRow,
@@ -42,6 +43,7 @@ type_of = {
     EventRow: events,
     TrialRow: trials,
     JobRow: jobs,
+    RunRow: jobs,
     CheckpointRow: checkpoints,
     PointRow: points,
     DeviceRow: devices,
@@ -76,6 +78,15 @@ _METRICS = (
 )
 _REPORTS_OF = _REPORTS.where(reports.c.trial == _trial)
 _METRICS_OF = _METRICS.where(metrics.c.trial == _trial)
+_STEPS: sa.BindParameter[Any] = sa.bindparam("steps", expanding=True)
+_TOPS = (
+    sa.select(reports.c.trial, sa.func.max(reports.c.step).label("step"))
+    .where(reports.c.study == _study)
+    .group_by(reports.c.trial)
+    .subquery()
+)
+_LAST = _REPORTS.join(_TOPS, (reports.c.trial == _TOPS.c.trial) & (reports.c.step == _TOPS.c.step))
+_LAST_METRICS = _METRICS.join(_TOPS, (metrics.c.trial == _TOPS.c.trial) & (metrics.c.step == _TOPS.c.step))
 _MEASUREMENT = sa.select(measurements.c.result).where(
     measurements.c.device == sa.bindparam("device"), measurements.c.signature == sa.bindparam("signature")
 )
@@ -160,6 +171,9 @@ class SqlReader:
         wanted = None if statuses is None else tuple(sorted(set(statuses)))
         return self._rows(JobRow, _jobs(study is not None, wanted), **given)
 
+    def runs(self, study: str) -> list[RunRow]:
+        return self._rows(RunRow, _select(RunRow, "study", order=("created_at", "id")), study=study)
+
     def _jobs_of(self, study: str, ids: Sequence[str]) -> list[JobRow]:
         """The jobs of a study with these ids."""
         parts = [ids[at : at + MANY] for at in range(0, len(ids), MANY)]
@@ -179,12 +193,22 @@ class SqlReader:
         found = self._rows(JobRow, _select(JobRow, "id"), id=job)
         return found[0] if found else None
 
-    def reports(self, study: str, trial: int | None = None) -> list[ReportRow]:
-        one = {"study": study} if trial is None else {"study": study, "trial": trial}
+    def reports(self, study: str, trial: int | None = None, steps: Iterable[int] | None = None) -> list[ReportRow]:
+        given: dict[str, Any] = {"study": study} if trial is None else {"study": study, "trial": trial}
+        queries = (_REPORTS, _METRICS) if trial is None else (_REPORTS_OF, _METRICS_OF)
+        if steps is not None:
+            queries = queries[0].where(reports.c.step.in_(_STEPS)), queries[1].where(metrics.c.step.in_(_STEPS))
+            given["steps"] = sorted(set(steps))
+        return self._reported(*queries, **given)
+
+    def last_reports(self, study: str) -> list[ReportRow]:
+        return self._reported(_LAST, _LAST_METRICS, study=study)
+
+    def _reported(self, query: sa.Select[Any], with_metrics: sa.Select[Any], **given: Any) -> list[ReportRow]:
         values: dict[tuple[int, int], dict[str, float]] = {}
-        for number, step, name, value in self._all(_METRICS if trial is None else _METRICS_OF, **one):
+        for number, step, name, value in self._all(with_metrics, **given):
             values.setdefault((number, step), {})[name] = value
-        found = self._all(_REPORTS if trial is None else _REPORTS_OF, **one)
+        found = self._all(query, **given)
         return [
             ReportRow(r.study, r.trial, r.step, r.job, r.attempt, r.at, r.seconds,
                       values.get((r.trial, r.step), {}), r.points)

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from searchd.schedulers.front import hypervolume, reference_point
 from searchd.search.points import merge
-from searchd.store.base import JobRow, Reader, StudyRow, TrialRow, TrialStatus
+from searchd.store.base import PointRow, Reader, RunRow, StudyRow, TrialRow, TrialStatus
 from searchd.views.clock import Span, overlap, spans
 from searchd.views.clock import seconds as total
 from searchd.views.fleet import ends, waits
@@ -40,7 +40,7 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
     row = the(reader, study)
     objectives = goals(row)
     counts = reader.counts(study)
-    jobs = reader.jobs(study)
+    jobs = reader.runs(study)
     rows = reader.trials(study)
     states = Counter(t.status for t in rows)
     trials = {status: states.get(status, 0) for status in get_args(TrialStatus)}
@@ -70,7 +70,7 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
         "reference": None,
         "busy_fraction": _busy(row, jobs, reader, ran, now),
         "resumed": _resumed(reader, study),
-        "inherited": _inherited(reader, row, jobs),
+        "inherited": _inherited(reader, row),
         "best": best(objectives, on_front),
         "objectives": [
             {"name": o.name, "goal": o.goal, "at_most": o.at_most, "at_least": o.at_least} for o in objectives
@@ -92,7 +92,7 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
         "time_left_s": _left(row, budget, trials, counts["steps"], seconds),
         "artifacts": row.artifacts,
         "predicted": accuracy(points),
-        "static": _static(reader, row, rows, objectives),
+        "static": _static(row, rows, points, objectives),
     }
     if reference is not None:
         feasible = [p for p in on_front if p.violation == 0]
@@ -103,7 +103,7 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
     return result
 
 
-def _retrying(jobs: Sequence[JobRow]) -> list[dict[str, Any]]:
+def _retrying(jobs: Sequence[RunRow]) -> list[dict[str, Any]]:
     """Jobs that were lost and are to run again, or do: `trial`, `attempt` (the next), and why the last one was lost."""
     going = [j for j in jobs if j.attempt > 1 and j.status in ("outbox", "queued", "running")]
     return [{"trial": j.trial, "attempt": j.attempt, "reason": j.reason} for j in going[:FIRST]]
@@ -170,12 +170,12 @@ def _merged(described: Mapping[str, float], seen: Any, payload: Mapping[str, Any
 
 
 def _static(
-    reader: Reader, row: StudyRow, rows: Sequence[TrialRow], objectives: Sequence[Goal]
+    row: StudyRow, rows: Sequence[TrialRow], points: Sequence[PointRow], objectives: Sequence[Goal]
 ) -> dict[str, Any] | None:
     study = study_of(row)
     if study is None or not objectives:
         return None
-    return static_best(study.space, rows, reader.points(row.id), objectives[0])
+    return static_best(study.space, rows, points, objectives[0])
 
 
 def remark(reader: Reader, study: str) -> str:
@@ -186,7 +186,7 @@ def remark(reader: Reader, study: str) -> str:
     return "; ".join(filter(None, [*said[-1:], *raised]))
 
 
-def _busy(row: StudyRow, jobs: Sequence[JobRow], reader: Reader, ran: list[Span], now: float) -> float | None:
+def _busy(row: StudyRow, jobs: Sequence[RunRow], reader: Reader, ran: list[Span], now: float) -> float | None:
     if not ran:
         return None
     busy = sum(overlap(ran, j.begun_at, now if j.ended_at is None else j.ended_at)
@@ -202,13 +202,13 @@ def _resumed(reader: Reader, study: str) -> dict[str, int]:
     return {"total": len(warm), "warm": sum(warm)}
 
 
-def _inherited(reader: Reader, row: StudyRow, jobs: Sequence[JobRow]) -> dict[str, int]:
+def _inherited(reader: Reader, row: StudyRow) -> dict[str, int]:
     """Trials that have a parent, and of these `fresh`: its weights could not be taken, they began from nothing."""
-    found = parents(reader, row, jobs).values()
+    found = parents(reader, row).values()
     return {"total": len(found), "fresh": sum(parent["taken"] is False for parent in found)}
 
 
-def _offered(row: StudyRow, jobs: Sequence[JobRow], reader: Reader, ran: list[Span]) -> float:
+def _offered(row: StudyRow, jobs: Sequence[RunRow], reader: Reader, ran: list[Span]) -> float:
     """Slot seconds that the study could have used while it ran, from the logged changes of capacity."""
     most = (row.spec.get("budget") or {}).get("parallel")
     changes = [(e.at, int(e.payload["slots"])) for e in reader.events(row.id, kinds=("capacity",))]

@@ -9,7 +9,7 @@ from typing import Any
 
 from searchd.errors import NotFound, SearchdError
 from searchd.storage import open_storage
-from searchd.store.base import JobRow, PointRow, Reader, ReportRow, TrialRow
+from searchd.store.base import JobRow, PointRow, Reader, ReportRow, RunRow, TrialRow
 from searchd.views.parents import parents
 from searchd.views.plain import Goal, goals, losses, number, plain, the
 from searchd.views.specs import ladders
@@ -26,15 +26,14 @@ def trials(reader: Reader, study: str) -> list[dict[str, Any]]:
     """
     row = the(reader, study)
     objectives = goals(row)
-    last = {r.trial: r for r in reader.reports(study)}  # by trial, then step: the last one stays
+    last = {r.trial: r for r in reader.last_reports(study)}
     points: dict[int, list[PointRow]] = defaultdict(list)
     for point in reader.points(study):
         points[point.trial].append(point)
     seconds: dict[int, float] = defaultdict(float)
-    jobs = reader.jobs(study)
-    for job in jobs:
+    for job in reader.runs(study):
         seconds[job.trial] += _ran(job)
-    above = parents(reader, row, jobs)
+    above = parents(reader, row)
     return [
         {**_trial(t, objectives, last.get(t.trial), points[t.trial], seconds[t.trial]), "parent": above.get(t.trial)}
         for t in reader.trials(study)
@@ -107,11 +106,11 @@ def rungs(reader: Reader, study: str) -> list[dict[str, Any]]:
     first = objectives[0]
     steps = {bracket: set(ladder) for bracket, ladder in enumerate(ladders(row))}
     rows = {t.trial: t for t in reader.trials(study)}
-    going = {(j.trial, j.since) for j in reader.jobs(study) if j.kind == "train" and j.since > 0}
+    going = {(j.trial, j.since) for j in reader.runs(study) if j.kind == "train" and j.since > 0}
     members: dict[tuple[int, int], list[tuple[float, int, dict[str, Any]]]] = {
         (bracket, step): [] for bracket, ladder in steps.items() for step in ladder
     }
-    for report in reader.reports(study):
+    for report in reader.reports(study, steps={step for _, step in members}):
         known = rows.get(report.trial)
         if known is None or (known.bracket, report.step) not in members:
             continue
@@ -153,7 +152,7 @@ def _value(report: ReportRow, goal: Goal) -> float | None:
     return goal.better([v for p in report.points if (v := number(p.get(goal.name))) is not None])
 
 
-def _ran(job: JobRow) -> float:
+def _ran(job: JobRow | RunRow) -> float:
     if job.begun_at is None or job.ended_at is None:
         return 0.0
     return max(0.0, job.ended_at - job.begun_at)

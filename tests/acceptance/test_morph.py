@@ -73,8 +73,8 @@ def again(out: Path, trial: int, work: Path, *, parent: bool, until: int | None 
 @pytest.mark.parametrize("part", ["worker", "child"])
 def test_a_killed_child_begins_again_from_its_parent(tmp_path: Path, file: Path, part: str) -> None:
     """`kill -9` of the slot, or of its warm child, in a morphed trial's first job: the job runs again, its reports are
-    bit by bit those of an undisturbed training from the same parent. Over all children the first report is better than
-    that of the same config and seed from nothing."""
+    bit by bit those of an undisturbed training from the same parent. Over the first steps of all children the loss is
+    far lower than that of the same configs and seeds from nothing, which begin at chance."""
     out = tmp_path / "out"
     with running(file, out, "--json") as run:
 
@@ -105,8 +105,8 @@ def test_a_killed_child_begins_again_from_its_parent(tmp_path: Path, file: Path,
     undisturbed = again(out, trial, tmp_path / "again", parent=True).reports
     assert reports[trial][: len(undisturbed)] == [r.metrics for r in undisturbed]
     nothing = {t: again(out, t, tmp_path / "alone", parent=False, until=1).reports[0].metrics for t in known}
-    first = {t: reports[t][0]["val_error"] for t in known}
-    assert sum(first.values()) < 0.8 * sum(metrics["val_error"] for metrics in nothing.values()), (first, nothing)
+    first = {t: reports[t][0]["train_loss"] for t in known}
+    assert sum(first.values()) < 0.5 * sum(metrics["train_loss"] for metrics in nothing.values()), (first, nothing)
     check_ended(out, "grow", 11)
 
 

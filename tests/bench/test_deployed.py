@@ -34,7 +34,7 @@ def test_verdicts(off: float, spread: float, said: str) -> None:
 
 def test_the_recorded_figures() -> None:
     """Every exact number of every point of every example came out equal; latencies were recorded with the spread of
-    their repeats, and their medians are within 10 % or that spread for nine of ten points."""
+    their repeats, and their medians are within 10 % or that spread."""
     with RECORDED.open() as file:
         rows = list(csv.DictReader(file))
     assert set(rows[0]) == set(HEAD)
@@ -43,5 +43,5 @@ def test_the_recorded_figures() -> None:
     medians = [r for r in rows if r["metric"] == "latency_ms"]
     assert all(float(r["recorded_us"]) > 0 and float(r["spread_percent"]) >= 0 for r in medians)
     assert all(judged(float(r["off_percent"]), float(r["spread_percent"])) == r["within"] for r in medians)
-    assert sum(r["within"] != "no" for r in medians) >= 0.9 * len(medians)
+    assert all(r["within"] != "no" for r in medians)
     assert f"latency_ms all: {len(medians)} points" in summary(rows)

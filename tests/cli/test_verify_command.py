@@ -18,10 +18,10 @@ from searchd.cli.again import changed, differs, show
 from spaces.reproduces import Compared, compared
 
 FOUND: dict[str, Any] = {
-    "folder": "m", "device": "cpu · here",
+    "folder": "m", "device": "cpu · here", "pace": 0.98, "waited_s": 0.0,
     "exports": [{
         "card": "m/card.json", "task": "classify", "study": "s-1", "trial": 3, "files": 3, "recorded_on": "cpu · here",
-        "runtime": "onnxruntime", "comparable": True,
+        "runtime": "onnxruntime", "comparable": True, "pace": 1.0, "slow": False,
         "points": [{"point": 2, "metrics": [
             {"metric": "val_error", "recorded": 5.0, "again": 5.0, "exact": True, "same": True},
             {"metric": "latency_ms", "recorded": 0.01, "again": 0.0109, "exact": False, "spread": 0.03, "off": 0.09,
@@ -68,6 +68,19 @@ def test_what_is_not_as_recorded(monkeypatch: pytest.MonkeyPatch, row: Mapping[s
     """Exit code 1 for a latency beyond the bound; none where it was recorded elsewhere."""
     answered(monkeypatch, changed_to(**row))
     assert CliRunner().invoke(main, ["verify", "m"]).exit_code == code
+
+
+def test_a_machine_that_is_slow_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both paces, and that what is off is not judged; nothing of it at full speed."""
+    found = json.loads(changed_to(same=None))
+    answered(monkeypatch, json.dumps(found))
+    assert "full speed" not in CliRunner().invoke(main, ["verify", "m"]).output
+    found["exports"][0] |= {"pace": 0.66, "slow": True}
+    answered(monkeypatch, json.dumps(found))
+    result = CliRunner().invoke(main, ["verify", "m"])
+    said = " ".join(result.output.split())
+    assert "66% of its full speed when latencies were recorded, at 98% now" in said
+    assert result.exit_code == 0
 
 
 def test_latencies_of_another_device_are_shown_as_such(monkeypatch: pytest.MonkeyPatch) -> None:

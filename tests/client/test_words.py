@@ -88,3 +88,12 @@ def test_parents_are_shown_where_there_are_any() -> None:
     assert [c.header for c in table.columns] == ["trial", "step", "val_error", "parent", "config"]
     assert list(table.columns[3].cells) == ["", "5@3", "(5@3)"]
     assert "parent" not in [c.header for c in front_table([point], ["val_error"]).columns]
+
+
+def test_jobs_that_run_again() -> None:
+    """A line each up to three, then how many more."""
+    lost = [{"trial": n, "attempt": 2, "reason": "its worker died" if n else ""} for n in range(5)]
+    assert words.again(lost[1:2]) == ["trial 1 runs again (attempt 2): its worker died"]
+    assert words.again(lost[:3])[0] == "trial 0 runs again (attempt 2): it was lost"
+    assert words.again(lost)[2:] == ["trial 2 runs again (attempt 2): its worker died", "and 2 more trials"]
+    assert words.again([]) == []

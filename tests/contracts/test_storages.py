@@ -3,6 +3,7 @@ system that is reached through fsspec and whose writes must be moved into place.
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +50,33 @@ def test_what_is_written_is_read(storage: Storage, tmp_path: Path) -> None:
     assert storage.local("trials/0/ckpt-1.bin", tmp_path / "scratch").read_bytes() == data
     storage.write("trials/0/empty", b"")
     assert storage.read("trials/0/empty") == b""
+
+
+@pytest.mark.parametrize("how", [{"durable": False}, {"fresh": True}, {"durable": False, "fresh": True}])
+def test_however_it_is_written_it_is_read(storage: Storage, how: dict[str, bool]) -> None:
+    """Whole under its name, over what was there, and nothing else is left."""
+    for data in (b"first", b"the second"):
+        storage.write("trials/0/ckpt-1.bin", data, **how)
+        assert storage.read("trials/0/ckpt-1.bin") == data
+    assert storage.sizes("trials/0") == {"ckpt-1.bin": 10}
+
+
+@pytest.mark.parametrize(("how", "flushes"), [({}, 2), ({"fresh": True}, 1), ({"durable": False}, 0)])
+def test_what_a_write_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, bool], flushes: int
+) -> None:  # fmt: skip
+    """A file and its folder; of a fresh one the file alone, which has its name by then; or nothing."""
+    named: list[bool] = []
+    really = os.fsync
+
+    def fsync(file: int) -> None:
+        named.append((tmp_path / "a").exists())
+        really(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    open_storage(str(tmp_path)).write("a", b"data", **how)
+    assert len(named) == flushes
+    assert named[:1] == ([bool(how)] if flushes else [])
 
 
 def test_what_is_there_is_listed(storage: Storage) -> None:

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from searchd.errors import NotFound, Refused
-from searchd.store.base import DeviceRow, Store, TokenRow
+from searchd.store.base import DeviceRow, ReportRow, Store, TokenRow
 from tests.support.stores import (
     S,
     begin,
@@ -245,6 +245,41 @@ def test_jobs_by_study_and_status(store: Store) -> None:
         assert [j.id for j in r.jobs(S, ["queued", "running"])] == ["b", "a"]
         assert [j.id for j in r.jobs(S, iter(["outbox"]))] == ["c"]
         assert r.jobs(S, []) == []
+
+
+def test_reports_by_trial_and_step(store: Store) -> None:
+    """All, of one trial, at some steps, or the last of each trial: always by trial and step."""
+    begin(store, 4)
+    with store.transaction() as t:
+        for trial, step in ((1, 2), (0, 1), (1, 1), (0, 3), (2, 27)):
+            t.add_report(report_row(step, trial=trial, metrics={"loss": trial + step / 100, "acc": 1.0}))
+    with store.reading() as r:
+        def at(found: list[ReportRow]) -> list[tuple[int, int]]:
+            assert all(x.metrics == {"loss": x.trial + x.step / 100, "acc": 1.0} for x in found)
+            return [(x.trial, x.step) for x in found]
+
+        assert at(r.reports(S)) == [(0, 1), (0, 3), (1, 1), (1, 2), (2, 27)]
+        assert at(r.reports(S, 1)) == [(1, 1), (1, 2)]
+        assert at(r.reports(S, steps=[27, 1, 27])) == [(0, 1), (1, 1), (2, 27)]
+        assert at(r.reports(S, 0, {3})) == [(0, 3)]
+        assert r.reports(S, steps=[]) == []
+        assert at(r.last_reports(S)) == [(0, 3), (1, 2), (2, 27)]
+        assert r.last_reports("nobody") == []
+
+
+def test_runs_are_the_jobs_without_their_specs(store: Store) -> None:
+    """In the same order, and in a transaction with what it has written."""
+    begin(store, 2)
+    with store.transaction() as t:
+        t.put_job(job_row("b", 1, created_at=2.0, status="running", worker="w", begun_at=2.5))
+        t.put_job(job_row("a", 0, created_at=1.0, status="finished", begun_at=1.5, ended_at=3.0, reason="ended"))
+        written = t.runs(S)
+    with store.reading() as r:
+        assert r.runs(S) == written
+        assert [(x.trial, x.worker, x.ended_at) for x in written] == [(0, "", 3.0), (1, "w", None)]
+        for run, job in zip(r.runs(S), r.jobs(S), strict=True):
+            assert {f: getattr(run, f) for f in run.__slots__} == {f: getattr(job, f) for f in run.__slots__}
+        assert r.runs("nobody") == []
 
 
 def test_the_newest_checkpoint_is_the_deepest(store: Store) -> None:

