@@ -25,6 +25,8 @@ __all__ = ["Format", "decode", "encode", "lowbit_linear", "pack", "plane_product
 OP = "lowbit_linear"
 TAKEN = (torch.float32, torch.float16, torch.bfloat16)
 register(Op(OP, TAKEN, cpp=TAKEN))
+PRODUCT = "plane_product"
+register(Op(PRODUCT, cpp=(torch.uint8,)))
 
 ROWS = 256
 """Rows of the weight that are unpacked at a time, so that they stay in a cache."""
@@ -206,6 +208,14 @@ _forward.register_autograd(_autograd, setup_context=_setup)
 
 @torch.library.custom_op("searchd::plane_product", mutates_args=())
 def _product(a: Tensor, b: Tensor, columns: int, a_bipolar: bool, b_bipolar: bool) -> Tensor:
+    if a.is_cpu and choose(PRODUCT, a).provider == "cpp":
+        from kernels.lowbit_linear import cpp
+
+        try:
+            return cpp.product(a, b, columns, a_bipolar=a_bipolar, b_bipolar=b_bipolar)
+        except BuildError as e:
+            refuse(PRODUCT, str(e))
+            choose(PRODUCT, a)  # an error, where C++ is asked for
     return reference.product(a, b, columns, a_bipolar=a_bipolar, b_bipolar=b_bipolar).to(torch.int32)
 
 

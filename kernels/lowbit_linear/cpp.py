@@ -31,6 +31,8 @@ def _built(at: str) -> CDLL:
     found.lowbit_linear.restype = c_int
     found.lowbit_weights.argtypes = [c_void_p] * 3 + [c_int64] * 8
     found.lowbit_weights.restype = None
+    found.lowbit_product.argtypes = [c_void_p] * 3 + [c_int64] * 8
+    found.lowbit_product.restype = c_int
     return found
 
 
@@ -89,3 +91,21 @@ def _by_matrix(
         out += bias
     if relu:
         out.clamp_min_(0)
+
+
+def product(
+    a: Tensor, b: Tensor, columns: int, *, a_bipolar: bool, b_bipolar: bool, at: str | None = None,
+    threads: int | None = None,
+) -> Tensor:  # fmt: skip
+    """`reference.product` as int32 [A, B], of planes [bits, A, bytes] and [bits, B, bytes]."""
+    a, b = a.contiguous(), b.contiguous()
+    out = torch.empty(a.shape[1], b.shape[1], dtype=torch.int32)
+    if threads is None:
+        bits = a.shape[0] * b.shape[0]
+        threads = max(1, min(torch.get_num_threads(), bits * out.numel() * columns // (16 * SHARE)))
+    failed = out.numel() and _built(at or level()).lowbit_product(
+        a.data_ptr(), b.data_ptr(), out.data_ptr(), *a.shape[:2], a_bipolar, *b.shape[:2], b_bipolar, columns, threads
+    )
+    if failed:
+        raise MemoryError(f"plane_product found no thread for [{a.shape[1]}, {columns}] by [{b.shape[1]}, {columns}]")
+    return out

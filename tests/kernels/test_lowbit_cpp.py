@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,16 @@ import torch
 
 from kernels import _build, _choose
 from kernels._choose import choose
-from kernels.lowbit_linear import Format, cpp, lowbit_linear, pack, quantize, reference
+from kernels.lowbit_linear import (
+    Format,
+    cpp,
+    decode,
+    lowbit_linear,
+    pack,
+    plane_product,
+    quantize,
+    reference,
+)
 from tests.support.kernels import close, poisoned, strided
 
 WHY = _build.against()
@@ -146,6 +156,33 @@ def test_the_operator_takes_it(dtype: torch.dtype) -> None:
     room = 2e-6 * math.sqrt(40) * 40 if dtype == torch.float32 else 1e-3
     torch.testing.assert_close(plain.double(), exact, rtol=2 * torch.finfo(dtype).eps, atol=room)
     assert choose("lowbit_linear", args[0].double()).provider == "torch"
+
+
+@pytest.mark.parametrize("at", LEVELS)
+def test_products_of_planes_are_exact(at: str) -> None:
+    """Every pair of formats, columns at both sides of bytes and words, on one thread and on three: the integers'."""
+    g = torch.Generator().manual_seed(9)
+    for n, (left, right) in enumerate(itertools.product(FORMATS, FORMATS)):
+        columns = (0, 1, 7, 8, 63, 64, 65, 130, 257)[n % 9]
+        a, b = (
+            decode(torch.randint(2**f.bits, (rows, columns), generator=g).to(torch.uint8), f)
+            for f, rows in ((left, 3), (right, 37))
+        )
+        both = {"a_bipolar": left.bipolar, "b_bipolar": right.bipolar}
+        for threads in (1, 3):
+            with poisoned():
+                found = cpp.product(pack(a, left), pack(b, right), columns, **both, at=at, threads=threads)
+            assert torch.equal(found.long(), a.long() @ b.long().T), (left, right, columns)
+
+
+def test_planes_are_multiplied_by_it() -> None:
+    """The operator chooses C++, takes views, and has the ends of int32."""
+    planes = torch.full((8, 2, 4128), 255, dtype=torch.uint8)
+    assert choose("plane_product", planes).provider == "cpp"
+    found = plane_product(planes, planes.transpose(1, 2).contiguous().transpose(1, 2), 33024, a_bipolar=True,
+                          b_bipolar=True)  # fmt: skip
+    assert found.tolist() == [[33024 * 255**2] * 2] * 2
+    assert plane_product(planes[:, :0], planes, 33024, a_bipolar=True, b_bipolar=False).shape == (0, 2)
 
 
 def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,8 @@ def test_a_wheel_elsewhere_imports_our_packages(installed: Path, tmp_path: Path)
 
 
 def test_a_wheel_elsewhere_has_its_data(installed: Path) -> None:
-    """The library spaces, the JSON Schema, the migrations and the type markers travel with the wheel."""
+    """The library spaces, the JSON Schema, the migrations, C++ and the type markers travel with the wheel."""
+    assert {p.suffix for p in (installed / "kernels" / "lowbit_linear" / "simd").iterdir()} == {".cpp", ".h"}
     assert (installed / "spaces" / "library" / "optimizers.yaml").is_file()
     assert (installed / "spaces" / "study.schema.json").is_file()
     assert any((installed / "searchd" / "store" / "migrations" / "versions").glob("*.py"))

@@ -2,6 +2,7 @@
 // beside this folder has the reckoning.
 
 #include "codes.h"
+#include "product.h"
 #include "tables.h"
 
 #include <exception>
@@ -58,4 +59,16 @@ extern "C" void lowbit_weights(const uint8_t *planes, const float *scales, float
     const Job job{nullptr, planes, scales, nullptr, nullptr, 0, columns, rows, bits, group, groups, bipolar != 0, false,
                   (columns + 7) / 8};
     BY_FORMAT(job, weights_of)(job, to, first, last);
+}
+
+// out [a_rows, b_rows] = A Bᵀ of integer matrices of so many columns in planes. 0, or 1 where there is no thread left.
+extern "C" int lowbit_product(const uint8_t *a, const uint8_t *b, int32_t *out, int64_t a_bits, int64_t a_rows,
+                              int64_t a_bipolar, int64_t b_bits, int64_t b_rows, int64_t b_bipolar, int64_t columns,
+                              int64_t threads) try {
+    const Planes left{a, a_bits, a_rows, (columns + 7) / 8, a_bipolar != 0};
+    const Planes right{b, b_bits, b_rows, (columns + 7) / 8, b_bipolar != 0};
+    shared(b_rows, threads, [&](int64_t f, int64_t l) { multiply(left, right, columns, out, f, l); });
+    return 0;
+} catch (const std::exception &) {
+    return 1;
 }

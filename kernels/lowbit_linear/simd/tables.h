@@ -34,7 +34,9 @@ inline Bits lookup(Bits table, Bits i) { return (Bits)_mm512_shuffle_epi8((__m51
 inline Bits low(Bits a, Bits b) { return (Bits)_mm512_unpacklo_epi8((__m512i)a, (__m512i)b); }
 inline Bits high(Bits a, Bits b) { return (Bits)_mm512_unpackhi_epi8((__m512i)a, (__m512i)b); }
 inline Bits spread(const uint8_t *table) { return (Bits)_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)table)); }
+inline Bits added(Bytes bytes) { return (Bits)_mm512_sad_epu8((__m512i)bytes, _mm512_setzero_si512()); }
 #elif defined(__AVX2__)
+inline Bits added(Bytes bytes) { return (Bits)_mm256_sad_epu8((__m256i)bytes, _mm256_setzero_si256()); }
 inline Bits joined(const __m128i *lanes) { return (Bits)_mm256_set_m128i(lanes[1], lanes[0]); }
 inline Bits lookup(Bits table, Bits i) { return (Bits)_mm256_shuffle_epi8((__m256i)table, (__m256i)i); }
 inline Bits low(Bits a, Bits b) { return (Bits)_mm256_unpacklo_epi8((__m256i)a, (__m256i)b); }
