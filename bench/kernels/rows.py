@@ -24,6 +24,9 @@ Wrong = Callable[[Any], str | None]
 EAGER, COPY = "torch eager", "copy"
 COLD_BYTES = 256 << 20
 """Written before each timed run on a GPU, so that nothing of the last one is in its cache: above any that there is."""
+AHEAD_CYCLES = 2_000_000
+"""Of the GPU's clock, about a millisecond, that it then waits: what Python takes to launch is not in the time, but for
+a run that waits for the device itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +167,7 @@ def _on_cuda(device: torch.device) -> Callable[[Run], float]:
     def once(run: Run) -> float:
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         flush.zero_()
+        torch.cuda._sleep(AHEAD_CYCLES)  # type: ignore[no-untyped-call]
         begin.record()
         run()
         end.record()
