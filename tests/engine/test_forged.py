@@ -134,7 +134,8 @@ def test_absurd_numbers_of_a_running_job_are_a_bad_trial_and_no_more(world: Worl
 @pytest.mark.parametrize(
     "result",
     [{"cumulative_ms": "x"}, {"cumulative_ms": [None]}, {"cumulative_ms": {"a": 1}},
-     {"cumulative_ms": [1.0], "kernel_bits": 4}, {}],
+     {"cumulative_ms": [1.0], "kernel_bits": 4}, {"cumulative_ms": [1.0], "kernels": "all"},
+     {"cumulative_ms": [1.0], "kernels": ["a line\nand more"]}, {}],
 )  # fmt: skip
 def test_a_result_that_is_none_fails_its_job_only(world: World, result: dict[str, Any]) -> None:
     """A measure job that found nonsense: its trials are not measured, the study goes on and replays."""
