@@ -25,6 +25,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import uvicorn
 
@@ -261,5 +262,15 @@ def _state(path: Path, url: str, token: str | None) -> Iterator[None]:
                 path.unlink()
 
 
+def leave(code: int) -> NoReturn:
+    """End the process without taking apart what is in memory, which takes half a second: everything is committed and
+    closed, and somebody waits to start the next one."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -318,13 +318,13 @@ def device_stores(root: Path) -> list[Path]:
 
 
 def with_device(study: Study, root: Path) -> Study:
-    """The study with the predictor of its device, if it wants one, from what is registered below the root. Errors as of
-    `searchd.devices.with_predictor`."""
-    from searchd.devices import with_predictor
+    """The study with the predictor of its device, if it wants one, and its runtime, from what is registered below the
+    root. Errors as of `searchd.devices.with_predictor`."""
+    from searchd.devices import with_predictor, with_runtime
 
     with contextlib.closing(Folder(root)) as folder, contextlib.ExitStack() as open_:
         readers = [open_.enter_context(folder._store(p).reading()) for p in device_stores(root)]
-        return with_predictor(study, readers)
+        return with_runtime(with_predictor(study, readers), readers)
 
 
 def past_problem(study: Study, name: str, backend: Folder | Any) -> str:

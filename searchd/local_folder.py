@@ -17,7 +17,7 @@ from spaces.study import Study
 OURS = (STUDY_DB, f"{STUDY_DB}-wal", f"{STUDY_DB}-shm", STATE, "token", "broker", "trials", "logs", "report.html",
         BESIDE, "front.csv", "front.png")  # fmt: skip
 """What `--fresh` removes: what a run makes, never what else lies in the folder."""
-FREE = ("budget", "earlier", "predictor", "priority")
+FREE = ("budget", "earlier", "predictor", "priority", "runtime")
 """What a file may say otherwise than the study in its folder: nothing that the search decides depends on it."""
 
 

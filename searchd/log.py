@@ -97,10 +97,11 @@ def event_payload(event: Event) -> Payload:
         case Injected():
             return {"event": "injected", "config": event.config.flat()}
         case Measured():
-            return {"event": "measured", "signature": event.signature, "cumulative_ms": list(event.cumulative_ms),
+            payload = {"event": "measured", "signature": event.signature, "cumulative_ms": list(event.cumulative_ms),
                     "p95_ms": list(event.p95_ms), "device": event.device, "alone": event.alone,
                     "kernel_bits": list(event.kernel_bits), "error": event.error,
                     "extra": dict(event.extra)}  # fmt: skip
+            return payload | {"kernels": list(event.kernels)} if event.kernels else payload
         case Described():
             return {"event": "described", "trial": event.trial, "metrics": dict(event.metrics)}
         case Vetoed():
@@ -133,7 +134,8 @@ def event_of(payload: Mapping[str, Any]) -> Event:
             return Injected(Config(p["config"]))
         case "measured":
             return Measured(p["signature"], tuple(p["cumulative_ms"]), tuple(p["p95_ms"]), p["device"], p["alone"],
-                            tuple(p["kernel_bits"]), p["error"], p["extra"])  # fmt: skip
+                            tuple(p["kernel_bits"]), p["error"], p["extra"],
+                            tuple(p.get("kernels", ())))  # fmt: skip
         case "described":
             return Described(p["trial"], p["metrics"])
         case "vetoed":

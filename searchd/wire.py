@@ -147,6 +147,9 @@ class JobSpec(Frozen):
     study_seed: int = 0
     runtime: str = ""
     """measure, export: what times the models (`onnxruntime`, `torch`, `torch-cuda`); empty: ONNX Runtime."""
+    low_bit: bool = False
+    """measure, export, by torch: layers run by kernels of few bits where the device has them; the signature tells their
+    bits apart."""
     profile: dict[str, Any] | None = None
     """measure: not this config but a device's profile, `operators` alone and whole `architectures` (an old worker,
     which does not know it, measures the config and is found out by its result)."""

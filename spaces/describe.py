@@ -12,7 +12,7 @@ from spaces.chains import Segments
 from spaces.space import Space
 from spaces.task import Task
 
-__all__ = ["NAMES", "Description", "describe", "drawn", "operators", "point_operators", "unfit_weights"]
+__all__ = ["NAMES", "Description", "describe", "drawn", "kernels", "operators", "point_operators", "unfit_weights"]
 
 NAMES = ("subnet", "architecture")
 """What in a point names one of the many networks of its trial."""
@@ -22,6 +22,15 @@ def describe(task: Task, space: Space, config: Mapping[str, Any]) -> Description
     """The exact figures of a config; None for a task that is not built in. SpaceError when it cannot be built."""
     known = BUILT_IN.get(task.kind)
     return None if known is None else known.describe(task.options, space.nested(config))
+
+
+def kernels(task: Task, space: Space, config: Mapping[str, Any], runtime: str) -> tuple[str, ...]:
+    """Which bits of a config a runtime has a kernel for, a line each, as far as arithmetic knows; none for a task whose
+    configs have no bits. SpaceError when it cannot be built."""
+    known = BUILT_IN.get(task.kind)
+    if known is None or known.kernels is None:
+        return ()
+    return known.kernels(task.options, space.nested(config), runtime)
 
 
 def operators(task: Task, space: Space, config: Mapping[str, Any]) -> Segments | None:

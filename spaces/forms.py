@@ -230,6 +230,9 @@ class StudyForm(Form):
     predictor: dict[str, Any] | None = Field(
         default=None, description="What latency: predicted found; written by searchd when the study is submitted."
     )
+    runtime: Literal["onnxruntime", "torch", "torch-cuda"] | None = Field(
+        default=None, description="What measures the models; if not said, what the device is registered with."
+    )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     reproduces: ReproducesForm | None = Field(
         default=None, description="Trains given trials of another study again; written by searchd beside every export."

@@ -1,4 +1,4 @@
-"""Where the latency that a search goes by comes from: what `latency: predicted` asks of a study."""
+"""Where the latency that a search goes by comes from: what `latency` and `runtime` ask of a study."""
 
 from __future__ import annotations
 
@@ -34,3 +34,15 @@ def check_latency(latency: str, task: Task, objectives: Iterable[_Reads], proble
     for name in ONLY_MEASURED:
         if name in wanted:
             problems.add(at, f"a profile predicts {LATENCY}, and {name} must be measured: write latency: measured")
+
+
+def check_runtime(runtime: str, task: Task, problems: Problems) -> None:
+    """A runtime that is said is one that times the task's networks."""
+    if not runtime:
+        return
+    known = task.built_in
+    if known is None or (known.operators is None and not known.measured):
+        problems.add(("runtime",), f"nothing of task {task.kind} is measured: leave runtime out")
+    elif runtime not in known.runtimes:
+        problems.add(("runtime",), f"the networks of task {task.kind} are timed by {', '.join(known.runtimes)}, not by "
+                                   f"{runtime}: write one of these, or leave runtime out")  # fmt: skip

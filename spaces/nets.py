@@ -180,18 +180,21 @@ class NetSpec:
         layers = self.layers
         return layers[: layers.index(last) + 1]
 
-    def signature(self, exit_: int) -> str:
-        """16 hexadecimal digits: equal when the latency up to that exit is, whatever the weights are."""
+    def signature(self, exit_: int, low_bit: bool = False) -> str:
+        """16 hexadecimal digits: equal when the latency up to that exit is, whatever the weights are.
+
+        `low_bit`: where kernels may run a linear layer at its own bits, so that these count, not 8 for all integers.
+        """
         names = {layer.name for layer in self.prefix(exit_)}
         shape: list[Any] = [list(self.input_shape)]
         for block in self.blocks:
             if block.layer.name in names:
-                shape.append([*_shape(block.layer), block.pool])
+                shape.append([*_shape(block.layer), block.pool, *_own(block.layer, low_bit)])
                 if (out := self.puts_out(block.index)) not in (None, (8.0, "")):
                     shape.append(["out", *out])
             heads = [h for e in self.exits if e.block == block.index and e.head.name in names for h in e.layers]
-            shape.extend(["head", *_shape(head)] for head in heads)
-        text = json.dumps(["classify-1", *shape], separators=(",", ":"))
+            shape.extend(["head", *_shape(head), *_own(head, low_bit)] for head in heads)
+        text = json.dumps(["classify-low-bit-1" if low_bit else "classify-1", *shape], separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
@@ -284,6 +287,13 @@ def _shape(layer: Layer) -> list[Any]:
     natural = (layer.kernel_bits, "")
     read = (layer.activation_bits, layer.activation_form)
     return said if read == natural else [*said, ["reads", *read]]
+
+
+def _own(layer: Layer, low_bit: bool) -> list[Any]:
+    """What a kernel of few bits reads of a layer, beside its shape."""
+    if not low_bit or not layer.integer or layer.op != "linear":
+        return []
+    return ["bits", layer.bits, layer.groups]
 
 
 def _input(layer: Layer) -> tuple[float, Form] | None:

@@ -15,8 +15,9 @@ from spaces.domains import Choice, Domain, Int
 from spaces.errors import SpaceError, StudyError
 from spaces.forms import Goal, ReproducesForm, StudyForm
 from spaces.formulas import TRAIN_S, formula
+from spaces.kernels import TORCH
 from spaces.labels import check_needs, text
-from spaces.latency import check_latency
+from spaces.latency import check_latency, check_runtime
 from spaces.library import sub_space
 from spaces.morphs import GROWS
 from spaces.parse import read_space
@@ -122,10 +123,20 @@ class Study(BaseModel):
     priority: float = 1.0
     latency: Literal["measured", "predicted"] = "measured"
     predictor: dict[str, Any] | None = None
+    runtime: str = ""
+    """What measures its models, where it was known when it was submitted; empty: ONNX Runtime, or what its device is
+    registered with by then."""
     seed: int = 0
     warm_start: tuple[str, ...] = ()
     earlier: tuple[Earlier, ...] = ()
     reproduces: ReproducesForm | None = None
+
+    @property
+    def low_bit(self) -> bool:
+        """Whether what is measured may run by kernels of few bits, and so is told apart by its bits. Not with a
+        profile, which knows 8 and 32 bits, nor with `allocate`, whose networks share a figure."""
+        plain = self.latency == "measured" and not self.task.options.get("allocate")
+        return plain and self.runtime in TORCH
 
     @classmethod
     def parse(cls, said: Mapping[str, Any], base: str | Path | None = None) -> Study:
@@ -152,6 +163,8 @@ class Study(BaseModel):
             warm["latency"] = self.latency
         if self.predictor is not None:
             warm["predictor"] = dict(self.predictor)
+        if self.runtime:
+            warm["runtime"] = self.runtime
         if self.needs:
             warm["needs"] = dict(self.needs)
         if self.priority != 1:
@@ -211,6 +224,7 @@ def _read(said: Any, problems: Problems, base: Path | None, *, typed: bool = Fal
         priority=float(form.priority),
         latency=form.latency,
         predictor=form.predictor,
+        runtime=form.runtime or "",
         seed=form.seed,
         warm_start=tuple(form.warm_start),
         earlier=tuple(Earlier.model_validate(e.model_dump()) for e in form.earlier),
@@ -222,6 +236,7 @@ def _read(said: Any, problems: Problems, base: Path | None, *, typed: bool = Fal
         known.check(study.space, task.options, problems, typed)
     _check_instances(study, problems)
     check_latency(study.latency, task, study.objectives, problems)
+    check_runtime(study.runtime, task, problems)
     check_needs(study.needs, problems)
     problems.raise_any()
     return study

@@ -80,7 +80,7 @@ def _write_network(
 ) -> tuple[list[dict[str, Any]], list[str], dict[str, Any]]:  # fmt: skip
     """The files of one network: (its points, the names, what a measure job would say). `bits`: of an allocation."""
     model, weights = build(folded), pack(folded)
-    measured = measure.latency(folded, measurer(spec.runtime or "onnxruntime"))
+    measured = measure.latency(folded, measurer(spec.runtime or "onnxruntime", spec.low_bit))
     points = verify(model, data, asked, measured, len(weights))
     card = _card(spec, data, folded, measured, _batched(points, measure.latency(folded, batch=BATCH)))
     contents = (model, weights, as_json(config), as_json(card))

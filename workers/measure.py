@@ -25,10 +25,13 @@ from numpy.typing import NDArray
 
 from searchd.wire import JobSpec
 from spaces.data import NAMED, DataShape, data_shape
+from spaces.kernels import FLOAT, gathered, in_onnx
 from spaces.nets import NetSpec, network
 from workers import pace
 from workers.energy import Meter, Spent, meter
-from workers.measurers import LEAST_RUNS, Measurer, OnnxCpu, Run, TorchCpu, measurer
+from workers.measurers import LEAST_RUNS, Measurer, OnnxCpu, Run, TorchCpu, TorchCuda, measurer
+from workers.nets.eager import kernel_bits as eager_bits
+from workers.nets.eager import ran
 from workers.nets.fold import Folded, FoldedNet, fold
 from workers.nets.graph import build
 from workers.nets.modules import Net
@@ -64,7 +67,9 @@ class Measured:
 
     exits: tuple[Latency, ...]
     kernel_bits: dict[str, int]
-    """8: an integer kernel; 32: float32."""
+    """8: an integer kernel; below 8 one of so many bits; 32: float32."""
+    kernels: tuple[str, ...] = ()
+    """What ran the layers of few bits, and why, a line each (`spaces.kernels`)."""
 
     def as_result(self) -> dict[str, Any]:
         """What a measure job answers; `kernel_bits` one a block."""
@@ -73,6 +78,7 @@ class Measured:
             "p95_ms": [e.p95_ms for e in self.exits],
             "spread": [e.spread for e in self.exits],
             "kernel_bits": [bits for name, bits in self.kernel_bits.items() if name.startswith("blocks.")],
+            "kernels": list(self.kernels),
             "device": device(),
         }
 
@@ -80,14 +86,14 @@ class Measured:
 def measure(spec: JobSpec) -> dict[str, Any]:
     """What a configuration's networks cost here, untrained: latency depends on shapes and kernels, not on weights.
 
-    `float32_ms`, for networks with integer kernels: what the same shapes cost in float32, so that one sees where 8
-    bits do not pay (small layers: quantizing and im2col cost more than they save).
+    `float32_ms`, for networks with kernels of integers or few bits: what the same shapes cost in float32, so that one
+    sees where few bits do not pay (small layers: quantizing and im2col cost more than they save).
     """
-    by = measurer(spec.runtime or OnnxCpu.name)
+    by = measurer(spec.runtime or OnnxCpu.name, spec.low_bit)
     net = network_of(spec.task.get("options") or {}, spec.nested)
     found = latency(net, by)
     result = {**found.as_result(), "signature": spec.signature}
-    if by.name == OnnxCpu.name and any(layer.integer for layer in net.layers()):
+    if any(bits < 32 for bits in found.kernel_bits.values()):
         result["float32_ms"] = latency(as_float(net), by).as_result()["cumulative_ms"]
     energy = sample_energy_mj(by, by.network(net), meter())
     return result | {"peak_memory_bytes": by.peak_memory_bytes()} | ({} if energy is None else {"energy_mj": energy})
@@ -143,14 +149,19 @@ def as_float(net: FoldedNet) -> FoldedNet:
 
 def latency(net: FoldedNet, by: Measurer | None = None, batch: int = 1) -> Measured:
     """Latency of every prefix of `net` by a measurer (ONNX Runtime; `batch` samples at once there), and its kernels."""
-    if by is not None and by.name != OnnxCpu.name:
+    if isinstance(by, TorchCpu | TorchCuda):
         exits = time_runs(by, [by.network(net, k) for k in range(len(net.spec.exits))])
-        return Measured(exits, {layer.layer.name: 32 for layer in net.layers()})
+        how = [ran(layer, by.device, by.low_bit) for layer in net.layers()]
+        used = {layer.layer.name: eager_bits(layer, by.device, by.low_bit) for layer in net.layers()}
+        return Measured(exits, used, gathered(how))
     models = [build(net, k) for k in range(len(net.spec.exits))]
     x = np.random.default_rng(0).random((batch, *net.spec.input_shape), dtype=np.float32)
     exits = time_models(models, x)
     bits = kernel_bits(models[-1])
-    return Measured(exits, {layer.layer.name: bits[layer.layer.name] for layer in net.layers()})
+    found = {layer.layer.name: bits[layer.layer.name] for layer in net.layers()}
+    ran_at = {name: f"runs at {n}" if n < 32 else FLOAT for name, n in found.items()}
+    lines = gathered((layer.layer, ran_at[layer.layer.name], in_onnx(layer.layer)[1]) for layer in net.layers())
+    return Measured(exits, found, lines)
 
 
 def time_models(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from searchd.errors import Missing, NotFound, Refused
 from spaces.operators import Operator
 from workers.nets import alone
-from workers.nets.floats import FloatNet
+from workers.nets.eager import EagerNet
 from workers.nets.fold import FoldedNet
 from workers.nets.graph import build
 
@@ -30,7 +31,8 @@ LEAST_RUNS = 15
 class Measurer(Protocol):
     """`name`: the runtime, as a device is registered with it."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def network(self, net: FoldedNet, last_exit: int | None = None) -> Run:
         """One sample through the network up to an exit (None: the last one)."""
@@ -82,13 +84,17 @@ class OnnxCpu:
         return process_peak_bytes()
 
 
+@dataclass(frozen=True, slots=True)
 class TorchCpu:
-    """torch on one thread of the CPU, eager, float32."""
+    """torch on one thread of the CPU, eager: float32, and with `low_bit` kernels of few bits where they are."""
 
-    name = "torch"
+    low_bit: bool = False
+    name: ClassVar[str] = "torch"
+    device: ClassVar[torch.device] = torch.device("cpu")
 
     def network(self, net: FoldedNet, last_exit: int | None = None) -> Run:
-        return self._bound(FloatNet(net, last_exit), torch.rand(1, *net.spec.input_shape))
+        module = EagerNet(net, last_exit, self.device if self.low_bit else None)
+        return self._bound(module, torch.rand(1, *net.spec.input_shape))
 
     def operator(self, operator: Operator) -> Run:
         x = torch.rand(alone.shape_in(operator))
@@ -114,13 +120,18 @@ class TorchCpu:
         return process_peak_bytes()
 
 
+@dataclass(frozen=True, slots=True)
 class TorchCuda:
-    """torch on an accelerator: the kernels of one sample as a CUDA graph where it can be captured, timed by events."""
+    """torch on an accelerator: the kernels of one sample as a CUDA graph where it can be captured, timed by events;
+    float32, and with `low_bit` kernels of few bits where they are."""
 
-    name = "torch-cuda"
+    low_bit: bool = False
+    name: ClassVar[str] = "torch-cuda"
+    device: ClassVar[torch.device] = torch.device("cuda")
 
     def network(self, net: FoldedNet, last_exit: int | None = None) -> Run:
-        return self._bound(FloatNet(net, last_exit), torch.rand(1, *net.spec.input_shape))
+        module = EagerNet(net, last_exit, self.device if self.low_bit else None)
+        return self._bound(module, torch.rand(1, *net.spec.input_shape))
 
     def operator(self, operator: Operator) -> Run:
         return self._bound(alone.TorchOperator(operator), torch.rand(alone.shape_in(operator)))
@@ -170,14 +181,17 @@ MEASURERS: Mapping[str, type[OnnxCpu] | type[TorchCpu] | type[TorchCuda]] = {
 }
 
 
-def measurer(name: str) -> Measurer:
-    """The measurer of a runtime. NotFound for one that there is not, Missing where this machine cannot."""
+def measurer(name: str, low_bit: bool = False) -> Measurer:
+    """The measurer of a runtime; `low_bit`: torch takes kernels of few bits where the device has them. NotFound for one
+    that there is not, Missing where this machine cannot."""
     if name not in MEASURERS:
         raise NotFound(f"no runtime {name!r}: a worker measures by {', '.join(MEASURERS)}")
     if name == TorchCuda.name and not torch.cuda.is_available():
         raise Missing("torch-cuda needs an accelerator, and torch sees none here: a CUDA build of torch, a driver, or "
                       "register the device with --runtime torch")  # fmt: skip
-    return MEASURERS[name]()
+    if name == OnnxCpu.name:
+        return OnnxCpu()
+    return TorchCpu(low_bit) if name == TorchCpu.name else TorchCuda(low_bit)
 
 
 def onnx_run(by: Measurer, model: bytes, x: NDArray[Any]) -> Run:

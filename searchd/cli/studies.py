@@ -187,6 +187,11 @@ def _detail(t: dict[str, Any]) -> None:
         for r in t["reports"]:
             table.add_row(str(r["step"]), *(words.metric(k, r["metrics"].get(k)) for k in names))
         out.print(table)
+    if (kernels := t.get("kernels")) and kernels["lines"]:
+        how = "as measured" if kernels["measured"] else "as expected, not measured yet"
+        out.print(Text(f"kernels of {kernels['runtime']}, {how}:", style="dim"))
+        for line in kernels["lines"]:
+            out.print(Text(f"  {line}", style="yellow" if "no kernel" in line else "dim"))
     if t["files"]:
         out.print(Text("files: " + "  ".join(t["files"]), style="dim"))
 

@@ -17,6 +17,7 @@ from searchd.search.events import Exhausted, Job, Wait
 from searchd.searchers.base import remark_of
 from searchd.store.base import DeviceRow, JobRow
 from spaces.formulas import TRAIN_ENERGY_J, TRAIN_S
+from spaces.kernels import ONNX
 
 OURS = frozenset({TRAIN_S, TRAIN_ENERGY_J})
 """Metrics that a task need not report."""
@@ -71,8 +72,8 @@ def ask(turn: Turn, slots: int, devices: Sequence[str]) -> None:
 
 def _take(turn: Turn, job: Job, payload: dict[str, object], devices: Sequence[str]) -> None:
     if job.kind == "measure" and job.signature is not None and len(set(devices)) == 1:
-        registered = _registered(turn)
-        known = turn.tx.measurement(devices[0] if registered is None else registered.identity, job.signature)
+        place = _measured_on(turn, devices[0])
+        known = None if place is None else turn.tx.measurement(place, job.signature)
         if known is not None:
             turn.log("asked", {**payload, "job": None, "cached": True})
             turn.tell(measured_of(job.signature, known), cached=True)
@@ -120,8 +121,12 @@ def put_job(
         spec["given"] = dict(files)
     if kind == "export":
         spec["reproduce"] = reproduction(turn, trial, until, points)
-    if kind in ("measure", "export") and (registered := _registered(turn)) is not None:
-        spec["runtime"] = registered.runtime
+    if kind in ("measure", "export"):
+        registered = _registered(turn)
+        if runtime := turn.study.runtime or ("" if registered is None else registered.runtime):
+            spec["runtime"] = runtime
+        if turn.study.low_bit:
+            spec["low_bit"] = True
     row = JobRow(job, turn.id, trial, kind, since, until, 1, "outbox", "", "", "", None, spec, turn.now, None, None)
     turn.tx.put_job(row)
     return row
@@ -132,6 +137,15 @@ def _registered(turn: Turn) -> DeviceRow | None:
     task = turn.study.task.built_in
     found = None if task is None or task.operators is None else turn.tx.device(turn.study.device)
     return found if found is not None and task is not None and found.runtime in task.runtimes else None
+
+
+def _measured_on(turn: Turn, worker: str) -> str | None:
+    """The device that figures of the study are of, for whoever looks them up; None where nobody can know its name.
+    `worker`: the identity of its workers, which is that of ONNX Runtime there."""
+    runtime, registered = turn.study.runtime, _registered(turn)
+    if registered is not None and runtime in ("", registered.runtime):
+        return registered.identity
+    return worker if runtime in ("", ONNX) else None
 
 
 def _predicts(turn: Turn) -> bool:

@@ -10,7 +10,7 @@ from searchd.engine.turn import Turn
 from searchd.search.events import Measured
 from searchd.store.base import JobRow
 
-_FIELDS = frozenset({"cumulative_ms", "p95_ms", "device", "kernel_bits", "alone"})
+_FIELDS = frozenset({"cumulative_ms", "p95_ms", "device", "kernel_bits", "kernels", "alone"})
 
 
 def measured(turn: Turn, job: JobRow, result: Mapping[str, Any]) -> Measured:
@@ -37,6 +37,7 @@ def measured_of(signature: str, found: Mapping[str, Any]) -> Measured:
         alone=bool(found.get("alone", False)),
         kernel_bits=tuple(int(v) for v in found.get("kernel_bits") or ()),
         extra=extra,
+        kernels=tuple(str(line) for line in found.get("kernels") or ()),
     )
 
 

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+LINES, LONGEST = 200, 5000
+"""Of what ran the layers of a network: one for each kind of them, with the names of the layers."""
+
 
 def fault(kind: str, result: Mapping[str, Any] | None) -> str | None:
     """Why this is no result of a `measure` or an `export` job; None: it may be one."""
@@ -15,6 +18,8 @@ def fault(kind: str, result: Mapping[str, Any] | None) -> str | None:
     for name in ("cumulative_ms", "p95_ms", "kernel_bits"):
         if not _numbers(result.get(name) or []):
             return f"`{name}` is no list of finite numbers that are not negative"
+    if not _lines(result.get("kernels") or []):
+        return f"`kernels` is no list of at most {LINES} lines of text"
     return None if kind == "measure" else _export_fault(result)
 
 
@@ -32,6 +37,12 @@ def below(name: str) -> bool:
     """Whether a path stays below the folder that it is relative to."""
     path = PurePosixPath(name)
     return bool(name) and "\x00" not in name and not path.is_absolute() and ".." not in path.parts
+
+
+def _lines(said: Any) -> bool:
+    if not isinstance(said, list | tuple) or len(said) > LINES:
+        return False
+    return all(isinstance(line, str) and len(line) <= LONGEST and line.isprintable() for line in said)
 
 
 def _is_point(point: Any) -> bool:

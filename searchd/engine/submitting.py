@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from searchd.devices import with_predictor
+from searchd.devices import with_predictor, with_runtime
 from searchd.earlier import with_earlier
 from searchd.errors import Refused
 from searchd.search.search import Search
@@ -29,9 +29,8 @@ def submit(store: Store, spec: Mapping[str, Any], root: str, artifacts: str | No
     if study.warm_start:
         with store.reading() as reader:
             study = with_earlier(study, reader)
-    if study.latency == "predicted":
-        with store.reading() as reader:
-            study = with_predictor(study, [reader])
+    with store.reading() as reader:
+        study = with_runtime(with_predictor(study, [reader]), [reader])
     Search(study)  # an unknown scheduler, a missing part: said now, to whoever submits
     identity = _identity(study.name, now)
     folder = identity if artifacts is None else artifacts

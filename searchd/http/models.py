@@ -198,6 +198,9 @@ class TrialDetail(TrialModel):
     reports: list[dict[str, Any]] = []
     jobs: list[dict[str, Any]] = []
     points: list[dict[str, Any]] = []
+    kernels: dict[str, Any] | None = Field(
+        default=None, description="runtime, lines (which bits have a kernel there), measured: that is what ran"
+    )
     files: list[str] = []
     files_unknown: str = Field(default="", description="why a remote storage does not say them; empty: it does")
 

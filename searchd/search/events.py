@@ -85,7 +85,8 @@ class Measured:
     """What a measure job found for a signature: cumulative latency [K exits] in ms, p50 and p95, batch 1.
 
     `kernel_bits`: the bits that the runtime's kernel really used, one a block. `alone`: no other job ran beside it.
-    `error`: why it could not be measured (then the trials that wait for it fail).
+    `error`: why it could not be measured (then the trials that wait for it fail). `kernels`: what ran the layers of few
+    bits, and why, a line each.
     """
 
     signature: str
@@ -96,6 +97,7 @@ class Measured:
     kernel_bits: tuple[int, ...] = ()
     error: str | None = None
     extra: Mapping[str, float] = field(default_factory=dict)
+    kernels: tuple[str, ...] = ()
 
 
 @value

@@ -50,7 +50,10 @@ class Vetting:
     def signature(self, config: Config) -> str | None:
         """What the latency of a config is measured by; None where nothing is measured."""
         description = self.describe(config) if self.measurements.wanted else None
-        return None if description is None else description.signature
+        return None if description is None else self._told(description)
+
+    def _told(self, description: Description) -> str:
+        return (self._study.low_bit and description.low_bit) or description.signature
 
     def exact(self, config: Config) -> Mapping[str, float]:
         """The metrics of a config that no training changes: by arithmetic, or by a describe job that has ended."""
@@ -66,7 +69,7 @@ class Vetting:
                 return None
         except SpaceError as error:
             return str(error)
-        unmeasured = self.measurements.refusal(description.signature if self.measurements.wanted else None)
+        unmeasured = self.measurements.refusal(self._told(description) if self.measurements.wanted else None)
         broken = unmeasured or broken_bound(self._study.objectives, description.bounded)
         if broken is not None or not self.predictions.wanted:
             return broken

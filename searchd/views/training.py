@@ -10,6 +10,7 @@ from typing import Any
 from searchd.errors import NotFound, SearchdError
 from searchd.storage import open_storage
 from searchd.store.base import JobRow, PointRow, Reader, ReportRow, RunRow, TrialRow
+from searchd.views.kernels import kernels_of
 from searchd.views.parents import parents
 from searchd.views.plain import Goal, goals, losses, number, plain, the
 from searchd.views.specs import ladders
@@ -41,7 +42,8 @@ def trials(reader: Reader, study: str) -> list[dict[str, Any]]:
 
 
 def trial(reader: Reader, study: str, n: int) -> dict[str, Any]:
-    """One of `trials`, with its `reports`, `jobs`, `points` and names of `files`; NotFound when there is none."""
+    """One of `trials`, with its `reports`, `jobs`, `points`, `kernels` (`views.kernels`) and names of `files`; NotFound
+    when there is none."""
     row = the(reader, study)
     known = reader.trial(study, n)
     if known is None:
@@ -67,6 +69,7 @@ def trial(reader: Reader, study: str, n: int) -> dict[str, Any]:
             {"point": p.point, "step": p.step, "metrics": p.metrics, "violation": p.violation, "verified": p.verified}
             for p in points
         ],
+        "kernels": kernels_of(reader, row, known),
         **_files(row.artifacts, n),
     }  # fmt: skip
     return {**answer, **plain(more)}

@@ -30,6 +30,8 @@ class Description:
     metrics: Mapping[str, float] = field(default_factory=dict)
     signature: str = ""
     prefixes: tuple[str, ...] = ()
+    low_bit: str = ""
+    """`signature` where kernels may run layers at their own bits; empty: there are none for the task."""
     least: Mapping[str, float] | None = None
     """What bounds are held against where operating points have figures of their own: the least of each."""
 
@@ -74,6 +76,8 @@ class BuiltIn:
     `architecture`), at random; `operators` takes it so. None: the config is the network."""
     runtimes: tuple[str, ...] = ("onnxruntime",)
     """What its networks can be timed with."""
+    kernels: Callable[[Options, Nested, str], tuple[str, ...]] | None = None
+    """Which bits of a nested config a runtime has a kernel for, a line each (`spaces.kernels`). None: it has none."""
     unfit: Callable[[Options, Nested, Nested], str | None] | None = None
     """Why trained weights of the first config cannot be morphed to the second; None when they can. None: only the task
     itself knows."""

@@ -23,6 +23,7 @@ from spaces.errors import ParameterError, SpaceError
 from spaces.exits import exit_training
 from spaces.forms import Form
 from spaces.formulas import COSTS, TRAIN_S
+from spaces.kernels import RUNTIMES, expected
 from spaces.morphs import GROWS, unfit
 from spaces.nets import DEFAULTS, NetSpec, network
 from spaces.problems import Path as KeyPath
@@ -109,6 +110,11 @@ def operators(options: Options, nested: Nested) -> Segments:
     return _operators(_said(nested), shape_of(options))
 
 
+def kernels(options: Options, nested: Nested, runtime: str) -> tuple[str, ...]:
+    """Which bits of a nested config a runtime has a kernel for, a line each."""
+    return expected(_network(_said(nested), shape_of(options)).layers, runtime)
+
+
 def _said(nested: Nested) -> tuple[Any, ...]:
     """The values of READ, hashable."""
     if isinstance(shares := nested.get("granularity"), dict):  # a conditional choice, with its own `group`
@@ -126,12 +132,13 @@ def _describe(said: tuple[Any, ...], data: DataShape, allocates: str) -> Descrip
     prefixes = tuple(net.signature(k) for k in range(len(net.exits)))
     metrics = {"params": net.params, "macs": net.macs, "bops": net.bops, "bytes": net.bytes}
     exact = MappingProxyType({name: float(value) for name, value in metrics.items()})
+    low_bit = net.signature(len(net.exits) - 1, low_bit=True)
     if not allocates:
-        return Description(exact, prefixes[-1], prefixes)
+        return Description(exact, prefixes[-1], prefixes, low_bit)
     config = {n: v for n, v in zip(READ, said, strict=True) if v is not None}
     on = ground(config, data.shape, data.classes, AllocateForm.model_validate_json(allocates))
     least = {**exact, **{name: min(exact[name], on.least(name)) for name in ALLOCATED}}
-    return Description(exact, prefixes[-1], prefixes, MappingProxyType(least))
+    return Description(exact, prefixes[-1], prefixes, low_bit, MappingProxyType(least))
 
 
 @lru_cache(maxsize=8192, typed=True)
@@ -227,11 +234,11 @@ def lint(space: Space, reads: frozenset[str]) -> Iterator[tuple[str, str]]:
                 yield at, f"{odd} are no widths of the network: {', '.join(map(str, has))}"
             wide = [str(b) for b in node.domain.options if b in FORMS or b == 16]
             if wide and not reads.isdisjoint(("latency_ms", "latency_p95_ms")):
-                runs = "the runtime that is measured has no kernel for them and runs float32"
+                runs = "no runtime here has a kernel for them, they run as float32"
                 yield at, f"{', '.join(wide)}: {runs}, so they buy bytes and no time; use 8 for time"
         elif node.name == "granularity" and "group" in _options(node.domain):
             if not reads.isdisjoint(("latency_ms", "latency_p95_ms")):
-                runs = "the runtime that is measured has no kernel for scales of groups and runs float32"
+                runs = "ONNX Runtime has no kernel for scales of groups and runs float32"
                 yield at, f"group: {runs}, so it buys bytes and no time; use channel for time"
         elif node.name == "exits" and isinstance(node.domain, Subset):
             yield from _exits(space, node.domain, at)
@@ -264,5 +271,5 @@ def _exits(space: Space, domain: Subset, at: str) -> Iterator[tuple[str, str]]:
 CLASSIFY = BuiltIn(
     name="classify", form=ClassifyForm, metrics=METRICS, reads=tuple(DEFAULTS), schedules=SCHEDULES, grows=GROWS,
     architecture=READ, options=read_data, describe=describe, operators=operators,
-    runtimes=("onnxruntime", "torch", "torch-cuda"), unfit=unfit_weights, check=check, lint=lint,
+    runtimes=RUNTIMES, kernels=kernels, unfit=unfit_weights, check=check, lint=lint,
 )  # fmt: skip

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from searchd.engine.results import fault
 from searchd.wire import LARGEST, Ended, Report, WorkerInfo, decode, encode
 from tests.support.world import World, spec
 
@@ -134,7 +135,8 @@ def test_absurd_numbers_of_a_running_job_are_a_bad_trial_and_no_more(world: Worl
 @pytest.mark.parametrize(
     "result",
     [{"cumulative_ms": "x"}, {"cumulative_ms": [None]}, {"cumulative_ms": {"a": 1}},
-     {"cumulative_ms": [1.0], "kernel_bits": 4}, {}],
+     {"cumulative_ms": [1.0], "kernel_bits": 4}, {"cumulative_ms": [1.0], "kernels": "all"},
+     {"cumulative_ms": [1.0], "kernels": ["a line\nand more"]}, {}],
 )  # fmt: skip
 def test_a_result_that_is_none_fails_its_job_only(world: World, result: dict[str, Any]) -> None:
     """A measure job that found nonsense: its trials are not measured, the study goes on and replays."""
@@ -224,3 +226,10 @@ def test_a_sign_of_life_with_a_strange_name_is_none() -> None:
     """Names of workers go into logs and terminals: control characters are none."""
     with pytest.raises(ValidationError):
         WorkerInfo(name="w\x1b[2J", device_class="cpu", device="d", host="h", pid=1)
+
+
+@pytest.mark.parametrize("kernels", ["all", [4], ["a line\nand more"], ["x" * 5001], ["x"] * 201, {"a": 1}])
+def test_what_ran_is_told_in_lines(kernels: Any) -> None:
+    """Lines of text, so many and so long at most: they go into the log and onto terminals."""
+    assert "`kernels` is no list" in (fault("measure", {"cumulative_ms": [1.0], "kernels": kernels}) or "")
+    assert fault("measure", {"cumulative_ms": [1.0], "kernels": ["3 bits, linear: runs at 3, why · so"]}) is None

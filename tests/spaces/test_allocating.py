@@ -112,4 +112,4 @@ def test_widths_without_a_kernel_are_told() -> None:
     assert lint_study(Study.parse(said)) == ()
     said["objectives"]["latency_ms"] = "minimize"  # type: ignore[index]
     (found,) = lint_study(Study.parse(said))
-    assert str(found).startswith("space.bits: fp8, 16: the runtime that is measured has no kernel for them")
+    assert str(found).startswith("space.bits: fp8, 16: no runtime here has a kernel for them")

@@ -16,7 +16,7 @@ from workers.facts import KEYS, facts, named
 from workers.measure import as_float, measure, session, untrained
 from workers.measurers import measurer
 from workers.nets.alone import onnx_of, sample, shape_out
-from workers.nets.floats import FloatNet
+from workers.nets.eager import EagerNet
 from workers.nets.graph import build
 from workers.tasks import resolve
 
@@ -65,11 +65,11 @@ def test_torch_computes_what_was_folded() -> None:
     net = as_float(untrained(network({"width": 4, "depth": 3, "exits": [0], "bits": [8, 32, 32]}, (1, 9, 9), 5)))
     x = np.random.default_rng(1).random((3, 1, 9, 9), dtype=np.float32)
     wanted = session(build(net)).run(None, {"x": x})
-    found = FloatNet(net)(torch.from_numpy(x))
+    found = EagerNet(net)(torch.from_numpy(x))
     assert len(found) == len(wanted) == 2
     for a, b in zip(found, wanted, strict=True):
         np.testing.assert_allclose(a.numpy(), b, rtol=1e-4, atol=1e-4)
-    assert len(FloatNet(net, 0)(torch.from_numpy(x))) == 1
+    assert len(EagerNet(net, 0)(torch.from_numpy(x))) == 1
 
 
 @pytest.mark.parametrize("operator", [
