@@ -1,7 +1,7 @@
 """Which bits have a kernel: what runs a layer of few bits by a runtime, and why, in a line that a person reads.
 
     3 bits, linear: runs at 8, no kernel of 3 bits in onnxruntime (blocks.0, blocks.1)
-    1 bit, conv: computed as float32, no kernel of few bits for convolutions in torch (blocks.0)
+    1 bit, conv: computed as float32, no kernel of few bits for convolutions of floats (blocks.0)
 
 `expected` is arithmetic, asked before anything runs. By torch a linear layer has a kernel where the worker's chooser
 says so, which only the worker knows: there the measurement has the lines (`gathered`).
@@ -53,7 +53,7 @@ def in_torch(layer: Layer) -> str | None:
     """Why torch has no kernel of few bits for a layer; None where `kernels.lowbit_linear` takes it."""
     if not layer.integer:
         return "no kernel for it in torch"
-    return None if layer.op == "linear" else "no kernel of few bits for convolutions in torch"
+    return None if layer.op == "linear" else "no kernel of few bits for convolutions of floats"
 
 
 def _in_torch(layer: Layer) -> tuple[str, str]:

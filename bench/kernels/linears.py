@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.kernels.rows import Case, Provider, apart, missing, there
-from kernels import _choose
+from kernels._choose import choose
 from kernels.int8_linear import int8_linear
 from kernels.int8_linear import quantize as int8_quantize
 from kernels.int8_linear import reference as int8
@@ -84,7 +84,7 @@ def lowbit(d: Drawn, bits: int) -> Case:
         "torch.compile", lambda: _bound(d.x, torch.compile(_by_codes, dynamic=False), codes, scale),
         _near(wanted, *loose), "codes of int8 times a scale", codes.numel() + d.rest,
     )  # fmt: skip
-    choice = _choose.choose("lowbit_linear", d.x)
+    choice = choose("lowbit_linear", d.x)
     ours = Provider(
         "ours", lambda: _bound(d.x, _ours, planes, scales, form.bipolar), _near(wanted, *d.near),
         f"{choice.provider}: {choice.why}",
@@ -102,8 +102,7 @@ def eight(d: Drawn) -> Case:
     codes, scales = int8_quantize(d.weight)
     wanted = int8.linear(d.x, codes, scales, None, None, 6.0)
     exact = d.x.double() @ d.weight.double().T
-    known = "int8_linear" in _choose.OPS
-    choice = _choose.choose("int8_linear", d.x) if known else _choose.Choice("torch", "it has one implementation")
+    choice = choose("int8_linear", d.x)
     ours = Provider(
         "ours", lambda: _bound(d.x, int8_linear, codes, scales), _near(wanted, 5e-3, "an input's code may be a tie")
         if d.dtype == torch.float32 else _near(wanted, *HALF), f"{choice.provider}: {choice.why}",

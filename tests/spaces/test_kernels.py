@@ -44,7 +44,7 @@ def test_in_torch() -> None:
     """Linear layers of integers by `lowbit_linear`, where the device has it; convolutions and formats never."""
     layers = network({"width": 4, "depth": 1, "bits": 4}, (1, 6, 6), 3).layers
     assert expected(layers, "torch") == (
-        "4 bits, conv: computed as float32, no kernel of few bits for convolutions in torch (blocks.0)",
+        "4 bits, conv: computed as float32, no kernel of few bits for convolutions of floats (blocks.0)",
         "8 bits, linear: runs by lowbit_linear where the device has its kernel, else as float32, the measurement says"
         " which (heads.0)",
     )
