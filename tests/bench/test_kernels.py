@@ -58,7 +58,7 @@ def test_rows_of_every_operator(op: str) -> None:
 @pytest.mark.parametrize("op", [op for op in run.OPS if op not in STEPS])
 def test_a_wrong_provider_is_caught(op: str) -> None:
     """An answer that is a tenth too large gives a row that says so, and no time; the others are timed."""
-    for case in tiny(op):
+    for case in tiny(op)[::5]:  # of the 16 of `lowbit_linear`: 1, 6, 3 and 8 bits
         right = case.providers[0]
         planted = replace(right, name="planted", ready=lambda right=right: _larger(right.ready()))
         found = {row.provider: row for row in rows.rows(replace(case, providers=[right, planted]), CPU, ONCE)}
