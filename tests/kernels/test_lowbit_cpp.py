@@ -32,7 +32,7 @@ LEVELS = EVERY[: EVERY.index(_build.level()) + 1]
 FORMATS = [Format(bits, bipolar) for bits in range(1, 9) for bipolar in (True, False)]
 SHAPES = [
     (1, 1, 1, 0), (3, 5, 7, 0), (2, 9, 33, 5), (1, 66, 1000, 0), (12, 6, 600, 24), (1, 40, 520, 128), (4, 3, 300, 64),
-    (1, 33, 130, 12), (20, 70, 90, 0), (0, 3, 5, 0), (2, 0, 5, 0), (2, 3, 0, 0), (1, 3, 4300, 0), (1, 3, 1024, 512),
+    (1, 33, 130, 12), (50, 70, 90, 0), (0, 3, 5, 0), (2, 0, 5, 0), (2, 3, 0, 0), (1, 3, 4300, 0), (1, 3, 1024, 512),
 ]  # fmt: skip
 """Samples, outputs, inputs, group: odd, of size 1, empty, rows and columns at both sides of what is done at once."""
 WAYS: tuple[cpp.Way, ...] = ("codes", "tables", "matrix", "likely")
