@@ -182,7 +182,8 @@ def test_planes_are_multiplied_by_it() -> None:
     found = plane_product(planes, planes.transpose(1, 2).contiguous().transpose(1, 2), 33024, a_bipolar=True,
                           b_bipolar=True)  # fmt: skip
     assert found.tolist() == [[33024 * 255**2] * 2] * 2
-    minus_ones = plane_product(planes, planes, 33024, a_bipolar=False, b_bipolar=False)  # every bit of every byte counts
+    # Every bit of every byte counts: all integers are −1.
+    minus_ones = plane_product(planes, planes, 33024, a_bipolar=False, b_bipolar=False)
     assert minus_ones.tolist() == [[33024] * 2] * 2
     assert plane_product(planes[:, :0], planes, 33024, a_bipolar=True, b_bipolar=False).shape == (0, 2)
 
