@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # `-P` leaves it o
 
 import torch
 
-from bench.kernels import gates, linears, matrices, quantizing, steps
+from bench.kernels import convolutions, gates, linears, matrices, quantizing, steps
 from bench.kernels.rows import Case, Clock, write
 
 Cases = Callable[[torch.device, str], Iterator[Case]]
@@ -25,6 +25,7 @@ GROUPS: Mapping[tuple[str, ...], Cases] = {
     ("fake_quant",): quantizing.cases,
     ("lowbit_linear",): linears.cases,
     ("int8_linear",): linears.int8_cases,
+    ("int8_conv2d",): convolutions.cases,
     ("exit_gate",): gates.cases,
     ("blockwise_adam", "blockwise_lion", "multi_tensor"): steps.cases,
     ("newton_schulz",): matrices.cases,

@@ -19,7 +19,8 @@ CPU = torch.device("cpu")
 ONCE = Clock(rounds=1, seconds=0.0, least=1, warm=0)
 PROVIDERS = {
     "fake_quant": {"torch eager", "torch native"}, "lowbit_linear": {"torch bf16", "torch float32", "torchao"},
-    "int8_linear": {"torch bf16", "torch eager", "torchao"}, "exit_gate": {"torch eager"},
+    "int8_linear": {"torch bf16", "torch eager", "torchao"}, "int8_conv2d": {"torch eager", "torch bf16"},
+    "exit_gate": {"torch eager"},
     "blockwise_adam": {"torch foreach", "torchao"}, "blockwise_lion": {"torch foreach"},
     "multi_tensor": {"torch foreach", "torch fused"}, "newton_schulz": {"torch eager", "torch Muon"},
 }  # fmt: skip
