@@ -14,7 +14,7 @@ from torch import Tensor
 from kernels._build import LEVELS, level, library
 
 SOURCE = Path(__file__).parent / "simd" / "linear.cpp"
-MATRIX = 16
+MATRIX = 48
 """Samples from which on weights are made floats once and multiplied by torch."""
 TILE = 64
 """Rows of floats that are made at a time: 1,024 columns of them fit a core's cache."""

@@ -1,7 +1,7 @@
 // Products of two integer matrices in planes, exact, by counting bits.
 //
-// Two bipolar ones: Σ 2^(i + j) (K - 2 |a_i ^ b_j|). Else, for v = o + Σ c_i a_i and w = p + Σ d_j b_j:
-// Σ c_i d_j |a_i & b_j| + p Σ c_i |a_i| + o Σ d_j |b_j| + o p K. Bits filled up are 0 in both and add nothing.
+// Two bipolar ones: Σ 2^(i + j) (K - 2 |a_i ^ b_j|). Else, for v = o + Σ c_i a_i and w = p + Σ d_j b_j, one of o and p 0:
+// Σ c_i d_j |a_i & b_j| + p Σ c_i |a_i| + o Σ d_j |b_j|. Bits filled up are 0 in both and add nothing.
 #pragma once
 
 #include "tables.h"
@@ -59,9 +59,9 @@ inline int64_t weighed(const Planes &a, int64_t r) {
 void multiply(const Planes &a, const Planes &b, int64_t columns, int32_t *out, int64_t first, int64_t last) {
     const bool both = a.bipolar && b.bipolar;
     const int64_t o = a.offset(), p = b.offset();
-    std::vector<int64_t> more(a.rows, o * p * columns);
+    std::vector<int64_t> more(a.rows, 0);
     if (!both && p != 0)
-        for (int64_t s = 0; s < a.rows; ++s) more[s] += p * weighed(a, s);
+        for (int64_t s = 0; s < a.rows; ++s) more[s] = p * weighed(a, s);
     for (int64_t r = first; r < last; ++r) {
         const int64_t own = !both && o != 0 ? o * weighed(b, r) : 0;
         for (int64_t s = 0; s < a.rows; ++s) {
