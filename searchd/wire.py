@@ -16,7 +16,6 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 TASK = "searchd.dispatch"
 UP = "searchd:up"
-GROUP = "daemon"
 LEASE_S = 15.0
 BEAT_S = 2.0
 

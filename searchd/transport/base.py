@@ -1,8 +1,9 @@
 """The transport's contract: what comes up from the workers, and the few keys that go down beside Celery.
 
 At least once: an entry that was received and not acknowledged comes again, in the old order and before anything
-new, after `rewind()`, after a lost connection, and in the next process. Entries that are no message of ours never
-reach the caller: they are set aside under `POISON`, with the reason, and logged.
+new, after `rewind()`, after a lost connection, and in the next process. Each reader gets all that nobody acknowledged,
+in order: one that was replaced and reads on takes nothing from the one after it. Entries that are no message of ours
+never reach the caller: they are set aside under `POISON`, with the reason, and logged.
 """
 
 from __future__ import annotations

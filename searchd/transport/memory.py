@@ -26,8 +26,10 @@ class MemoryBroker:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.changed = threading.Condition()
-        self.new: OrderedDict[str, str] = OrderedDict()
-        self.delivered: OrderedDict[str, str] = OrderedDict()
+        self.entries: OrderedDict[str, str] = OrderedDict()
+        """What nobody acknowledged yet, by its id."""
+        self.received = 0
+        """The number of the newest entry that anybody has received."""
         self.stops: dict[str, str] = {}
         self.fences: dict[str, int] = {}
         self.claims: dict[str, int] = {}
@@ -40,7 +42,7 @@ class MemoryBroker:
         with self.changed:
             self._next += 1
             entry = f"{self._next}-0"
-            self.new[entry] = message if isinstance(message, str) else encode(message)
+            self.entries[entry] = message if isinstance(message, str) else encode(message)
             self.changed.notify_all()
             return entry
 
@@ -66,25 +68,23 @@ class MemoryTransport:
 
     def __init__(self, broker: MemoryBroker | None = None) -> None:
         self.broker = broker if broker is not None else MemoryBroker()
-        self._again: list[str] = []
-        self.rewind()
+        self._after = 0
 
     def receive(self, max: int = 500, block_s: float = 0.2) -> list[tuple[str, Up]]:
         """See `Transport.receive`."""
         broker = self.broker
+
+        def ahead() -> list[tuple[str, str]]:
+            return [(e, text) for e, text in broker.entries.items() if _number(e) > self._after][:max]
+
         with broker.changed:
-            while self._again:
-                part, self._again = self._again[:max], self._again[max:]
-                known = [(entry, broker.delivered[entry]) for entry in part if entry in broker.delivered]
-                if known:
-                    return self._messages(known)
-            broker.changed.wait_for(lambda: bool(broker.new), timeout=block_s if block_s > 0 else 0.0)
-            taken: list[tuple[str, str]] = []
-            while broker.new and len(taken) < max:
-                entry, text = broker.new.popitem(last=False)
-                broker.delivered[entry] = text
-                taken.append((entry, text))
-            return self._messages(taken)
+            broker.changed.wait_for(lambda: bool(ahead()), timeout=block_s if block_s > 0 else 0.0)
+            while found := ahead():
+                self._after = _number(found[-1][0])
+                broker.received = broker.received if broker.received > self._after else self._after
+                if messages := self._messages(found):
+                    return messages
+            return []
 
     def _messages(self, entries: list[tuple[str, str]]) -> list[tuple[str, Up]]:
         good: list[tuple[str, Up]] = []
@@ -93,18 +93,16 @@ class MemoryTransport:
                 good.append((entry, decode(text)))
             except ValidationError as e:
                 self.broker.poison = [*self.broker.poison, (text, str(e))][-KEEP_POISON:]
-                del self.broker.delivered[entry]
+                del self.broker.entries[entry]
         return good
 
     def acknowledge(self, ids: Iterable[str]) -> None:
         with self.broker.changed:
             for entry in ids:
-                self.broker.delivered.pop(entry, None)
-                self.broker.new.pop(entry, None)
+                self.broker.entries.pop(entry, None)
 
     def rewind(self) -> None:
-        with self.broker.changed:
-            self._again = list(self.broker.delivered)
+        self._after = 0
 
     def stop(self, job: str, reason: str) -> None:
         with self.broker.changed:
@@ -136,3 +134,6 @@ class MemoryTransport:
     def close(self) -> None:
         """Nothing to close: the broker outlives its daemon."""
 
+
+def _number(entry: str) -> int:
+    return int(entry.partition("-")[0])

@@ -1,7 +1,8 @@
-"""The transport over a Redis-protocol server: one stream up with a consumer group, plain keys down.
+"""The transport over a Redis-protocol server: one stream up, plain keys down.
 
-The consumer has a fixed name, so a daemon that starts again finds what the one before it had received and not
-acknowledged. An acknowledged entry is deleted: the stream holds what still has to be recorded and nothing else.
+An acknowledged entry is deleted: the stream holds what still has to be recorded and nothing else, so a daemon that
+starts reads it from its beginning. Each reads by itself, without a consumer group: in one, a daemon that another has
+replaced and that does not know it yet would take entries from under it, and they would come late, after newer ones.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from redis.retry import Retry
 from searchd.errors import Refused, SearchdError, Unreachable
 from searchd.transport.base import KEEP_POISON, POISON, Up
 from searchd.urls import redis_url, shown, unusable
-from searchd.wire import GROUP, UP, WorkerInfo, claim_key, decode, fence_key, stop_key, worker_key
+from searchd.wire import UP, WorkerInfo, claim_key, decode, fence_key, stop_key, worker_key
 
 log = logging.getLogger(__name__)
 
-CONSUMER = "daemon"
+BEGINNING = b"0"
 TIMEOUT_S = 10.0
 CONNECT_S = 5.0
 STOP_S = 7 * 24 * 3600
@@ -41,8 +42,7 @@ class RedisTransport:
             self._stream = _client(url, retries=0)
         except ValueError as e:
             raise SearchdError(f"{self._shown!r} is no broker URL: {e}") from e
-        self._pending: bytes | None = b"0"  # read what is pending after this entry; None: all read, go on with new ones
-        self._grouped = False
+        self._after = BEGINNING  # the last entry that was received
 
     def receive(self, max: int = 500, block_s: float = 0.2) -> list[tuple[str, Up]]:
         """See `Transport.receive`."""
@@ -50,38 +50,19 @@ class RedisTransport:
             with self._reached():
                 return self._receive(max, block_s)
         except Unreachable:
-            self.rewind()  # an answer may be lost whose entries the server counts as delivered
+            self.rewind()  # the server may come back with other entries
             raise
 
     def _receive(self, max: int, block_s: float) -> list[tuple[str, Up]]:
-        try:
-            self._group()
-            while self._pending is not None:
-                entries = self._read(max, None)
-                self._pending = entries[-1][0] if entries else None
-                if messages := self._messages(entries):
-                    return messages
-            return self._messages(self._read(max, block_s))
-        except redis.ResponseError as e:
-            if not str(e).startswith(("NOGROUP", "UNBLOCKED")):
-                raise
-            self._grouped = False  # the broker lost its data, or the stream was deleted: begin again
-            self.rewind()
-            return []
+        while entries := self._read(max, block_s):
+            self._after = entries[-1][0]
+            if messages := self._messages(entries):
+                return messages
+        return []
 
-    def _group(self) -> None:
-        if not self._grouped:
-            try:
-                self._redis.xgroup_create(UP, GROUP, id="0", mkstream=True)
-            except redis.ResponseError as e:
-                if not str(e).startswith("BUSYGROUP"):
-                    raise
-            self._grouped = True
-
-    def _read(self, max: int, block_s: float | None) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        after = b">" if self._pending is None else self._pending
-        block = None if not block_s or block_s <= 0 else int(min(block_s, TIMEOUT_S / 2) * 1000) or 1
-        answer: Any = self._stream.xreadgroup(GROUP, CONSUMER, {UP: after}, count=max, block=block)
+    def _read(self, max: int, block_s: float) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        block = None if block_s <= 0 else int(min(block_s, TIMEOUT_S / 2) * 1000) or 1
+        answer: Any = self._stream.xread({UP: self._after}, count=max, block=block)
         return [entry for _, entries in _streams(answer) for entry in entries]
 
     def _messages(self, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> list[tuple[str, Up]]:
@@ -100,7 +81,6 @@ class RedisTransport:
         log.warning("entry %s of %s is no message and was set aside in %s: %s", entry.decode(), UP, POISON, why)
         with self._redis.pipeline() as pipe:
             pipe.xadd(POISON, {"entry": entry, "m": text[:65536], "why": why}, maxlen=KEEP_POISON)
-            pipe.xack(UP, GROUP, entry)
             pipe.xdel(UP, entry)
             pipe.execute()
 
@@ -110,17 +90,13 @@ class RedisTransport:
         try:
             with self._reached():
                 for start in range(0, len(listed), 1000):
-                    part = listed[start : start + 1000]
-                    with self._redis.pipeline() as pipe:
-                        pipe.xack(UP, GROUP, *part)
-                        pipe.xdel(UP, *part)
-                        pipe.execute()
+                    self._redis.xdel(UP, *listed[start : start + 1000])
         except Unreachable:
             self.rewind()  # they come again, are recognised as recorded, and are acknowledged then
             raise
 
     def rewind(self) -> None:
-        self._pending = b"0"
+        self._after = BEGINNING
 
     def stop(self, job: str, reason: str) -> None:
         """See `Transport.stop`. The request is kept for a week."""
@@ -208,7 +184,7 @@ def _client(url: str, retries: int) -> redis.Redis:
 
 
 def _streams(answer: Any) -> list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]:
-    """XREADGROUP's answer: pairs in protocol 2, a mapping to a list of lists in protocol 3, None when it timed out."""
+    """XREAD's answer: pairs in protocol 2, a mapping to a list of lists in protocol 3, None when it timed out."""
     if not answer:
         return []
     if isinstance(answer, dict):

@@ -91,10 +91,25 @@ def test_a_restart_begins_with_what_was_not_acknowledged(ends: Ends) -> None:
     first.acknowledge([received[0][0], received[2][0]])
     ends.send(report(6))
     second = ends.daemon()
-    again = second.receive(500, 0)
+    again = second.receive(2, 0)
     assert again == [received[1], received[3]]
     assert [m.step for m in messages(second) if isinstance(m, Report)] == [5, 6]
     assert messages(second) == []
+
+
+def test_who_was_replaced_takes_nothing_from_the_next(ends: Ends) -> None:
+    """A daemon that does not know yet that another leads reads on: the other one still gets everything that nobody
+    recorded, in order, also what the first one received meanwhile and never acknowledges."""
+    first, second = ends.daemon(), ends.daemon()
+    ends.send(report(1))
+    assert len(messages(first)) == 1
+    ends.send(report(2))
+    assert [m.step for m in take(second) if isinstance(m, Report)] == [1, 2]
+    ends.send(report(3))
+    assert [m.step for m in messages(first) if isinstance(m, Report)] == [3]
+    ends.send(report(4))
+    assert [m.step for m in take(second) if isinstance(m, Report)] == [3, 4]
+    assert ends.waiting() == 0
 
 
 def test_rewind_hands_them_out_again(ends: Ends) -> None:
@@ -105,7 +120,7 @@ def test_rewind_hands_them_out_again(ends: Ends) -> None:
     received = daemon.receive(2, 0)
     daemon.acknowledge([received[0][0]])
     daemon.rewind()
-    assert daemon.receive(500, 0) == [received[1]]
+    assert daemon.receive(1, 0) == [received[1]]
     assert [m.step for m in messages(daemon) if isinstance(m, Report)] == [3]
     daemon.rewind()
     assert [m.step for m in messages(daemon, 1) if isinstance(m, Report)] == [2]

@@ -90,7 +90,7 @@ def test_messages_of_unknown_jobs_and_studies_are_dropped(world: World) -> None:
     say(world, Report, job.model_copy(update={"study": "nothing"}), step=1, metrics={"loss": 0.5})
     say(world, Report, job.model_copy(update={"trial": 5}), step=1, metrics={"loss": 0.5})
     assert counts(world, study)["reports"] == 0
-    assert world.broker.delivered == {}
+    assert world.broker.entries == {}
     assert world.run(study) == "done"
 
 

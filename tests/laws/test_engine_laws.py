@@ -51,11 +51,11 @@ def act(world: World, action: str, n: int) -> None:
             if world.fleet.sent:
                 world.broker.push(world.fleet.sent[n % len(world.fleet.sent)])
         case "shuffle":
-            waiting = list(world.broker.new.items())
-            world.broker.new.clear()
-            while waiting:
-                entry, text = waiting.pop(n % len(waiting))
-                world.broker.new[entry] = text
+            entries = world.broker.entries
+            new = [e for e in entries if int(e.partition("-")[0]) > world.broker.received]
+            texts = [entries[e] for e in new]
+            for entry in new:
+                entries[entry] = texts.pop(n % len(texts))
         case "lose":
             world.fleet.drop = n
         case "forget":

@@ -98,7 +98,7 @@ class MemoryEnds:
         self.server.alive(who)
 
     def waiting(self) -> int:
-        return len(self.server.new) + len(self.server.delivered)
+        return len(self.server.entries)
 
 
 def _claim(job: str, attempt: int) -> tuple[JobSpec, Begun]:
