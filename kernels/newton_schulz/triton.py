@@ -1,4 +1,5 @@
-"""α X Xᵀ + β C for symmetric C: only tiles on and below the diagonal are computed, each is written twice, mirrored.
+"""α X Xᵀ + β C for symmetric C: only tiles on and below the diagonal are computed, each is written twice, mirrored,
+and of one on the diagonal the lower half: the answer is symmetric to the bit, in whatever order a product sums.
 
 So about half of the multiplications of a general product. Both symmetric products of a Newton–Schulz step are of that
 kind: A = X Xᵀ, and b A + c A² = b A + c A Aᵀ, for A is symmetric. `WIDEN`: Triton's interpreter has no product of
@@ -58,10 +59,10 @@ def symmetric_kernel(
     if ADDED:
         total += beta * tl.load(old + batch * rows * rows + place, mask=mask, other=0.0).to(tl.float32)
     made = total.to(out.dtype.element_ty)
-    tl.store(out + place, made, mask=mask)
-    if i != j:
-        mirror = at_j[:, None].to(tl.int64) * rows + at_i[None, :]
-        tl.store(out + mirror, tl.trans(made), mask=in_j[:, None] & in_i[None, :])
+    lower = mask & ((i != j) | (at_i[:, None] >= at_j[None, :]))  # a tile on the diagonal may sum in two orders
+    tl.store(out + place, made, mask=lower)
+    mirror = at_j[:, None].to(tl.int64) * rows + at_i[None, :]
+    tl.store(out + mirror, tl.trans(made), mask=tl.trans(lower))
 
 
 def symmetric(x: Tensor, old: Tensor | None = None, alpha: float = 1.0, beta: float = 0.0) -> Tensor:
