@@ -15,6 +15,10 @@ from spaces.nets import Layer
 from spaces.widths import said
 
 ONNX, TORCH = "onnxruntime", ("torch", "torch-cuda")
+PRECISE = "session.x64quantprecision"
+"""An entry of ONNX Runtime's sessions. On x86 without VNNI its products of uint8 and int8 add up in pairs of 16 bits,
+which saturate: answers are other ones than on every other machine. At 1 it takes exact products there; elsewhere it
+changes nothing."""
 RUNTIMES: tuple[str, ...] = (ONNX, *TORCH)
 """What a worker times networks with."""
 FLOAT = "computed as float32"

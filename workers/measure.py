@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from searchd.wire import JobSpec
 from spaces.data import NAMED, DataShape, data_shape
-from spaces.kernels import FLOAT, gathered, in_onnx
+from spaces.kernels import FLOAT, PRECISE, gathered, in_onnx
 from spaces.nets import NetSpec, network
 from workers import pace
 from workers.energy import Meter, Spent, meter
@@ -224,6 +224,7 @@ def session(model: bytes, optimized: Path | None = None) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    options.add_session_config_entry(PRECISE, "1")
     if optimized is not None:
         options.optimized_model_filepath = str(optimized)
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])

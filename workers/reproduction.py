@@ -18,6 +18,7 @@ from typing import Any
 
 from searchd.storage.local import write_atomically
 from searchd.wire import JobSpec
+from spaces.kernels import ONNX, PRECISE
 from spaces.reproduces import FILE, as_yaml, command, split
 from workers.trial import Trial
 
@@ -61,7 +62,8 @@ def complete(
             "task": {str(spec.task["kind"]): trial.options},
             "files": {Path(n).name: digest(trial.files / n) for n in belonging(name, names, cards)},
             **({} if clock is None else {"clock": dict(clock)}),
-            "libraries": libraries, "runtime": spec.runtime or "onnxruntime",
+            **({"session": {PRECISE: "1"}} if (spec.runtime or ONNX) == ONNX else {}),
+            "libraries": libraries, "runtime": spec.runtime or ONNX,
             "reproduce": {"file": up + FILE, "command": command(up + FILE), "exact": EXACT, "may_differ": MAY_DIFFER},
         }
         text = json.dumps(card, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
