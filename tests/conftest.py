@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -17,6 +18,20 @@ os.environ.setdefault("SEARCHD_PATIENCE_S", "0.2")
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+
+LONG = (
+    "acceptance/test_compose_up.py", "kernels/test_interpreted.py", "acceptance/test_run_life.py",
+    "kernels/test_compiles.py", "acceptance/test_morph.py", "acceptance/test_engine_daemon.py",
+    "crash/test_under_fire.py", "acceptance/test_reproduce.py", "acceptance/test_devices.py",
+)  # fmt: skip
+"""Files that take a minute and more. They begin first: a process that is given one last works on alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, all others as they were found."""
+    first = {Path(__file__).parent / name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: first.get(item.path, len(LONG)))
 
 
 @pytest.fixture(scope="session")
