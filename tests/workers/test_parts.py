@@ -50,7 +50,6 @@ def test_a_job_on_a_cpu_gets_one_thread(monkeypatch: pytest.MonkeyPatch) -> None
     """Slots share the processor; the user's own setting, or `--threads`, wins."""
     for name in THREADS:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert device("cpu").environment(None)["OMP_NUM_THREADS"] == "1"
     assert device("cpu").environment(4)["OMP_NUM_THREADS"] == "4"
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
