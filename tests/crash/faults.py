@@ -167,7 +167,7 @@ def usurped(world: World, rng: Random) -> float:
         except subprocess.TimeoutExpired:
             first.kill()
             raise AssertionError("a daemon whose lock another one has goes on for 30 s") from None
-        if code not in (0, 2, 4):  # 0: a SIGTERM of the fault before had reached it, and it had committed and closed all
+        if code not in (0, 2, 4):  # 0: it was ending already, on a SIGTERM of the fault before, all committed
             raise AssertionError(f"a daemon whose lock another one has ended with code {code}, not 2")
         return at
     finally:
