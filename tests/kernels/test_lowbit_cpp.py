@@ -20,16 +20,15 @@ from kernels.lowbit_linear import (
     lowbit_linear,
     pack,
     plane_product,
-    quantize,
     reference,
 )
 from tests.support.kernels import close, poisoned, strided
+from tests.support.lowbit import FORMATS, draw, lopsided
 
 WHY = _build.against()
 pytestmark = pytest.mark.skipif(WHY is not None, reason=str(WHY))
 EVERY = list(_build.LEVELS)
 LEVELS = EVERY[: EVERY.index(_build.level()) + 1]
-FORMATS = [Format(bits, bipolar) for bits in range(1, 9) for bipolar in (True, False)]
 SHAPES = [
     (1, 1, 1, 0), (3, 5, 7, 0), (2, 9, 33, 5), (1, 66, 1000, 0), (12, 6, 600, 24), (1, 40, 520, 128), (4, 3, 300, 64),
     (1, 33, 130, 12), (50, 70, 90, 0), (0, 3, 5, 0), (2, 0, 5, 0), (2, 3, 0, 0), (1, 3, 4300, 0), (1, 3, 1024, 512),
@@ -46,14 +45,6 @@ def unasked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     _choose._decide.cache_clear()
     yield
     _choose._decide.cache_clear()
-
-
-def draw(seed: int, form: Format, shape: tuple[int, int, int, int], dtype: torch.dtype = torch.float32) -> list[Any]:
-    b, n, k, group = shape
-    g = torch.Generator().manual_seed(seed)
-    values, scales = quantize(torch.randn(n, k, generator=g), form, group)
-    x, bias = torch.randn(b, k, generator=g), torch.randn(n, generator=g)
-    return [x.to(dtype), pack(values, form), scales.to(dtype), bias.to(dtype)]
 
 
 def check(found: torch.Tensor, args: list[Any], form: Format, group: int, relu: bool = False) -> None:
@@ -131,12 +122,8 @@ def test_the_largest_sums_fit() -> None:
 def test_a_small_group_beside_a_large_one_keeps_its_digits() -> None:
     """The step of tables is a group's own: inputs of 1e-6 in one are seen to 23 bits beside 1e6 in another."""
     form = Format(4, bipolar=True)
-    x, planes, scales, _ = draw(4, form, (1, 4, 512, 256))
-    x[:, :256] *= 1e6
-    x[:, 256:] *= 1e-6
-    scales[:, 0] = 0
-    found = cpp.linear(x, planes, scales, None, bipolar=True, group=256, relu=False, way="tables")
-    check(found, [x[:, 256:], planes[:, :, 32:], scales[:, 1:], None], form, 0)
+    args, second = lopsided(form)
+    check(cpp.linear(*args, bipolar=True, group=256, relu=False, way="tables"), second, form, 0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])

@@ -21,20 +21,12 @@ from kernels.lowbit_linear import (
     reference,
     unpack,
 )
+from tests.support.lowbit import FORMATS, draw
 
-FORMATS = [Format(bits, bipolar) for bits in range(1, 9) for bipolar in (True, False)]
 EACH = pytest.mark.parametrize("form", FORMATS, ids=lambda f: f"{'bipolar' if f.bipolar else 'twos'}{f.bits}")
 forms = st.sampled_from(FORMATS)
 SHAPES = [(1, 1, 1, 0), (3, 5, 7, 0), (2, 9, 33, 5), (4, 1, 8, 8), (1, 300, 17, 4), (0, 3, 5, 0), (2, 3, 0, 0)]
 """Samples, outputs, inputs, group: odd, of size 1, empty, more rows than are unpacked at a time."""
-
-
-def draw(seed: int, form: Format, shape: tuple[int, int, int, int], dtype: torch.dtype = torch.float32) -> list[Any]:
-    b, n, k, group = shape
-    g = torch.Generator().manual_seed(seed)
-    values, scales = quantize(torch.randn(n, k, generator=g), form, group)
-    x, bias = torch.randn(b, k, generator=g), torch.randn(n, generator=g)
-    return [x.to(dtype), pack(values, form), scales.to(dtype), bias.to(dtype)]
 
 
 @given(form=forms, rows=st.integers(0, 4), columns=st.integers(0, 40), seed=st.integers(0, 2**32))

@@ -7,24 +7,16 @@ from typing import Any
 import pytest
 import torch
 
-from kernels.lowbit_linear import Format, lowbit_linear, pack, quantize, reference, triton
+from kernels.lowbit_linear import Format, lowbit_linear, reference, triton
 from tests.support.kernels import close, poisoned, runs_in_triton, strided
+from tests.support.lowbit import FORMATS, draw, lopsided
 
-FORMATS = [Format(bits, bipolar) for bits in range(1, 9) for bipolar in (True, False)]
 SHAPES = [
     (1, 5, 7, 0), (2, 67, 300, 0), (5, 3, 1030, 0), (1, 9, 2100, 1024), (1, 7, 520, 128), (2, 5, 300, 128),
     (1, 6, 300, 64), (3, 5, 33, 5), (6, 3, 65, 0),
 ]  # fmt: skip
 SMALL = [(1, 1, 1, 0), (1, 4, 8, 8), (17, 70, 40, 16), (0, 3, 5, 0), (2, 0, 5, 0), (2, 3, 0, 0)]
 """Samples, outputs, inputs, group: odd, of size 1, empty, at both sides of where the kernels change."""
-
-
-def draw(seed: int, form: Format, shape: tuple[int, int, int, int], dtype: torch.dtype = torch.float32) -> list[Any]:
-    b, n, k, group = shape
-    g = torch.Generator().manual_seed(seed)
-    values, scales = quantize(torch.randn(n, k, generator=g), form, group)
-    x, bias = torch.randn(b, k, generator=g), torch.randn(n, generator=g)
-    return [x.to(dtype), pack(values, form), scales.to(dtype), bias.to(dtype)]
 
 
 def check(found: torch.Tensor, args: list[Any], form: Format, group: int, relu: bool) -> None:
@@ -86,12 +78,8 @@ def test_half_precision(dtype: torch.dtype, shape: tuple[int, int, int, int]) ->
 def test_a_small_stretch_beside_a_large_one_keeps_its_digits() -> None:
     """The step is a stretch's own: inputs of 1e-6 in one group are seen to 24 bits beside inputs of 1e6 in another."""
     form = Format(8, bipolar=False)
-    x, planes, scales, _ = draw(4, form, (1, 4, 512, 256))
-    x[:, :256] *= 1e6
-    x[:, 256:] *= 1e-6
-    scales[:, 0] = 0
-    found = lowbit_linear(x, planes, scales, bipolar=False, group=256)
-    check(found, [x[:, 256:], planes[:, :, 32:], scales[:, 1:], None], form, 0, relu=False)
+    args, second = lopsided(form)
+    check(lowbit_linear(*args, bipolar=False, group=256), second, form, 0, relu=False)
 
 
 @pytest.mark.parametrize("shape", [(3, 10, 19, 0), (6, 10, 40, 8)], ids=str)
