@@ -20,6 +20,8 @@ from pathlib import Path
 
 import torch
 
+from kernels._cache import cache_folder
+
 FOLDER = "SEARCHD_KERNEL_FOLDER"
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = (
@@ -67,7 +69,7 @@ def folder() -> Path:
     """Where libraries are kept: SEARCHD_KERNEL_FOLDER, or `searchd/cpp` in the user's cache folder."""
     if os.environ.get(FOLDER):
         return Path(os.environ[FOLDER])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "searchd" / "cpp"
+    return cache_folder() / "cpp"
 
 
 @functools.cache

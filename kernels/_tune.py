@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from kernels._cache import cache_folder
 from kernels._choose import interpreting
 from kernels._tiles import AMPERE, HOPPER, Limits, Tile, Tiles
 
@@ -125,7 +126,7 @@ def cache_path() -> Path:
     """SEARCHD_KERNEL_CACHE, or `searchd/kernels.json` in the user's cache folder."""
     if os.environ.get(CACHE):
         return Path(os.environ[CACHE])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "searchd" / "kernels.json"
+    return cache_folder() / "kernels.json"
 
 
 def others(device: torch.device) -> str | None:

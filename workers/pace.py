@@ -17,13 +17,16 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from kernels._cache import cache_folder
+from searchd.storage.local import write_atomically
 
 SIZE, CALLS, SITTINGS = 48, 60, 3
 """The yardstick: the best of so many medians of so many products of such matrices, about half a millisecond."""
@@ -80,13 +83,8 @@ class Best:
         except (OSError, ValueError):
             known = {}
         known = (known if isinstance(known, dict) else {}) | {self._device: {"us": us, "at": time.time()}}
-        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(known))
-            temporary.replace(self._path)
-        except OSError:
-            return  # a home that cannot be written: this process knows it still
+        with suppress(OSError):  # a home that cannot be written: this process knows it still
+            write_atomically(self._path, json.dumps(known).encode(), durable=False)
 
 
 @dataclass(slots=True)
@@ -97,7 +95,6 @@ class Waits:
     best: Best
     pace: float = 1.0
     waited_s: float = 0.0
-    _paces: list[float] = field(default_factory=list)
 
     def now(self) -> float:
         """The machine's pace now, at most 1."""
@@ -154,4 +151,4 @@ def patience_s() -> float:
 
 def cache_path() -> Path:
     """`searchd/pace.json` in the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "searchd" / "pace.json"
+    return cache_folder() / "pace.json"
