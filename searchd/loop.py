@@ -279,7 +279,7 @@ class Loop:
     def _look(self, tick: float, judged: float | None) -> None:
         """Workers, leases, hours: what only a clock can know. `judged`: the moment up to which every message was heard;
         None when more wait."""
-        self._transport.rewind()  # what a daemon before this one took from the broker, and ended
+        self._transport.rewind()  # a stream that was deleted and made anew may count from below where we are
         self.fleet = Fleet(tuple(self._transport.workers()))
         self._places.looked(self.fleet.workers)
         running = [study for study in self.active() if self._engines[study].status == "running"]

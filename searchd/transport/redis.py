@@ -172,8 +172,8 @@ class RedisTransport:
 
 
 def _client(url: str, retries: int) -> redis.Redis:
-    """`retries`: on a broken connection. Reading the stream must not be repeated unseen: the entries of the answer
-    that was lost count as delivered, and only reading what is pending brings them back."""
+    """`retries`: on a broken connection. Reading the stream must not be repeated unseen: a server that crashed and came
+    back may hold other entries than it had, and is read from the beginning."""
     client = redis.Redis.from_url(
         redis_url(url), socket_timeout=TIMEOUT_S, socket_connect_timeout=CONNECT_S,
         retry=Retry(NoBackoff(), retries), client_name="searchd-daemon",
