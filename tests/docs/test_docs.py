@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from searchd.cli import main
+from spaces.optimizers import OPTIMIZERS
 from spaces.study import Study
 from workers.__main__ import parse
 
@@ -52,6 +53,13 @@ def test_every_study_that_is_shown_is_one(text: str) -> None:
     """A fenced block that names a study and its objectives is read without a problem, and reads back the same."""
     study = Study.loads(text)
     assert Study.parse(study.dump()) == study
+
+
+def test_the_optimizers_are_counted() -> None:
+    """README says how many there are."""
+    said = re.search(r"(\d+) are built in", (ROOT / "README.md").read_text())
+    assert said is not None
+    assert int(said.group(1)) == len(OPTIMIZERS)
 
 
 def test_there_are_studies_to_read() -> None:
