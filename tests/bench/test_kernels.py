@@ -116,7 +116,7 @@ def test_the_command_writes_csv(capsys: pytest.CaptureFixture[str], monkeypatch:
 def test_a_gpu_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     """A message instead of rows."""
     if torch.cuda.is_available():
-        pytest.skip("there is one")
+        pytest.skip("torch sees a GPU here, and this is about one that is not there")
     with pytest.raises(SystemExit):
         run.main(["--device", "cuda"])
     assert "torch sees no GPU here" in capsys.readouterr().err
