@@ -73,7 +73,8 @@ class Best:
     def _read(self) -> float | None:
         try:
             said = json.loads(self._path.read_text())[self._device]
-            return float(said["us"]) if 0 <= time.time() - float(said["at"]) < KEPT_S else None
+            fresh = 0 <= time.time() - float(said["at"]) < KEPT_S
+            return float(said["us"]) if fresh and float(said["us"]) > 0 else None
         except (OSError, ValueError, KeyError, TypeError):
             return None  # no file yet, or not ours: it is written anew
 
@@ -104,9 +105,13 @@ class Waits:
         """Wait for full speed while there is patience: the pace then."""
         while (pace := self.now()) < FULL and self.left_s > 0:
             time.sleep(LOOK_S)
-            self.left_s -= LOOK_S
-            self.waited_s += LOOK_S
+            self.spend(LOOK_S)
         return pace
+
+    def spend(self, seconds: float) -> None:
+        """So long was waited."""
+        self.left_s -= seconds
+        self.waited_s += seconds
 
     def taken(self, pace: float) -> None:
         """A figure was taken at this pace."""
@@ -131,10 +136,9 @@ def patient(seconds: float | None = None) -> Iterator[Waits]:
     from workers.measure import device
 
     left = patience_s() if seconds is None else seconds
-    token = _WAITS.set(Waits(left, Best(cache_path(), device())))
+    found = Waits(left, Best(cache_path(), device()))
+    token = _WAITS.set(found)
     try:
-        found = _WAITS.get()
-        assert found is not None
         yield found
     finally:
         _WAITS.reset(token)

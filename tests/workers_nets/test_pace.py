@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from workers import measure, pace
 from workers.measurers import OnnxCpu
-from workers.pace import KEPT_S, Best, patient
+from workers.pace import FULL, KEPT_S, Best, patient
 
 
 @pytest.fixture
@@ -53,6 +54,8 @@ def test_the_best_is_kept_by_device(home: Path) -> None:
     assert Best(home, "a").pace(4.0) == 1.0
     assert Best(home, "a").pace(5.0) == 0.8
     said = json.loads(home.read_text())
+    home.write_text(json.dumps({"a": said["a"] | {"us": 0}}))
+    assert Best(home, "a").pace(10.0) == 1.0
     said["a"]["at"] -= KEPT_S + 1
     home.write_text(json.dumps(said))
     assert Best(home, "a").pace(10.0) == 1.0
@@ -105,6 +108,19 @@ def test_patience_ends(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             assert found.p50_ms == pytest.approx(1 / 0.66)
     assert waits.pace == pytest.approx(0.66)
     assert waits.waited_s == pytest.approx(0.01)
+
+
+def test_a_machine_that_never_holds_its_speed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Full before each round and slow after it: no round counts, nothing is slept for, and it ends all the same."""
+    Best(home, measure.device()).pace(5.0)
+    by = Machine([1.0, 0.66], monkeypatch)
+    turn = itertools.cycle([1.0, 0.66])
+    monkeypatch.setattr(pace, "yardstick_us", lambda: 5.0 / next(turn))
+    with patient(0.05) as waits:
+        (found,) = measure.time_runs(by, [lambda: None], rounds=1)
+    assert found.p50_ms > 0
+    assert waits.pace < FULL
+    assert waits.waited_s >= 0.05
 
 
 def test_outside_nothing_waits(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
