@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 from searchd.errors import Missing, Unreachable
@@ -32,28 +33,21 @@ class Dispatcher(Protocol):
 
 
 class CeleryDispatcher:
-    """Sends `wire.TASK` to the queue `searchd.<device class>` (or `searchd:slot:<worker>`) of the broker."""
+    """Sends `wire.TASK` to the queue `searchd.<device class>` (or `searchd:slot:<worker>`) of the broker.
+
+    Celery is imported with the first dispatch: a daemon that starts has no need of it, and it takes a while."""
 
     def __init__(self, broker_url: str) -> None:
-        try:
-            from celery import Celery
-        except ModuleNotFoundError as e:
-            raise Missing(f"dispatching jobs needs {e.name}: pip install 'searchd[server]'") from e
-        self._shown = shown(broker_url)
-        self._celery: Any = Celery("searchd", broker=celery_url(broker_url), set_as_current=False)
-        self._celery.conf.update(
-            task_serializer="json",
-            accept_content=["json"],
-            task_ignore_result=True,
-            result_backend=None,
-            task_send_sent_event=False,
-            task_publish_retry=False,
-            broker_connection_timeout=5,
-            broker_transport_options={
-                "visibility_timeout": VISIBILITY_S, "socket_timeout": 10, "socket_connect_timeout": 5,
-                "max_retries": 1, "interval_start": 0, "interval_step": 0,
-            },
-        )  # fmt: skip
+        if find_spec("celery") is None:
+            raise Missing("dispatching jobs needs celery: pip install 'searchd[server]'")
+        self._url, self._shown = celery_url(broker_url), shown(broker_url)
+        self._made: Any = None
+
+    @property
+    def _celery(self) -> Any:
+        if self._made is None:
+            self._made = _celery_app(self._url)
+        return self._made
 
     def publish(self, dispatch: Dispatch, device_class: str, worker: str = "") -> None:
         """See `Dispatcher.publish`. The Celery task's id is the dispatch's, its one argument the JSON object."""
@@ -70,7 +64,29 @@ class CeleryDispatcher:
             raise Unreachable(f"the broker {self._shown} took no dispatch ({said}): is it running?") from e
 
     def close(self) -> None:
-        self._celery.close()
+        if self._made is not None:
+            self._made.close()
+
+
+def _celery_app(url: str) -> Any:
+    """Celery over the broker at `url`, as a queue and nothing more."""
+    from celery import Celery
+
+    app: Any = Celery("searchd", broker=url, set_as_current=False)
+    app.conf.update(
+        task_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        result_backend=None,
+        task_send_sent_event=False,
+        task_publish_retry=False,
+        broker_connection_timeout=5,
+        broker_transport_options={
+            "visibility_timeout": VISIBILITY_S, "socket_timeout": 10, "socket_connect_timeout": 5,
+            "max_retries": 1, "interval_start": 0, "interval_step": 0,
+        },
+    )  # fmt: skip
+    return app
 
 
 def _broken(celery: Any) -> tuple[type[BaseException], ...]:

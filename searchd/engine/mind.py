@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from searchd.collector import uncollected
 from searchd.errors import NotFound, Refused
 from searchd.replay import Replayer, last_rebase, walk
 from searchd.search.search import Search
@@ -67,21 +66,8 @@ class Mind:
 
 def remember(row: StudyRow, reader: Reader) -> Mind:
     """The mind that the log of a study leaves. Refused when it does not replay, naming the first event that differs."""
-    with _uncollected():
+    with uncollected():
         return _remembered(row, reader)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without looking for garbage: a replay makes hundreds of thousands of things that stay, and each look at them all
-    would be in vain (a quarter of its time)."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def _remembered(row: StudyRow, reader: Reader) -> Mind:

@@ -11,7 +11,6 @@ from fastapi.responses import Response
 from searchd.errors import SearchdError
 from searchd.http import models as m
 from searchd.http.answers import error_answer
-from searchd.http.metrics import CONTENT_TYPE, Daemon, exposed
 from searchd.http.parts import Here, Parts
 
 LATE_S = 30.0
@@ -64,6 +63,8 @@ def _loop(parts: Parts) -> None:
 @health.get("/metrics", summary="for Prometheus", response_class=Response,
             responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})  # fmt: skip
 def metrics(parts: Here) -> Response:
+    from searchd.http.metrics import CONTENT_TYPE, Daemon, exposed  # many daemons are never scraped
+
     watch = parts.watch
     extra = {"searchd_feeds": lambda: float(parts.feeds.open), **watch.extra}
     daemon = Daemon(watch.seen, parts.store, parts.workers, parts.now, extra)

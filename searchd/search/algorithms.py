@@ -7,41 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from searchd.errors import SearchdError
-from searchd.schedulers.acband import AcBand
-from searchd.schedulers.asha import Asha
-from searchd.schedulers.auto import Auto
 from searchd.schedulers.events import Scheduler
-from searchd.schedulers.fifo import Fifo
-from searchd.schedulers.hyperband import Hyperband
-from searchd.schedulers.lineage import Lineage
 from searchd.schedulers.orders import ORDERS, Single
-from searchd.schedulers.pasha import Pasha
-from searchd.schedulers.pbt import Pbt
-from searchd.schedulers.stopping import Stopping
-from searchd.searchers.auto import AutoSearcher
-from searchd.searchers.balanced import Balanced
+from searchd.search import makers
 from searchd.searchers.base import Searcher
-from searchd.searchers.beginning import Beginning
-from searchd.searchers.bohb import BohbSearcher
-from searchd.searchers.constants import Constants
 from searchd.searchers.curves import FAMILIES
-from searchd.searchers.evolution import EvolutionSearcher, MoEvolutionSearcher
-from searchd.searchers.evolution_strategy import CmaEsSearcher
-from searchd.searchers.lineage import Given
-from searchd.searchers.mcts import MctsSearcher
-from searchd.searchers.mobster import MobsterSearcher
-from searchd.searchers.optimistic import ConfigSearcher
-from searchd.searchers.optuna import OptunaTpe
-from searchd.searchers.optuna_gp import OptunaGp
-from searchd.searchers.optuna_nsga2 import OptunaNsga2
-from searchd.searchers.pbt import PbtSearcher
-from searchd.searchers.portfolio import PortfolioSearcher
-from searchd.searchers.priorband import PriorBandSearcher
-from searchd.searchers.random import RandomSearcher
-from searchd.searchers.scbo import ScboSearcher
-from searchd.searchers.smbo import SmboSearcher
-from searchd.searchers.sobol import SobolSearcher
-from searchd.searchers.tpe import TpeSearcher
 from spaces.study import Earlier, SearchSpec, Study
 from spaces.suggest import did_you_mean
 
@@ -79,38 +49,56 @@ class _SearcherRow:
 
 
 def _fifo(spec: SearchSpec, limit: int | None, _: Mapping[str, Any]) -> Scheduler:
+    from searchd.schedulers.fifo import Fifo
+
     return Fifo(spec.R, eta=spec.eta, max_trials=limit)
 
 
 def _auto(spec: SearchSpec, limit: int | None, options: Mapping[str, Any]) -> Scheduler:
+    from searchd.schedulers.auto import Auto
+
     return Auto(spec.r, spec.R, spec.eta, max_trials=limit, **options)
 
 
 def _asha(spec: SearchSpec, limit: int | None, options: Mapping[str, Any]) -> Scheduler:
+    from searchd.schedulers.asha import Asha
+
     return Asha(spec.r, spec.R, spec.eta, max_trials=limit, **options)
 
 
 def _pasha(spec: SearchSpec, limit: int | None, options: Mapping[str, Any]) -> Scheduler:
+    from searchd.schedulers.pasha import Pasha
+
     return Pasha(spec.r, spec.R, spec.eta, max_trials=limit, **options)
 
 
 def _stopping(spec: SearchSpec, limit: int | None, options: Mapping[str, Any]) -> Scheduler:
+    from searchd.schedulers.stopping import Stopping
+
     return Stopping(spec.r, spec.R, spec.eta, max_trials=limit, **options)
 
 
 def _acband(spec: SearchSpec, limit: int | None, options: Mapping[str, Any]) -> Scheduler:
+    from searchd.schedulers.acband import AcBand
+
     return AcBand(spec.R, max_trials=limit, **options)
 
 
 def _pbt(spec: SearchSpec, limit: int | None, options: Mapping[str, Any]) -> Scheduler:
+    from searchd.schedulers.pbt import Pbt
+
     return Pbt(spec.r, spec.R, spec.eta, max_trials=limit, **options)
 
 
 def _hyperband(spec: SearchSpec, limit: int | None, options: Mapping[str, Any]) -> Scheduler:
+    from searchd.schedulers.hyperband import Hyperband
+
     return Hyperband(spec.r, spec.R, spec.eta, max_trials=limit, brackets=spec.brackets, **options)
 
 
 def _async_hyperband(spec: SearchSpec, limit: int | None, options: Mapping[str, Any]) -> Scheduler:
+    from searchd.schedulers.asha import Asha
+
     return Asha(spec.r, spec.R, spec.eta, max_trials=limit, brackets=spec.brackets, **options)
 
 
@@ -136,48 +124,26 @@ _TPE: Mapping[str, Allowed] = {"startup": 1, "candidates": 1}
 _GP: Mapping[str, Allowed] = {"pending": ("fantasies", "believer"), "startup": 1, "rows": 10, "cost": 0.0}
 _MORPH: Mapping[str, Allowed] = {"morph": 0.0, "grow": list}
 
-
-def _morphing(options: Mapping[str, Any]) -> Mapping[str, Any]:
-    if options.get("morph", 0) > 1:
-        raise SearchdError(f"search.options.morph is a share from 0 to 1, but is {options['morph']!r}")
-    return options
-
-
 SEARCHERS: Mapping[str, _SearcherRow] = {
-    "auto": _SearcherRow(lambda seed, _: AutoSearcher(seed), begin=0),
-    "random": _SearcherRow(lambda _, __: RandomSearcher()),
-    "sobol": _SearcherRow(lambda seed, _: SobolSearcher(seed)),
-    "tpe": _SearcherRow(lambda _, options: TpeSearcher(**options), _TPE, begin=0),
-    "optuna-tpe": _SearcherRow(lambda _, options: OptunaTpe(**options), _TPE),
-    "priorband": _SearcherRow(lambda _, __: PriorBandSearcher()),
-    "bohb": _SearcherRow(lambda _, options: BohbSearcher(**options), {"random_fraction": 0.0}),
-    "evolution": _SearcherRow(
-        lambda _, options: EvolutionSearcher(**_morphing(options)),
-        {"population": 2, "tournament": 1, "startup": 1, **_MORPH},
-        begin=10,
-    ),
-    "mo-evolution": _SearcherRow(
-        lambda _, options: MoEvolutionSearcher(**_morphing(options)), {"population": 2, "startup": 1, **_MORPH},
-        begin=10,
-    ),
-    "mobster": _SearcherRow(
-        lambda _, options: MobsterSearcher(**options),
-        {"kernel": FAMILIES, **_GP},
-    ),
-    "gp": _SearcherRow(
-        lambda _, options: MobsterSearcher(kernel="independent", **options),
-        _GP,
-    ),
-    "config": _SearcherRow(lambda _, options: ConfigSearcher(**options), {"beta": 0.0, "startup": 1}),
-    "scbo": _SearcherRow(lambda _, options: ScboSearcher(**options), {"startup": 1}),
-    "optuna-gp": _SearcherRow(lambda _, options: OptunaGp(**options), {"startup": 1, "rows": 10}),
-    "cma-es": _SearcherRow(lambda _, options: CmaEsSearcher(**options), {"population": 0, "startup": 1}, begin=10),
-    "nsga2": _SearcherRow(lambda _, options: OptunaNsga2(**options), {"population": 2}, begin=10),
-    "smbo": _SearcherRow(
-        lambda _, options: SmboSearcher(**options), {"candidates": 1, "random_fraction": 0.0, "startup": 1}
-    ),
-    "pbt": _SearcherRow(lambda _, options: PbtSearcher(**options), {"explore": list, "resample": 0.0}),
-    "mcts": _SearcherRow(lambda _, options: MctsSearcher(**options), {"c": 0.0, "resolution": 1, "startup": 1}),
+    "auto": _SearcherRow(makers.auto, begin=0),
+    "random": _SearcherRow(makers.random),
+    "sobol": _SearcherRow(makers.sobol),
+    "tpe": _SearcherRow(makers.tpe, _TPE, begin=0),
+    "optuna-tpe": _SearcherRow(makers.optuna_tpe, _TPE),
+    "priorband": _SearcherRow(makers.priorband),
+    "bohb": _SearcherRow(makers.bohb, {"random_fraction": 0.0}),
+    "evolution": _SearcherRow(makers.evolution, {"population": 2, "tournament": 1, "startup": 1, **_MORPH}, begin=10),
+    "mo-evolution": _SearcherRow(makers.mo_evolution, {"population": 2, "startup": 1, **_MORPH}, begin=10),
+    "mobster": _SearcherRow(makers.mobster, {"kernel": FAMILIES, **_GP}),
+    "gp": _SearcherRow(makers.gp, _GP),
+    "config": _SearcherRow(makers.config, {"beta": 0.0, "startup": 1}),
+    "scbo": _SearcherRow(makers.scbo, {"startup": 1}),
+    "optuna-gp": _SearcherRow(makers.optuna_gp, {"startup": 1, "rows": 10}),
+    "cma-es": _SearcherRow(makers.cma_es, {"population": 0, "startup": 1}, begin=10),
+    "nsga2": _SearcherRow(makers.nsga2, {"population": 2}, begin=10),
+    "smbo": _SearcherRow(makers.smbo, {"candidates": 1, "random_fraction": 0.0, "startup": 1}),
+    "pbt": _SearcherRow(makers.pbt, {"explore": list, "resample": 0.0}),
+    "mcts": _SearcherRow(makers.mcts, {"c": 0.0, "resolution": 1, "startup": 1}),
 }
 COMMON: Mapping[str, Allowed] = {"constants": 2, "max_resource": 1, "deepen_tol": 0.0, "balanced": str}
 """Options that every pair takes."""
@@ -187,6 +153,8 @@ DEFAULT_ARMS = ("random", "tpe", "mobster", "evolution")
 
 
 def _portfolio(seed: int, options: Mapping[str, Any]) -> Searcher:
+    from searchd.searchers.portfolio import PortfolioSearcher
+
     names, explore = options.get("arms", DEFAULT_ARMS), options.get("explore", 0.1)
     if explore > 1:
         raise SearchdError(f"search.options.explore is a share from 0 to 1, but is {explore!r}")
@@ -213,6 +181,8 @@ def make_scheduler(spec: SearchSpec, max_trials: int | None, objectives: Sequenc
 def scheduler_of(study: Study) -> Scheduler:
     """The scheduler of a study as it is."""
     if (given := study.reproduces) is not None:
+        from searchd.schedulers.lineage import Lineage
+
         return Lineage([t.until for t in given.trials], [t.begins == "copy" for t in given.trials])
     return make_scheduler(study.search, study.budget.trials, [o.name for o in study.objectives])
 
@@ -232,8 +202,11 @@ def _ordered(options: dict[str, Any], objectives: Sequence[str]) -> dict[str, An
 
 def searcher_of(study: Study, seed: int) -> Searcher:
     """The searcher of a study as it is, with another seed than its own."""
-    given = study.reproduces
-    return make_searcher(study.search, seed, study.earlier) if given is None else Given(given.trials)
+    if (given := study.reproduces) is not None:
+        from searchd.searchers.lineage import Given
+
+        return Given(given.trials)
+    return make_searcher(study.search, seed, study.earlier)
 
 
 def make_searcher(spec: SearchSpec, seed: int, earlier: Sequence[Earlier] = ()) -> Searcher:
@@ -245,10 +218,20 @@ def make_searcher(spec: SearchSpec, seed: int, earlier: Sequence[Earlier] = ()) 
     def make() -> Searcher:
         searcher = row.make(seed, options)
         if earlier and row.begin:
-            searcher = Beginning(row.begin, searcher)
-        return Constants(common["constants"], searcher) if "constants" in common else searcher
+            from searchd.searchers.beginning import Beginning
 
-    return Balanced(common["balanced"], make) if "balanced" in common else make()
+            searcher = Beginning(row.begin, searcher)
+        if "constants" in common:
+            from searchd.searchers.constants import Constants
+
+            searcher = Constants(common["constants"], searcher)
+        return searcher
+
+    if "balanced" not in common:
+        return make()
+    from searchd.searchers.balanced import Balanced
+
+    return Balanced(common["balanced"], make)
 
 
 def check_options(spec: SearchSpec) -> None:

@@ -12,26 +12,35 @@ from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from searchd.errors import NotFound
 
 R = TypeVar("R")
 Key = tuple[Any, ...]
 
-_INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+def _insert(table: sa.Table, dialect: str) -> Any:
+    """The dialect's own INSERT, which knows conflicts; of two dialects a process needs one."""
+    match dialect:
+        case "sqlite":
+            from sqlalchemy.dialects.sqlite import insert
+        case "postgresql":
+            from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
+        case other:
+            raise ValueError(f"no statements for the dialect {other!r}: a bug")
+    return insert(table)
 
 
 @lru_cache(maxsize=64)
 def insert_new(table: sa.Table, dialect: str) -> Any:
     """INSERT that leaves an existing row as it is; its `rowcount` is 0 then."""
-    return _INSERT[dialect](table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+    return _insert(table, dialect).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
 
 
 @lru_cache(maxsize=64)
 def upsert(table: sa.Table, dialect: str) -> Any:
     """INSERT that replaces every column of an existing row."""
-    statement = _INSERT[dialect](table)
+    statement = _insert(table, dialect)
     keys = list(table.primary_key.columns)
     rest = {c.name: statement.excluded[c.name] for c in table.columns if not c.primary_key}
     return statement.on_conflict_do_update(index_elements=keys, set_=rest)
