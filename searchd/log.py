@@ -154,11 +154,16 @@ def answer_payload(answer: SearchAnswer) -> Payload:
     """An answer of the search as JSON, without its config (`trials` beside it has that once)."""
     match answer:
         case Job():
-            return {"answer": "job", "trial": answer.trial, "kind": answer.kind, "since": answer.since,
-                    "until": answer.until, "bracket": answer.bracket, "signature": answer.signature,
-                    "reason": answer.reason,
-                    **({} if answer.parent is None else {"parent": answer.parent}),
-                    **({} if answer.morph is None else {"morph": answer.morph})}  # fmt: skip
+            said: Payload = {
+                "answer": "job", "trial": answer.trial, "kind": answer.kind, "since": answer.since,
+                "until": answer.until, "bracket": answer.bracket, "signature": answer.signature,
+                "reason": answer.reason,
+            }  # fmt: skip
+            if answer.parent is not None:
+                said["parent"] = answer.parent
+            if answer.morph is not None:
+                said["morph"] = answer.morph
+            return said
         case Wait():
             return {"answer": "wait"}
         case Exhausted():

@@ -13,44 +13,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from numpy.random import Generator
-
 from searchd.errors import NotFound
 from searchd.log import Payload, answer_payload, event_of, stops_payload
 from searchd.search.events import Stop
 from searchd.search.facts import Facts
 from searchd.search.recalling import recall
 from searchd.search.search import Search
-from searchd.searchers.base import History, Morphed, Record, Searcher, remark_of
+from searchd.searchers.base import Morphed, Record
 from searchd.store.base import EventRow, Reader
 from spaces.config import Config
 from spaces.study import Study
 
 PAGE = 1000
 """Events read at a time."""
-
-
-class Recorded:
-    """A searcher that answers the logged config of a trial, and asks `then` for a trial that the log has not seen."""
-
-    def __init__(self, then: Searcher | None = None) -> None:
-        self.configs: dict[int, Config | Morphed] = {}
-        self.then = then
-
-    def suggest(self, trial: int, history: History, rng: Generator) -> Config | Morphed:
-        """The config of the log, with the parent that it came with; LookupError for a trial that neither the log nor
-        `then` knows."""
-        known = self.configs.get(trial)
-        if known is not None:
-            return known
-        if self.then is None:
-            raise LookupError(f"the log holds no config of trial {trial}")
-        return self.then.suggest(trial, history, rng)
-
-    @property
-    def remark(self) -> str | None:
-        """What `then` said with its last suggestion; None while all configs come from the log."""
-        return None if self.then is None else remark_of(self.then)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +76,7 @@ class Replayer:
         self.taken = 0
         self._rebased = rebased
         self._spec: Mapping[str, Any] = {}
-        self._recorded = Recorded()
+        self._configs: dict[int, Config | Morphed] = {}
         self._seen: set[int] = set()
 
     def play(self, event: EventRow) -> Difference | None:
@@ -133,29 +108,29 @@ class Replayer:
 
     def _begin(self) -> Search:
         search = Search(Study.parse(dict(self._spec)))
-        self._recorded.then = search.searcher
-        search.searcher = self._recorded
+        search.recorded = self._configs
         return search
 
     def _ask(self, search: Search, event: EventRow) -> Difference | None:
-        for brought in event.payload["trials"]:
-            self._recorded.configs[brought["trial"]] = _suggestion(brought)
-        answer = search.ask()
-        computed: Payload = {**answer_payload(answer), "trials": self._brought(search)}
-        recorded = {key: event.payload.get(key) for key in computed}
-        return self._compare(event, recorded, computed)
+        payload = event.payload
+        for new in payload["trials"]:
+            self._configs[new["trial"]] = _suggestion(new)
+        computed: Payload = answer_payload(search.ask())
+        computed["trials"] = brought(search, self._seen)
+        self.decisions += 1
+        for name, value in computed.items():
+            if payload.get(name) != value:
+                return Difference(event.seq, event.kind, {key: payload.get(key) for key in computed}, computed)
+        return None
 
     def _tell(self, search: Search, event: EventRow) -> Difference | None:
-        stops = stops_payload(search.tell(event_of(event.payload)))
-        computed = {"stops": stops, "trials": self._brought(search)}
-        recorded = {"stops": event.payload["stops"], "trials": event.payload.get("trials", [])}
-        return self._compare(event, recorded, computed)
-
-    def _brought(self, search: Search) -> list[Payload]:
-        return brought(search, self._seen)
-
-    def _compare(self, event: EventRow, recorded: Any, computed: Any) -> Difference | None:
+        payload = event.payload
+        stops, fresh = search.tell(event_of(payload)), brought(search, self._seen)
         self.decisions += 1
+        if not (stops or fresh or payload["stops"] or payload.get("trials")):  # nearly always
+            return None
+        computed = {"stops": stops_payload(stops), "trials": fresh}
+        recorded = {"stops": payload["stops"], "trials": payload.get("trials", [])}
         return None if recorded == computed else Difference(event.seq, event.kind, recorded, computed)
 
 

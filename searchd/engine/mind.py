@@ -103,6 +103,8 @@ def _note(mind: Mind, event: EventRow) -> None:
         case "asked":
             if payload["answer"] == "job":
                 mind.dispatched[payload["trial"], payload["kind"]] += 1
+        case "told":
+            mind.held(payload)
         case "exporting":
             mind.dispatched[payload["trial"], "export"] += 1
         case "verified":
@@ -117,8 +119,6 @@ def _note(mind: Mind, event: EventRow) -> None:
             mind.waits = payload["text"]
         case "lost":
             mind.came_back(payload)
-        case "told":
-            mind.held(payload)
         case "status":
             if payload["status"] == "verifying":
                 mind.then = payload["then"]

@@ -93,6 +93,10 @@ class Search:
         self._earlier = foreign(study.space, study.earlier)
         self._book = Book(study.space, len(study.objectives))
         self._records: Mapping[TrialId, Record] = self._book.records
+        self.trials: Mapping[TrialId, Record] = MappingProxyType(self._records)
+        """Every trial by its id, in the order of the ids; a config that the user brought is in from then on."""
+        self.recorded: Mapping[TrialId, Config | Morphed] = {}
+        """What the searcher said, by trial, as a log has it: where there is something, the searcher is not asked."""
         self.take_changed = self._book.take_changed
         """The trials that are new, or other than when this was asked last: who writes rows need not look at all."""
         self._points: dict[TrialId, tuple[int, list[dict[str, Any]]]] = {}
@@ -111,11 +115,6 @@ class Search:
         self._drawn: tuple[tuple[TrialId, int], Config | Morphed | None] = ((-1, -1), None)  # while nothing changes
 
     # ------------------------------------------------------------ what is known
-    @property
-    def trials(self) -> Mapping[TrialId, Record]:
-        """Every trial by its id, in the order of the ids; a config that the user brought is in from then on."""
-        return MappingProxyType(self._records)
-
     @property
     def history(self) -> History:
         """What the searcher sees."""
@@ -381,6 +380,11 @@ class Search:
                 self._book.change(record.trial, state="paused")
 
     def _draw(self, trial: TrialId, parent: TrialId | None) -> Config | Morphed | None:
+        if (known := self.recorded.get(trial)) is not None:
+            config = known.config if isinstance(known, Morphed) else known
+            if self._vetting.refusal(config) is None:  # else the log was written under other rules
+                self.note = ""
+                return known
         now = (trial, self._book.version)
         if self._drawn[0] != now:
             rng = self._stream.at(trial)

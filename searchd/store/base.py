@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
+
+from searchd.values import value
 
 StudyStatus = Literal["queued", "running", "paused", "verifying", "done", "stopped", "faulted"]
 TrialStatus = Literal["waiting", "running", "paused", "done", "stopped", "failed", "vetoed"]
@@ -19,7 +20,7 @@ JobStatus = Literal["outbox", "queued", "running", "finished", "lost", "failed",
 IN_FLIGHT: frozenset[JobStatus] = frozenset({"outbox", "queued", "running"})
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StudyRow:
     """`spec` is `Study.dump()`; `status_reason` is for a person; `artifacts` the root folder or URL of its files."""
 
@@ -34,7 +35,7 @@ class StudyRow:
     artifacts: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class EventRow:
     study: str
     seq: int
@@ -43,7 +44,7 @@ class EventRow:
     payload: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TrialRow:
     """`step`: the last step reported. `signature`: what was measured for it."""
 
@@ -60,7 +61,7 @@ class TrialRow:
     ended_at: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class JobRow:
     """`attempt` is the fencing token; `spec` the JobSpec that goes down, without `attempt` and `checkpoint`."""
 
@@ -82,7 +83,7 @@ class JobRow:
     ended_at: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunRow:
     """What a view of thousands of jobs needs of each: a JobRow without its spec, which takes most of the reading."""
 
@@ -97,7 +98,7 @@ class RunRow:
     ended_at: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ReportRow:
     """One report: metrics by name (NaN where diverged) and the operating points, at a step of a trial."""
 
@@ -112,7 +113,7 @@ class ReportRow:
     points: Sequence[Mapping[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CheckpointRow:
     study: str
     trial: int
@@ -123,7 +124,7 @@ class CheckpointRow:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PointRow:
     """An operating point of a trial at a step, merged (training + describe + measured) and signed off by `Search`.
 
@@ -139,7 +140,7 @@ class PointRow:
     verified: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DeviceRow:
     """A device that somebody registered, by the name (class) under which its workers serve it.
 
@@ -157,7 +158,7 @@ class DeviceRow:
     added_at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TokenRow:
     """A bearer token: `sha256` of its secret in hex; `expires_at` None: never."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -28,6 +28,7 @@ def _plain(value: Any) -> Any:
 
 _encoder = json.JSONEncoder(separators=(",", ":"), default=_plain)
 _decoder = json.JSONDecoder()
+_scan = _decoder.scan_once
 
 
 def encode(value: Any) -> str:
@@ -36,8 +37,11 @@ def encode(value: Any) -> str:
 
 
 def decode(text: str) -> Any:
-    """What `encode` was given, with lists for tuples."""
-    value, end = _decoder.raw_decode(text)  # `encode` put no space around it
+    """What `encode` was given, with lists for tuples. json.JSONDecodeError for text that is none."""
+    try:
+        value, end = _scan(text, 0)  # `encode` put no space around it
+    except StopIteration:
+        return _decoder.decode(text)
     return value if end == len(text) else _decoder.decode(text)
 
 
@@ -58,8 +62,13 @@ class Json(sa.types.TypeDecorator[Any]):
             return value
         return encode(value)
 
-    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:  # noqa: ARG002
-        return None if value is None else decode(value)
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[[str | None], Any]:  # noqa: ARG002
+        """Called a value, at a third of what the usual way of a decorated type costs: a log has many."""
+        return _decoded
+
+
+def _decoded(text: str | None) -> Any:
+    return None if text is None else decode(text)
 
 
 class Real(sa.types.TypeDecorator[float]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
+from itertools import starmap
 from typing import Any
 
 import sqlalchemy as sa
@@ -142,7 +143,7 @@ class SqlReader:
         return list(self._connection.execute(query, parameters).fetchall())
 
     def _rows(self, row: Any, query: sa.Select[Any], **parameters: Any) -> list[Any]:
-        return [row(*values) for values in self._connection.execute(query, parameters)]
+        return list(starmap(row, self._connection.execute(query, parameters).fetchall()))
 
     def studies(self) -> list[StudyRow]:
         return self._rows(StudyRow, _select(StudyRow, order=("created_at", "id")))
