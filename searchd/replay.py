@@ -64,24 +64,26 @@ class ReplayReport:
 
 class Replayer:
     """Plays a log into a fresh `Search`, one event at a time. `rebased`: the seq of its last rebase (`last_rebase`).
+    `gapless`: the log is known to have no gap, and events that nothing follows from may be left out.
 
     After the log, `search` goes on where the log ended: new trials are suggested by the study's own searcher.
     """
 
-    def __init__(self, rebased: int = 0) -> None:
+    def __init__(self, rebased: int = 0, *, gapless: bool = False) -> None:
         self.search: Search | None = None
         self.facts = Facts()
         self.events = 0
         self.decisions = 0
         self.taken = 0
         self._rebased = rebased
+        self._gapless = gapless
         self._spec: Mapping[str, Any] = {}
         self._configs: dict[int, Config | Morphed] = {}
         self._seen: set[int] = set()
 
     def play(self, event: EventRow) -> Difference | None:
         """Apply one event; the difference if it decides otherwise than the log says."""
-        self.events += 1
+        self.events = event.seq if self._gapless else self.events + 1
         if event.seq != self.events:
             return Difference(event.seq, event.kind, f"seq {event.seq}", f"seq {self.events} was expected: a gap",
                               decided=False)  # fmt: skip
@@ -171,10 +173,11 @@ def replay(reader: Reader, study: str) -> ReplayReport:
     return ReplayReport(study, replayer.events, replayer.decisions, differences, rebased, replayer.taken)
 
 
-def walk(reader: Reader, study: str) -> Iterator[EventRow]:
-    """The log of a study, oldest first, page by page: a long one is never in memory as a whole."""
-    after = 0
-    while page := reader.events(study, after=after, limit=PAGE):
+def walk(reader: Reader, study: str, *, told: bool = False) -> Iterator[EventRow]:
+    """The log of a study, oldest first, page by page: a long one is never in memory as a whole. `told`: without what
+    nothing follows from (`Reader.told`)."""
+    after, read = 0, reader.told if told else reader.events
+    while page := read(study, after=after, limit=PAGE):
         yield from page
         after = page[-1].seq
 

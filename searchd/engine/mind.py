@@ -71,9 +71,10 @@ def remember(row: StudyRow, reader: Reader) -> Mind:
 
 
 def _remembered(row: StudyRow, reader: Reader) -> Mind:
-    replayer = Replayer(last_rebase(reader, row.id))
+    gapless = reader.gapless(row.id)  # else event by event, to name the gap
+    replayer = Replayer(last_rebase(reader, row.id), gapless=gapless)
     mind: Mind | None = None
-    for event in walk(reader, row.id):
+    for event in walk(reader, row.id, told=gapless):
         if found := replayer.play(event):
             raise Refused(
                 f"the log of study {row.id!r} does not replay at {found}: another version of searchd decided it, or a "

@@ -273,8 +273,12 @@ class Search:
             return ()
         if step in record.losses or not self.scheduler.is_rung(trial, step):
             return ()
-        measured = self._vetting.costs(record.signature, record.config)
-        merged = merging.merge(self._vetting.exact(record.config), measured, metrics, points, self._formulas)
+        exact: Mapping[str, float] = {}
+        measured = None
+        if self._vetting.knows:
+            measured = self._vetting.costs(record.signature, record.config)
+            exact = self._vetting.exact(record.config)
+        merged = merging.merge(exact, measured, metrics, points, self._formulas)
         if (losses := self._read(merged)) is None:
             reason = f"the report at step {step} has no number for {merging.lacking(self.study.objectives, merged)}"
             self._end(trial, "failed", reason)

@@ -32,6 +32,11 @@ class Vetting:
         self.looks = self.measurements.wanted or self.descriptions.wanted
         self._built_in = study.task.built_in is not None
 
+    @property
+    def knows(self) -> bool:
+        """Whether there may be figures of a config besides those that are reported."""
+        return self._built_in or self.looks or self.predictions.wanted
+
     def describe(self, config: Config) -> Description | None:
         """The figures of a config of the built-in task; None for another. SpaceError when it cannot be built."""
         return describe(self._study.task, self._study.space, config) if self._built_in else None

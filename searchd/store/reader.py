@@ -66,6 +66,14 @@ def _select(row: type, *where: str, order: tuple[str, ...] = ()) -> sa.Select[An
 
 
 _EVENTS = _select(EventRow, "study", order=("seq",)).where(events.c.seq > sa.bindparam("after"))
+_TOLD = _EVENTS.where(events.c.kind != "begun")
+_SEQS = sa.select(sa.func.count(), sa.func.min(events.c.seq), sa.func.max(events.c.seq)).where(
+    events.c.study == _study
+)
+_RESUMED = _EVENTS.where(
+    events.c.kind == "begun", sa.type_coerce(events.c.payload, sa.Text).not_like('%"since":0,%')
+)
+"""Most jobs begin at step 0: as `codec` writes them, so that nobody reads thousands of payloads for nothing."""
 _CHECKPOINT = _select(CheckpointRow, "study", "trial").order_by(checkpoints.c.step.desc()).limit(1)
 _CHECKPOINT_AT = _select(CheckpointRow, "study", "trial").where(checkpoints.c.step == sa.bindparam("step"))
 _HAS_REPORT = sa.select(sa.literal(1)).where(
@@ -159,6 +167,17 @@ class SqlReader:
         if kinds is not None:
             query = query.where(events.c.kind.in_(sorted(set(kinds))))
         return self._rows(EventRow, query, study=study, after=after)
+
+    def told(self, study: str, after: int = 0, limit: int | None = None) -> list[EventRow]:
+        return self._rows(EventRow, _TOLD if limit is None else _TOLD.limit(max(limit, 0)), study=study, after=after)
+
+    def gapless(self, study: str) -> bool:
+        n, first, last = self._all(_SEQS, study=study)[0]
+        return n == 0 or (first == 1 and last == n)
+
+    def resumed(self, study: str) -> list[EventRow]:
+        begun = self._rows(EventRow, _RESUMED, study=study, after=0)
+        return [event for event in begun if event.payload.get("since", 0) > 0]
 
     def trials(self, study: str) -> list[TrialRow]:
         return self._rows(TrialRow, _select(TrialRow, "study", order=("trial",)), study=study)

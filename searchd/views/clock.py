@@ -45,3 +45,14 @@ def seconds(stretches: list[Span]) -> float:
 def overlap(stretches: list[Span], begin: float, end: float) -> float:
     """Seconds of [begin, end] in which the study ran."""
     return sum(max(0.0, min(end, b) - max(begin, a)) for a, b in stretches)
+
+
+def overlaps(stretches: list[Span], parts: list[Span]) -> float:
+    """The sum of `overlap` over many parts."""
+    if len(stretches) != 1:
+        return sum(overlap(stretches, begin, end) for begin, end in parts)
+    a, b = stretches[0]
+    inside = sum(end - begin for begin, end in parts if a <= begin <= end <= b)
+    return inside + sum(
+        overlap(stretches, begin, end) for begin, end in parts if not a <= begin <= end <= b
+    )  # fmt: skip

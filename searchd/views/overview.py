@@ -9,10 +9,11 @@ from typing import Any, get_args
 from searchd.schedulers.front import hypervolume, reference_point
 from searchd.search.points import merge
 from searchd.store.base import PointRow, Reader, RunRow, StudyRow, TrialRow, TrialStatus
-from searchd.views.clock import Span, overlap, spans
+from searchd.views.clock import Span, overlap, overlaps, spans
 from searchd.views.clock import seconds as total
 from searchd.views.fleet import ends, waits
 from searchd.views.fronts import best, members, unvalued
+from searchd.views.noted import noted
 from searchd.views.parents import parents
 from searchd.views.plain import Goal, goals, losses, plain, the
 from searchd.views.predicted import accuracy, predicted
@@ -40,6 +41,7 @@ def summary(reader: Reader, study: str, now: float) -> dict[str, Any]:
     row = the(reader, study)
     objectives = goals(row)
     counts = reader.counts(study)
+    reader = noted(reader, study)
     jobs = reader.runs(study)
     rows = reader.trials(study)
     states = Counter(t.status for t in rows)
@@ -189,16 +191,16 @@ def remark(reader: Reader, study: str) -> str:
 def _busy(row: StudyRow, jobs: Sequence[RunRow], reader: Reader, ran: list[Span], now: float) -> float | None:
     if not ran:
         return None
-    busy = sum(overlap(ran, j.begun_at, now if j.ended_at is None else j.ended_at)
-               for j in jobs if j.begun_at is not None)  # fmt: skip
+    busy = overlaps(ran, [(j.begun_at, now if j.ended_at is None else j.ended_at)
+                          for j in jobs if j.begun_at is not None])  # fmt: skip
     offered = _offered(row, jobs, reader, ran)
     return min(1.0, busy / offered) if offered > 0 else None
 
 
 def _resumed(reader: Reader, study: str) -> dict[str, int]:
     """Jobs that went on with a trial, `warm` of them in the process that had the checkpoint in memory."""
-    begun = [e.payload for e in reader.events(study, kinds=("begun",)) if e.payload.get("kind") == "train"]
-    warm = [bool(b.get("warm")) for b in begun if b["since"] > 0]
+    begun = [e.payload for e in reader.resumed(study) if e.payload.get("kind") == "train"]
+    warm = [bool(b.get("warm")) for b in begun]
     return {"total": len(warm), "warm": sum(warm)}
 
 

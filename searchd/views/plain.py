@@ -67,7 +67,10 @@ def goals(row: StudyRow) -> tuple[Goal, ...]:
 
 def losses(objectives: Sequence[Goal], metrics: Mapping[str, Any]) -> tuple[float, ...] | None:
     """Lower is better, one an objective; None when one is missing or not finite."""
-    values = [number(metrics.get(o.name)) for o in objectives]
-    if any(v is None for v in values):
-        return None
-    return tuple(o.loss(v) for o, v in zip(objectives, values, strict=True) if v is not None)
+    values = []
+    for o in objectives:
+        value = number(metrics.get(o.name))
+        if value is None:
+            return None
+        values.append(o.loss(value))
+    return tuple(values)

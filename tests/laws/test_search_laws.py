@@ -17,14 +17,11 @@ from tests.support.chaos import chaos
 from tests.support.studies import FUNCTION, NETS, study
 
 
-class Recorded:
-    """Answers the configs of a log, and nothing else."""
+class Nobody:
+    """A searcher that must not be asked."""
 
-    def __init__(self, configs: dict[TrialId, Config]) -> None:
-        self.configs = configs
-
-    def suggest(self, trial: TrialId, history: History, rng: Any) -> Config:  # noqa: ARG002
-        return self.configs[trial]
+    def suggest(self, trial: TrialId, history: History, rng: Any) -> Config:
+        raise AssertionError(f"asked for trial {trial} of {len(history.records)}, with {rng}")
 
 
 @pytest.mark.parametrize("scheduler", ["fifo", "asha", "stopping", "hyperband", "async-hyperband"])
@@ -36,7 +33,8 @@ def test_replay(scheduler: str, base: dict[str, Any], seed: int, workers: int, t
     spec = study(base, search={"scheduler": scheduler, "brackets": None}, budget={"trials": 9})
     live = Search(spec)
     log = chaos(live, seed, workers, turns)
-    again = Search(spec, searcher=Recorded({t: r.config for t, r in live.trials.items()}))
+    again = Search(spec, searcher=Nobody())
+    again.recorded = {t: r.config for t, r in live.trials.items()}
     for event, answer in log:
         assert (again.ask() if event is None else again.tell(event)) == answer
     assert {t: r.state for t, r in again.trials.items()} == {t: r.state for t, r in live.trials.items()}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from searchd.log import answer_payload
-from searchd.replay import Recorded, brought
+from searchd.replay import brought
 from searchd.search.algorithms import make_searcher
 from searchd.search.events import Exhausted, Failed, Finished, Job, Reported
 from searchd.search.facts import Facts
@@ -105,12 +105,13 @@ def test_a_search_in_trouble(scheduler: str, searcher: str, objectives: int) -> 
     live = Search(spec)
     log = chaos(live, len(scheduler) + objectives, 4, 90, deeper=1, most=20)
     for share in (1.0, 0.5):
-        recorded = Recorded(make_searcher(spec.search, 3))
+        recorded: dict[int, Config | Morphed] = {}
         for new in brought(live, set())[: int(len(live.trials) * share)]:
             config = Config(new["config"])
             known = Morphed(config, new["morphed"]["parent"]) if "morphed" in new else config
-            recorded.configs[new["trial"]] = known
-        again = Search(spec, searcher=recorded)
+            recorded[new["trial"]] = known
+        again = Search(spec, seed=3)
+        again.recorded = recorded
         for event, answer in log:
             assert (again.ask() if event is None else again.tell(event)) == answer
         assert dict(again.trials) == dict(live.trials)

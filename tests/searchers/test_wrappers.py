@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from searchd.replay import Recorded
 from searchd.search.search import Search
 from searchd.searchers.base import History, Morphed, Searcher, generator, remark_of
 from searchd.searchers.beginning import Beginning
@@ -35,8 +34,7 @@ WRAPPERS: Mapping[str, Any] = {
     "beginning": lambda then: Beginning(4, then),
     "constants": lambda then: Constants(2, then),
     "portfolio": lambda then: PortfolioSearcher(0, {"one": then, "other": then}),
-    "recorded": Recorded,
-    "all": lambda then: Recorded(Constants(2, Beginning(4, PortfolioSearcher(0, {"one": then, "other": then})))),
+    "all": lambda then: Constants(2, Beginning(4, PortfolioSearcher(0, {"one": then, "other": then}))),
 }
 
 
