@@ -127,7 +127,8 @@ class Replayer:
 
     def _tell(self, search: Search, event: EventRow) -> Difference | None:
         payload = event.payload
-        stops, fresh = search.tell(event_of(payload)), brought(search, self._seen)
+        stops = search.tell(event_of(payload))
+        fresh = brought(search, self._seen) if len(search.trials) != len(self._seen) else []
         self.decisions += 1
         if not (stops or fresh or payload["stops"] or payload.get("trials")):  # nearly always
             return None

@@ -24,7 +24,7 @@ def value(cls: type[T]) -> type[T]:
     """The class as a frozen dataclass with slots. TypeError for one with a `__post_init__` or a base."""
     if hasattr(cls, "__post_init__") or cls.__bases__ != (object,):
         raise TypeError(f"{cls.__name__} has a base or a __post_init__: make it a plain dataclass")
-    made: Any = dataclass(frozen=True, slots=True)(cls)
+    made: Any = dataclass(frozen=True, slots=True, init=False)(cls)
     known: dict[str, Any] = {"_class": made, "_twin": _twin(made), "_become": _BECOME, "_MISSING": MISSING}
     heads, lines = ["self"], ["_become(self, _twin)"]
     for f in fields(made):

@@ -47,3 +47,26 @@ def test_validate_and_plan_work_on_the_base_install() -> None:
         )
         assert done.returncode == 0, done.stderr
         assert said in done.stdout
+
+
+def test_a_daemon_starts_without_what_it_may_never_need() -> None:
+    """A restart waits for every import: Celery comes with the first job, Alembic with an old schema, httpx with a
+    webhook, the Prometheus client with a scrape, a searcher, a scheduler and a built-in task with the first study."""
+    modules = loaded("import searchd.lifetime, searchd.store.sql, searchd.transport.redis")
+    late = {"celery", "kombu", "alembic", "httpx", "prometheus_client", "optuna", "scipy", "torch", "pandas",
+            "websockets", "searchd.hooks", "searchd.schedulers.asha", "searchd.searchers.auto",
+            "searchd.searchers.random", "spaces.builtin.classify", "sqlalchemy.dialects.postgresql"}  # fmt: skip
+    assert "searchd.loop" in modules
+    assert not modules & late
+
+
+def test_what_comes_late_comes() -> None:
+    """Every built-in task, scheduler and searcher is found under its name, by the module that brings it."""
+    from searchd.search.algorithms import SCHEDULERS, SEARCHERS
+    from spaces.builtin import BUILT_IN
+
+    assert {name: BUILT_IN[name].name for name in BUILT_IN} == {name: name for name in BUILT_IN}
+    assert BUILT_IN.get("none") is None
+    assert "none" not in BUILT_IN
+    made = [row.make for row in (*SCHEDULERS.values(), *SEARCHERS.values())]
+    assert len({make.__qualname__ for make in made}) == len(made)

@@ -105,7 +105,8 @@ def _note(mind: Mind, event: EventRow) -> None:
             if payload["answer"] == "job":
                 mind.dispatched[payload["trial"], payload["kind"]] += 1
         case "told":
-            mind.held(payload)
+            if "peak_bytes" in payload:
+                mind.held(payload)
         case "exporting":
             mind.dispatched[payload["trial"], "export"] += 1
         case "verified":

@@ -55,7 +55,11 @@ class Book:
     def enter(self, trial: TrialId, step: int, points: tuple[Losses, ...], pace: float | None = None) -> None:
         """A trial's report entered a rung; it takes the next number. `pace`: seconds a step, where they are counted."""
         old = self.records[trial]
-        losses = MappingProxyType(old.losses | {step: points})  # type: ignore[operator]  # both are views of dicts
+        losses: Mapping[int, tuple[Losses, ...]] = (
+            MappingProxyType(old.losses | {step: points})  # type: ignore[operator]  # both are views of dicts
+            if old.losses
+            else MappingProxyType({step: points})
+        )
         self.put(changed(old, {"losses": losses, "heard": self._next(old, step), "pace": pace}))
 
     def fail(self, trial: TrialId, reason: str, state: State = "failed") -> None:
@@ -77,4 +81,6 @@ class Book:
 
     def _next(self, record: Record, step: int) -> Mapping[int, int]:
         self.tally += 1
+        if not record.heard:
+            return MappingProxyType({step: self.tally - 1})
         return MappingProxyType(record.heard | {step: self.tally - 1})  # type: ignore[operator]

@@ -19,7 +19,9 @@ def counts_seconds(study: Study) -> bool:
 
 def pace_of(metrics: Mapping[str, Any], step: int) -> float | None:
     """Seconds a step, in the mean over the steps up to this one; None where the report does not say."""
-    seconds = metrics.get(TRAIN_S)
+    if TRAIN_S not in metrics:
+        return None
+    seconds = metrics[TRAIN_S]
     if not isinstance(seconds, int | float) or not isfinite(seconds) or seconds <= 0:
         return None
     return seconds / step

@@ -37,8 +37,9 @@ def merge(
             for name in MEASURED:
                 if name in measured.extra:
                     point.setdefault(name, measured.extra[name])
-    for point in merged:
-        compute(objectives, point)
+    if objectives:
+        for point in merged:
+            compute(objectives, point)
     return merged
 
 

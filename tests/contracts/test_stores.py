@@ -82,6 +82,25 @@ def test_tokens_come_back_and_go(store: Store) -> None:
         assert r.tokens() == [dataclasses.replace(one, scope="admin")]
 
 
+def test_a_log_is_read_without_what_nothing_follows_from(store: Store) -> None:
+    """`told` leaves out the events `begun` and nothing else, page by page; `resumed` has those of them that went on."""
+    begun = [{"kind": "train", "since": n % 3, "until": 9, "warm": n == 4, "worker": 'w"since":0,'} for n in range(6)]
+    with store.transaction() as t:
+        t.add_study(study_row())
+        assert t.gapless(S)
+        for n, payload in enumerate(begun):
+            t.append(S, "told", {"n": n}, 1.0)
+            t.append(S, "begun", payload, 2.0)
+        assert len(t.told(S)) == 6
+    with store.reading() as r:
+        assert [e for e in r.events(S) if e.kind != "begun"] == r.told(S)
+        assert r.told(S, after=1, limit=2) == r.told(S)[1:3]
+        assert r.told(S, after=11) == []
+        assert [e.payload for e in r.resumed(S)] == [p for p in begun if p["since"]]
+        assert r.gapless(S)
+        assert r.gapless("none")
+
+
 def test_who_was_told_is_kept(store: Store) -> None:
     """A receiver of webhooks has a beginning and the ends that are settled with it; another one has its own."""
     with store.transaction() as t:
