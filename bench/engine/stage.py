@@ -30,9 +30,10 @@ from searchd.wire import UP, WorkerInfo, claim_key, queue, worker_key
 
 HERE = Path(__file__).parents[2]
 START_S = 120.0
-COMPILED = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / "searchd-bench-pyc")}
-"""Bytecode is kept, as an installed package has it; else a checkout is compiled anew at every start where Python may not
-write (0.2 to 0.3 s of CPU for a daemon)."""
+BYTECODE = Path(tempfile.gettempdir()) / "searchd-bench-pyc"
+COMPILED = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(BYTECODE)}
+"""Bytecode is kept, as an installed package has it; where Python may not write, a checkout is compiled anew at every
+start (0.2 to 0.3 s of CPU for a daemon)."""
 
 
 def cpu_s(pid: int, *, children: bool = False) -> float:

@@ -67,7 +67,7 @@ def _select(row: type, *where: str, order: tuple[str, ...] = ()) -> sa.Select[An
 
 _EVENTS = _select(EventRow, "study", order=("seq",)).where(events.c.seq > sa.bindparam("after"))
 _TOLD = _EVENTS.where(events.c.kind != "begun")
-_SEQS = sa.select(sa.func.count(), sa.func.min(events.c.seq), sa.func.max(events.c.seq)).where(
+_SEQS: sa.Select[Any] = sa.select(sa.func.count(), sa.func.min(events.c.seq), sa.func.max(events.c.seq)).where(
     events.c.study == _study
 )
 _RESUMED = _EVENTS.where(
@@ -173,7 +173,7 @@ class SqlReader:
 
     def gapless(self, study: str) -> bool:
         n, first, last = self._all(_SEQS, study=study)[0]
-        return n == 0 or (first == 1 and last == n)
+        return bool(n == 0 or (first == 1 and last == n))
 
     def resumed(self, study: str) -> list[EventRow]:
         begun = self._rows(EventRow, _RESUMED, study=study, after=0)

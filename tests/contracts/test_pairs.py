@@ -10,11 +10,8 @@ from zlib import crc32
 
 import pytest
 
-from searchd.schedulers.events import TrialId
-from searchd.search.algorithms import SCHEDULERS, SEARCHERS, make_searcher
+from searchd.search.algorithms import SCHEDULERS, SEARCHERS
 from searchd.search.search import Search
-from searchd.searchers.base import History, Searcher
-from spaces.config import Config
 from tests.support.chaos import chaos
 from tests.support.studies import FUNCTION, NETS, study
 

@@ -89,7 +89,7 @@ def test_a_log_is_read_without_what_nothing_follows_from(store: Store) -> None:
         t.add_study(study_row())
         assert t.gapless(S)
         for n, payload in enumerate(begun):
-            t.append(S, "told", {"n": n}, 1.0)
+            t.append(S, ("told", "asked", "lost", "status", "inherited", "begun again")[n], {"n": n}, 1.0)
             t.append(S, "begun", payload, 2.0)
         assert len(t.told(S)) == 6
     with store.reading() as r:

@@ -8,7 +8,6 @@ import pytest
 
 from searchd.log import answer_payload
 from searchd.replay import brought
-from searchd.search.algorithms import make_searcher
 from searchd.search.events import Exhausted, Failed, Finished, Job, Reported
 from searchd.search.facts import Facts
 from searchd.search.recalling import recall
