@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import yaml
-
 from spaces.config import Config
 from spaces.errors import SpaceError
 from spaces.forms import ReproducesForm
@@ -90,6 +88,8 @@ def again(
 
 def as_yaml(study: Mapping[str, Any], line: str) -> bytes:
     """The study as a file; `line`: the command that runs it, for its head."""
+    import yaml
+
     said = study["reproduces"]
     last = said["trials"][-1]
     head = f"# Trial {last['trial']} of study {said['study']}, trained again to step {last['until']}: {line}\n"

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer
 
-from spaces import load
 from spaces.balance import check_balanced
 from spaces.bounds import check_bounds
 from spaces.domains import Choice, Domain, Int
@@ -146,13 +145,17 @@ class Study(BaseModel):
     @classmethod
     def load(cls, path: str | Path) -> Study:
         """The study in a YAML file; problems name file and line. Data paths count from the file's folder."""
-        document = load.read_file(path)
+        from spaces.load import read_file  # with a YAML parser, which a daemon that restarts does not need
+
+        document = read_file(path)
         return _read(document.data, Problems(document.lines, document.file), Path(path).resolve().parent, typed=True)
 
     @classmethod
     def loads(cls, text: str | bytes, base: str | Path | None = None, file: str | None = None) -> Study:
         """The study in YAML text; `file` is the name that problems show."""
-        document = load.read_text(text, file)
+        from spaces.load import read_text
+
+        document = read_text(text, file)
         return _read(document.data, Problems(document.lines, file), None if base is None else Path(base), typed=True)
 
     def dump(self) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def test_a_daemon_starts_without_what_it_may_never_need() -> None:
     webhook, the Prometheus client with a scrape, a searcher, a scheduler and a built-in task with the first study."""
     modules = loaded("import searchd.lifetime, searchd.store.sql, searchd.transport.redis")
     late = {"celery", "kombu", "alembic", "httpx", "prometheus_client", "optuna", "scipy", "torch", "pandas",
-            "websockets", "searchd.hooks", "searchd.schedulers.asha", "searchd.searchers.auto",
+            "websockets", "yaml", "searchd.hooks", "searchd.schedulers.asha", "searchd.searchers.auto",
             "searchd.searchers.random", "spaces.builtin.classify", "sqlalchemy.dialects.postgresql"}  # fmt: skip
     assert "searchd.loop" in modules
     assert not modules & late

@@ -67,7 +67,7 @@ def _select(row: type, *where: str, order: tuple[str, ...] = ()) -> sa.Select[An
 
 _EVENTS = _select(EventRow, "study", order=("seq",)).where(events.c.seq > sa.bindparam("after"))
 _TOLD = _EVENTS.where(events.c.kind != "begun")
-_SEQS: sa.Select[Any] = sa.select(sa.func.count(), sa.func.min(events.c.seq), sa.func.max(events.c.seq)).where(
+_SEQS: Any = sa.select(sa.func.count(), sa.func.min(events.c.seq), sa.func.max(events.c.seq)).where(
     events.c.study == _study
 )
 _RESUMED = _EVENTS.where(

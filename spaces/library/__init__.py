@@ -8,7 +8,6 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from spaces import load
 from spaces.suggest import did_you_mean
 
 
@@ -25,12 +24,14 @@ class SubSpace:
 @cache
 def library() -> Mapping[str, SubSpace]:
     """Every sub-space by `file/entry`."""
+    from spaces.load import read_text
+
     out: dict[str, SubSpace] = {}
     for file in sorted(resources.files(__name__).iterdir(), key=lambda f: f.name):
         if not file.name.endswith(".yaml"):
             continue
         stem = file.name.removesuffix(".yaml")
-        for entry, said in load.read_text(file.read_bytes(), file.name).data.items():
+        for entry, said in read_text(file.read_bytes(), file.name).data.items():
             name = f"{stem}/{entry}"
             out[name] = SubSpace(name, said["about"], said["space"], tuple(said.get("constraints", ())))
     return out
