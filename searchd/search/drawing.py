@@ -31,7 +31,7 @@ def draw(
     try:
         for _ in range(SUGGESTIONS):
             said = suggest(rejected)
-            config = said.config if isinstance(said, Morphed) else said
+            config = config_of(said)
             refused = refusal(config)
             if refused is None and config not in taken:
                 return said, ""
@@ -49,3 +49,8 @@ def draw(
         why = str(error)
     tried = SUGGESTIONS + DRAWS
     return None, f"no new trial: none of {tried} configs was allowed ({why}): loosen the bound, or widen the space"
+
+
+def config_of(said: Config | Morphed) -> Config:
+    """The config in what a searcher said."""
+    return said.config if isinstance(said, Morphed) else said

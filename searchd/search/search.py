@@ -40,7 +40,7 @@ from searchd.schedulers.rungs import deeper, top
 from searchd.search import points as merging
 from searchd.search.algorithms import check_options, scheduler_of, searcher_of
 from searchd.search.book import Book
-from searchd.search.drawing import draw
+from searchd.search.drawing import config_of, draw
 from searchd.search.events import (
     Deepened,
     Described,
@@ -66,7 +66,7 @@ from searchd.search.inheriting import origin
 from searchd.search.pace import pace_of
 from searchd.search.predictions import Predictions
 from searchd.search.races import averaged, standing_for
-from searchd.search.vetting import Vetting
+from searchd.search.vetting import UNKNOWN, Vetting
 from searchd.searchers.base import History, Morphed, Record, Searcher, Stream, bounds_of
 from searchd.searchers.earlier import foreign
 from searchd.searchers.record import OVER
@@ -75,7 +75,9 @@ from spaces.study import Study
 
 
 class Search:
-    """`seed`: instead of the study's. `searcher`, `scheduler`: instead of those that the study names.
+    """`seed`: instead of the study's. `searcher`, `scheduler`: instead of those that the study names. `trials`: every
+    one by its id, in the order of the ids; a config that the user brought is in from then on. `recorded`: what a log
+    says that the searcher said, by trial; it is not asked again.
 
     SearchdError for an unknown name or option, Missing for a part that is not installed."""
 
@@ -94,9 +96,7 @@ class Search:
         self._book = Book(study.space, len(study.objectives))
         self._records: Mapping[TrialId, Record] = self._book.records
         self.trials: Mapping[TrialId, Record] = MappingProxyType(self._records)
-        """Every trial by its id, in the order of the ids; a config that the user brought is in from then on."""
         self.recorded: Mapping[TrialId, Config | Morphed] = {}
-        """What the searcher said, by trial, as a log has it: where there is something, the searcher is not asked."""
         self.take_changed = self._book.take_changed
         """The trials that are new, or other than when this was asked last: who writes rows need not look at all."""
         self._points: dict[TrialId, tuple[int, list[dict[str, Any]]]] = {}
@@ -130,9 +130,8 @@ class Search:
         """A report as people see it: one mapping an operating point, with exact and measured metrics merged in."""
         del step  # exact and measured metrics are the same at every step
         record = self._records.get(trial)
-        exact = {} if record is None else self.exact(record.config)
-        measured = None if record is None else self._vetting.costs(record.signature, record.config)
-        return merging.merge(exact, measured, metrics, points, self._formulas)
+        figures = UNKNOWN if record is None else self._vetting.figures(record.signature, record.config)
+        return merging.merge(*figures, metrics, points, self._formulas)
 
     def costs(self, trial: TrialId) -> tuple[float, ...]:
         """Latency in ms up to each exit of a trial's network; empty where it was not measured."""
@@ -273,12 +272,8 @@ class Search:
             return ()
         if step in record.losses or not self.scheduler.is_rung(trial, step):
             return ()
-        exact: Mapping[str, float] = {}
-        measured = None
-        if self._vetting.knows:
-            measured = self._vetting.costs(record.signature, record.config)
-            exact = self._vetting.exact(record.config)
-        merged = merging.merge(exact, measured, metrics, points, self._formulas)
+        figures = self._vetting.figures(record.signature, record.config)
+        merged = merging.merge(*figures, metrics, points, self._formulas)
         if (losses := self._read(merged)) is None:
             reason = f"the report at step {step} has no number for {merging.lacking(self.study.objectives, merged)}"
             self._end(trial, "failed", reason)
@@ -384,11 +379,10 @@ class Search:
                 self._book.change(record.trial, state="paused")
 
     def _draw(self, trial: TrialId, parent: TrialId | None) -> Config | Morphed | None:
-        if (known := self.recorded.get(trial)) is not None:
-            config = known.config if isinstance(known, Morphed) else known
-            if self._vetting.refusal(config) is None:  # else the log was written under other rules
-                self.note = ""
-                return known
+        known = self.recorded.get(trial)
+        if known is not None and self._vetting.refusal(config_of(known)) is None:  # else the log has other rules
+            self.note = ""
+            return known
         now = (trial, self._book.version)
         if self._drawn[0] != now:
             rng = self._stream.at(trial)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from searchd.errors import SpaceError
-from searchd.search.descriptions import Descriptions
+from searchd.search.descriptions import NOTHING, Descriptions
 from searchd.search.events import Measured
 from searchd.search.measurements import Measurements
 from searchd.search.points import broken_bound
@@ -17,6 +17,9 @@ from searchd.search.predictions import LATENCY, Predictions
 from spaces.config import Config
 from spaces.describe import Description, describe, unfit_weights
 from spaces.study import Study
+
+Figures = tuple[Mapping[str, float], Measured | None]
+UNKNOWN: Figures = (NOTHING, None)
 
 
 class Vetting:
@@ -32,10 +35,11 @@ class Vetting:
         self.looks = self.measurements.wanted or self.descriptions.wanted
         self._built_in = study.task.built_in is not None
 
-    @property
-    def knows(self) -> bool:
-        """Whether there may be figures of a config besides those that are reported."""
-        return self._built_in or self.looks or self.predictions.wanted
+    def figures(self, signature: str | None, config: Config) -> Figures:
+        """What is known of a config besides what it reports: its exact metrics, and what its network costs."""
+        if self._built_in or self.looks or self.predictions.wanted:
+            return self.exact(config), self.costs(signature, config)
+        return UNKNOWN
 
     def describe(self, config: Config) -> Description | None:
         """The figures of a config of the built-in task; None for another. SpaceError when it cannot be built."""
