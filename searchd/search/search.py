@@ -78,7 +78,6 @@ class Search:
     """`seed`: instead of the study's. `searcher`, `scheduler`: instead of those that the study names. `trials`: every
     one by its id, in the order of the ids; a config that the user brought is in from then on. `recorded`: what a log
     says that the searcher said, by trial; it is not asked again.
-
     SearchdError for an unknown name or option, Missing for a part that is not installed."""
 
     def __init__(
@@ -292,8 +291,8 @@ class Search:
         if record is None or record.state != "running" or step != record.until:
             return
         self.scheduler.tell(told.Finished(trial, step))
-        done = step >= top(self.scheduler.ladders(), record.bracket)
-        self._book.change(trial, state="done" if done else "paused", step=step)
+        state = "done" if step >= top(self.scheduler.ladders(), record.bracket) else "paused"
+        self._book.change(trial, state=state, step=step)
 
     def _end(self, trial: TrialId, state: Literal["failed", "stopped", "vetoed"], reason: str) -> None:
         record = self._records.get(trial)
@@ -386,10 +385,8 @@ class Search:
         now = (trial, self._book.version)
         if self._drawn[0] != now:
             rng = self._stream.at(trial)
-            said, self.note = draw(
-                lambda rejected: self.searcher.suggest(trial, self._history(rejected, parent), rng),
-                lambda: self.study.space.sample(rng), self._vetting.refusal, self._taken,
-            )  # fmt: skip
+            said, self.note = draw(lambda rejected: self.searcher.suggest(trial, self._history(rejected, parent), rng),
+                                   lambda: self.study.space.sample(rng), self._vetting.refusal, self._taken)
             self._drawn = now, said
         return self._drawn[1]
 
