@@ -252,17 +252,16 @@ def _listed() -> tuple[Kernel, ...]:
 
     made = [Kernel("placed_int8", placed_kernel, types(placed_kernel), {"SEG": 1024, "SEGS": 1, "KB": 128, "NB": 8},
                    warps)]  # fmt: skip
-    for bits in range(1, 9):
-        grouped, dtype = bits % 2 == 0, ("*fp32", "*fp16", "*bf16")[bits % 3]
-        how = cut(1, 128 if grouped else 0)
+    for bits, group, dtype in ((1, 0, "*fp32"), (4, 128, "*fp16"), (8, 0, "*bf16")):
+        how = cut(1, group)
         assert how is not None
         cuts = {"KB": how.KB, "SEG": how.SEG, "SEGS": how.SEGS, "NB": how.NB, "BN": ROWS, "SAMPLES": 1, "PACKED": True}
-        part = {**floats(dtype), "out": "*fp32" if grouped else "*i32"}
+        part = {**floats(dtype), "out": "*fp32" if group else "*i32"}
         made.append(Kernel(f"planes_int8_{bits}", planes_int8_kernel, types(planes_int8_kernel, **part),
-                           {**_form(bits, bits < 3), **cuts, **ends, "GROUPED": grouped, "ONE": False}, warps))  # fmt: skip
+                           {**_form(bits, bits < 3), **cuts, **ends, "GROUPED": group > 0, "ONE": False}, warps))  # fmt: skip
     made.append(Kernel("planes_int8_one", planes_int8_kernel, types(planes_int8_kernel, **floats("*fp16")),
-                       {**_form(4, bipolar=False), "KB": 128, "SEG": 1024, "SEGS": 1, "NB": 16, "BN": ROWS,
-                        "SAMPLES": 16, "PACKED": True, **ends, "GROUPED": False, "ONE": True}, warps))  # fmt: skip
+                       {**_form(2, bipolar=False), "KB": 128, "SEG": 1024, "SEGS": 1, "NB": 16, "BN": ROWS,
+                        "SAMPLES": 9, "PACKED": True, **ends, "GROUPED": False, "ONE": True}, warps))  # fmt: skip
     for grouped in (False, True):
         parts = {**floats("*fp16"), "parts": "*fp32" if grouped else "*i32"}
         made.append(Kernel(f"total_int8_{'groups' if grouped else 'rows'}", total_int8_kernel,
