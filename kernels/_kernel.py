@@ -56,8 +56,8 @@ def with_triton() -> tuple[str, ...]:
 
 
 def kernels_of(op: str) -> tuple[Kernel, ...]:
-    """`KERNELS` of `kernels/<op>/triton.py`, and of `triton_*.py` beside it; imports triton. ValueError where a function
-    there whose name ends in `_kernel` (what is launched; what kernels call has other names) is not listed."""
+    """`KERNELS` of `kernels/<op>/triton.py`, and of `triton_*.py` beside it; imports triton. ValueError where one there
+    whose name ends in `_kernel` (what is launched; what kernels call has other names) is not listed."""
     found: list[Kernel] = []
     for path in sorted((Path(__file__).parent / op).glob("triton*.py")):
         module = importlib.import_module(f"kernels.{op}.{path.stem}")

@@ -153,9 +153,9 @@ def latency(net: FoldedNet, by: Measurer | None = None, batch: int = 1) -> Measu
     if isinstance(by, TorchCpu | TorchCuda):
         exits = time_runs(by, [by.network(net, k) for k in range(len(net.spec.exits))])
         grids = entering(net)
-        layers = {layer.layer.name: (layer, by.device, by.low_bit, grids.get(layer.layer.name)) for layer in net.layers()}
-        how = [ran(*of) for of in layers.values()]
-        used = {name: eager_bits(*of) for name, of in layers.items()}
+        named = {layer.layer.name: layer for layer in net.layers()}
+        how = [ran(layer, by.device, by.low_bit, grids.get(name)) for name, layer in named.items()]
+        used = {name: eager_bits(layer, by.device, by.low_bit, grids.get(name)) for name, layer in named.items()}
         return Measured(exits, used, gathered(how))
     models = [build(net, k) for k in range(len(net.spec.exits))]
     x = np.random.default_rng(0).random((batch, *net.spec.input_shape), dtype=np.float32)

@@ -102,8 +102,8 @@ def _fits(
 ) -> None:
     if x_scale is None and (x.dim() == 0 or x.dtype not in FLOATS):
         raise ValueError(
-            f"x is {list(x.shape)} of {x.dtype}, but has to be [..., K] of floats: give int8 an x_scale; for integers in"
-            " planes there is plane_product"
+            f"x is {list(x.shape)} of {x.dtype}, but has to be [..., K] of floats: give int8 an x_scale; for integers"
+            " in planes there is plane_product"
         )
     if x_scale is not None:
         if x.dim() == 0 or x.dtype != torch.int8:

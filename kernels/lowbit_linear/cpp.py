@@ -1,4 +1,5 @@
-"""lowbit_linear, of floats and of integers, in C++ on a CPU: how `simd/linear.cpp` is called. README.md has the reckoning and what was measured."""
+"""lowbit_linear, of floats and of integers, in C++ on a CPU: how `simd/linear.cpp` is called. README.md has the
+reckoning and what was measured."""
 
 from __future__ import annotations
 

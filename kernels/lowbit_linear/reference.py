@@ -155,7 +155,8 @@ def integer_sums(x: Tensor, planes: Tensor, *, bipolar: bool, group: int) -> Ten
     count = groups(columns, group)
 
     def split(of: Tensor) -> Tensor:
-        return torch.nn.functional.pad(of.to(torch.int64), (0, count * size - columns)).unflatten(-1, (count, size))
+        filled = torch.nn.functional.pad(of.to(torch.int64), (0, count * size - columns))
+        return filled.view(*of.shape[:-1], count, size)
 
     return torch.einsum("...gk,ngk->...ng", split(x), split(unpack(planes, columns, bipolar=bipolar)))
 

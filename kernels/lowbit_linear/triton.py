@@ -329,8 +329,8 @@ def _planes(
     one = splits == 1
     into = out if one else torch.empty(splits, samples, rows, dtype=torch.float32, device=device)
     planes_kernel[(blocks, splits)](
-        planes, x, digits, factors, sums, scales, bias, into, columns, rows, planes.shape[2], planes.stride(0), tiles, share,
-        max(1, group), scales.shape[1], **form, GROUPED=group > 0, SEG=how.SEG, SEGS=how.SEGS, SAMPLES=samples,
+        planes, x, digits, factors, sums, scales, bias, into, columns, rows, planes.shape[2], planes.stride(0), tiles,
+        share, max(1, group), scales.shape[1], **form, GROUPED=group > 0, SEG=how.SEG, SEGS=how.SEGS, SAMPLES=samples,
         **end, ONE=one, BN=ROWS, KB=how.KB, NB=how.NB, PACKED=not interpreting(), num_warps=4,
     )  # fmt: skip
     if not one:

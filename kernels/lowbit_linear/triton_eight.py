@@ -258,17 +258,20 @@ def _listed() -> tuple[Kernel, ...]:
         cuts = {"KB": how.KB, "SEG": how.SEG, "SEGS": how.SEGS, "NB": how.NB, "BN": ROWS, "SAMPLES": 1, "PACKED": True}
         part = {**floats(dtype), "out": "*fp32" if group else "*i32"}
         made.append(Kernel(f"planes_int8_{bits}", planes_int8_kernel, types(planes_int8_kernel, **part),
-                           {**_form(bits, bits < 3), **cuts, **ends, "GROUPED": group > 0, "ONE": False}, warps))  # fmt: skip
+                           {**_form(bits, bits < 3), **cuts, **ends, "GROUPED": group > 0, "ONE": False},
+                           warps))  # fmt: skip
     made.append(Kernel("planes_int8_one", planes_int8_kernel, types(planes_int8_kernel, **floats("*fp16")),
                        {**_form(2, bipolar=False), "KB": 128, "SEG": 1024, "SEGS": 1, "NB": 16, "BN": ROWS,
                         "SAMPLES": 9, "PACKED": True, **ends, "GROUPED": False, "ONE": True}, warps))  # fmt: skip
     for grouped in (False, True):
         parts = {**floats("*fp16"), "parts": "*fp32" if grouped else "*i32"}
         made.append(Kernel(f"total_int8_{'groups' if grouped else 'rows'}", total_int8_kernel,
-                           types(total_int8_kernel, **parts), {"GROUPED": grouped, **ends, "BN": 256}, warps))  # fmt: skip
+                           types(total_int8_kernel, **parts), {"GROUPED": grouped, **ends, "BN": 256},
+                           warps))  # fmt: skip
     for bits, step, flip in ((8, 2, 0), (3, 1, 4)):
         made.append(Kernel(f"tiled_int8_{bits}", tiled_int8_kernel, types(tiled_int8_kernel, **floats("*fp16")),
-                           {"BITS": bits, "STEP": step, "FLIP": flip, **ends, "BM": 64, "BN": 64, "BK": 32}, warps))  # fmt: skip
+                           {"BITS": bits, "STEP": step, "FLIP": flip, **ends, "BM": 64, "BN": 64, "BK": 32},
+                           warps))  # fmt: skip
     return tuple(made)
 
 

@@ -115,8 +115,8 @@ def test_the_largest_sums_fit(
 
 
 def test_it_is_the_layer_of_floats() -> None:
-    """What x_scale · x in floats is answered, to the roundings of that; unsigned codes, less 128, with the zero point in
-    the bias too."""
+    """What x_scale · x in floats is answered, to the roundings of that; and so are unsigned codes, less 128, with the
+    zero point in the bias."""
     form = Format(4, bipolar=False)
     x, planes, scales, bias, x_scale = draw_int8(5, form, (4, 9, 70, 16))
     found = lowbit_linear(x, planes, scales, bias, bipolar=False, group=16, x_scale=x_scale)

@@ -23,8 +23,8 @@ def draw(seed: int, form: Format, shape: tuple[int, int, int, int], dtype: torch
 def draw_int8(
     seed: int, form: Format, shape: tuple[int, int, int, int], dtype: torch.dtype = torch.float32
 ) -> list[Any]:
-    """As `draw`, of x in int8, −128 and 127 among them; x_scale, one a row where the seed is odd, comes last. A scale in
-    three is negative, as batch norm makes them."""
+    """As `draw`, of x in int8, −128 and 127 among them; x_scale, one a row where the seed is odd, comes last. One scale
+    in three is negative, as batch norm makes them."""
     x, planes, scales, bias = draw(seed, form, shape, dtype)
     g = torch.Generator().manual_seed(seed)
     x = torch.randint(-128, 128, x.shape, generator=g).to(torch.int8)

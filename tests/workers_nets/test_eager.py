@@ -55,8 +55,8 @@ def trained(config: dict[str, Any], shape: tuple[int, ...]) -> tuple[Net, Folded
 @pytest.mark.skipif(not THERE, reason=HERE.why)
 @pytest.mark.parametrize("more", [
     {"bits": 1}, {"bits": [2, 8]}, {"bits": 1.58, "activation_bits": 4}, {"bits": [4, 3], "activation_bits": [8, 4]},
-    {"bits": 4, "granularity": "group", "group": 7}, {"bits": 8, "exit_head": 9}, {"bits": [8, 4], "activation_bits": 2},
-    {"bits": 3, "activation_bits": 32},
+    {"bits": 4, "granularity": "group", "group": 7}, {"bits": 8, "exit_head": 9}, {"bits": 3, "activation_bits": 32},
+    {"bits": [8, 4], "activation_bits": 2},
 ], ids=str)  # fmt: skip
 def test_integers_in_are_the_trained_network(more: dict[str, Any]) -> None:
     """Inputs rounded to the grids that training left, signed ones and those of a ReLU: all exits answer what the

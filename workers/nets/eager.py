@@ -110,7 +110,7 @@ class Plain(nn.Module):
 
 
 class Planes(nn.Module):
-    """A linear layer in bit-planes. `reads`: the grid of its inputs, which are rounded to it; None: they stay floats."""
+    """A linear layer in bit-planes. `reads`: the grid that its inputs are rounded to; None: they stay floats."""
 
     planes: Tensor
     scales: Tensor

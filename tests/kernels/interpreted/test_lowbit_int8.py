@@ -1,4 +1,4 @@
-"""lowbit_linear's Triton kernels of int8 inputs, interpreted: sums are exact integers, every width, format and kernel."""
+"""lowbit_linear's Triton kernels of int8 inputs, interpreted: exact sums, every width, format and kernel."""
 
 from __future__ import annotations
 

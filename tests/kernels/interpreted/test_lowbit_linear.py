@@ -99,10 +99,10 @@ def test_what_is_not_finite_is_the_references(samples: int, values: str) -> None
     """In a sample, a scale or a bias: what float64 makes of it, infinities, or NaN where they meet a weight of 0 or one
     another; and nowhere else. By both kernels."""
     for form, group in ((Format(2, bipolar=False), 0), (Format(3, bipolar=True), 0), (Format(4, bipolar=False), 64)):
-        x, planes, scales, bias = args = draw(6, form, (samples, 9, 90, group))
+        x, _, scales, bias = args = draw(6, form, (samples, 9, 90, group))
         for n, value in enumerate(values.split()):
             x[1, 2 + 40 * n] = float(value)
-        scales[2, -1], bias[3] = float("nan"), float(values.split()[0])
+        scales[2, -1], bias[3] = float("nan"), float(values.split(maxsplit=1)[0])
         scales[4] *= -1
         found = lowbit_linear(*args, bipolar=form.bipolar, group=group)
         exact = reference.linear(*args, bipolar=form.bipolar, group=group, relu=False)
