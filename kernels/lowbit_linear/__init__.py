@@ -9,6 +9,7 @@ integers are an operator of their own (`eight`), for inference.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -37,7 +38,7 @@ LARGEST = 128
 
 def lowbit_linear(
     x: Tensor, planes: Tensor, scales: Tensor, bias: Tensor | None = None, *, bipolar: bool, group: int = 0,
-    relu: bool = False, x_scale: Tensor | None = None,
+    relu: bool = False, x_scale: Tensor | None = None, x_levels: tuple[int, int, int] | None = None,
 ) -> Tensor:  # fmt: skip
     """`relu?(x Wᵀ + bias)` [..., N] in `x`'s dtype, for x [..., K] of floats.
 
@@ -46,17 +47,19 @@ def lowbit_linear(
 
     With `x_scale`, floats, x is int8 and stands for `x_scale · x`: one scale of all ([]), or one a row ([...], as x
     without its last axis). Sums over a group are exact integers, the answer has the dtype of `x_scale` and no gradient.
-    A zero point z of x is for the bias to count: −z · x_scale · Σ W[n, :].
+    Floats are rounded first where `x_levels` = (low, high, zero) says so: x over its scale, half to even, within
+    [low, high], less zero, so that it fits int8; a row with a NaN answers NaN. A zero point of x is for the bias to
+    count: + zero · x_scale · Σ W[n, :].
 
     ValueError for shapes, dtypes and devices that do not fit, and for sums of integers that might leave int32.
     """
-    _fits(x, planes, scales, bias, group, x_scale)
+    _fits(x, planes, scales, bias, group, x_scale, x_levels)
     out: Tensor
     if x_scale is None:
         out = _forward(x, planes, scales, bias, bipolar, group, relu)
     else:
         _within(planes, min(group or x.shape[-1], x.shape[-1]), bipolar)
-        out = eight.forward(x, x_scale, planes, scales, bias, bipolar, group, relu)
+        out = eight.forward(x, x_scale, planes, scales, bias, bipolar, group, relu, list(x_levels or ()))
     return out
 
 
@@ -88,8 +91,11 @@ def _planes(planes: Tensor, columns: int, name: str) -> None:
         )
 
 
+_most = functools.cache(lambda bits, bipolar: Format(bits, bipolar).most * LARGEST)  # small layers ask often
+
+
 def _within(planes: Tensor, columns: int, bipolar: bool) -> None:
-    most = columns * Format(planes.shape[0], bipolar).most * LARGEST
+    most = columns * _most(planes.shape[0], bipolar)
     if most > WIDEST:
         raise ValueError(
             f"a sum over {columns} columns may reach {most}, but int32 ends at {WIDEST}: set a smaller group, split the"
@@ -98,20 +104,26 @@ def _within(planes: Tensor, columns: int, bipolar: bool) -> None:
 
 
 def _fits(
-    x: Tensor, planes: Tensor, scales: Tensor, bias: Tensor | None, group: int, x_scale: Tensor | None
-) -> None:
+    x: Tensor, planes: Tensor, scales: Tensor, bias: Tensor | None, group: int, x_scale: Tensor | None,
+    x_levels: tuple[int, int, int] | None,
+) -> None:  # fmt: skip
+    if x_levels is not None:
+        low, high, zero = x_levels
+        if x_scale is None or not -128 <= low - zero <= high - zero <= 127:
+            raise ValueError(
+                f"x_levels = {x_levels}, but (low, high, zero) need an x_scale and −128 <= low − zero <= high − zero <="
+                " 127: give x_scale, or choose levels that fit int8"
+            )
     if x_scale is None and (x.dim() == 0 or x.dtype not in FLOATS):
         raise ValueError(
             f"x is {list(x.shape)} of {x.dtype}, but has to be [..., K] of floats: give int8 an x_scale; for integers"
             " in planes there is plane_product"
         )
     if x_scale is not None:
-        if x.dim() == 0 or x.dtype != torch.int8:
-            raise ValueError(
-                f"x is {list(x.shape)} of {x.dtype}, but with an x_scale it has to be [..., K] of torch.int8: quantize"
-                " it, or leave x_scale out"
-            )
-        if x_scale.shape not in (torch.Size(), x.shape[:-1]) or x_scale.dtype not in FLOATS:
+        if x.dim() == 0 or x.dtype not in ((torch.int8,) if x_levels is None else FLOATS):
+            kind = "torch.int8: quantize it, or give x_levels" if x_levels is None else "floats: leave x_levels out"
+            raise ValueError(f"x is {list(x.shape)} of {x.dtype}, but with an x_scale it has to be [..., K] of {kind}")
+        if (x_scale.dim() and x_scale.shape != x.shape[:-1]) or x_scale.dtype not in FLOATS:
             raise ValueError(
                 f"x_scale is {list(x_scale.shape)} of {x_scale.dtype}, but has to be [] or {list(x.shape[:-1])} of"
                 f" floats, one of all or one a row of x {list(x.shape)}: reshape it"

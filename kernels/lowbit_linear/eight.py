@@ -7,6 +7,7 @@ the columns of a group are integers, and exact; only what is done with them is r
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -25,27 +26,34 @@ register(Op(OP, TAKEN, cpp=TAKEN))
 @torch.library.custom_op("searchd::lowbit_linear_int8", mutates_args=())
 def forward(
     x: Tensor, x_scale: Tensor, planes: Tensor, scales: Tensor, bias: Tensor | None, bipolar: bool, group: int,
-    relu: bool,
+    relu: bool, levels: Sequence[int],
 ) -> Tensor:  # fmt: skip
-    """`reference.linear_of_integers` in the dtype of `x_scale`; `lowbit_linear` has checked the arguments."""
-    provider = choose(OP, x, x_scale).provider
+    """`reference.linear_of_integers` in the dtype of `x_scale`, of x in int8, or in floats that are `reference.rounded`
+    to `levels` (low, high, zero) first; `lowbit_linear` has checked the arguments."""
+    provider, dtype = choose(OP, x, x_scale).provider, x_scale.dtype
+    if levels and provider != "cpp":
+        x, x_scale = rounded(x, x_scale, levels)
     if provider == "triton":
         from kernels.lowbit_linear import triton_eight as fast
 
-        return fast.linear(x, x_scale, planes, scales, bias, bipolar=bipolar, group=group, relu=relu)
+        return fast.linear(x, x_scale.to(dtype), planes, scales, bias, bipolar=bipolar, group=group, relu=relu)
     if provider == "cpp":
         from kernels.lowbit_linear import cpp
 
         try:
-            return cpp.linear_of_integers(x, x_scale, planes, scales, bias, bipolar=bipolar, group=group, relu=relu)
+            return cpp.linear_of_integers(
+                x, x_scale, planes, scales, bias, bipolar=bipolar, group=group, relu=relu, levels=levels
+            )
         except BuildError as e:
             refuse(OP, str(e))
             provider = choose(OP, x, x_scale).provider  # an error, where C++ is asked for
+        if levels:
+            x, x_scale = rounded(x, x_scale, levels)
     if provider == "reference":
         exact = reference.linear_of_integers(
             x, x_scale, planes, scales, bias, bipolar=bipolar, group=group, relu=relu
         )
-        return exact.to(x_scale.dtype).contiguous()
+        return exact.to(dtype).contiguous()
     # float64 has every sum of a group exactly, and rounds what scales make of them to 53 bits.
     columns, rows = x.shape[-1], planes.shape[1]
     inputs = x.reshape(math.prod(x.shape[:-1]), columns).double()
@@ -63,12 +71,18 @@ def forward(
         out += bias.double()
     if relu:
         out.clamp_min_(0)
-    return out.to(x_scale.dtype).view(*x.shape[:-1], rows)
+    return out.to(dtype).view(*x.shape[:-1], rows)
+
+
+def rounded(x: Tensor, x_scale: Tensor, levels: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """`reference.rounded` in float32, or float64 where one of both is."""
+    wide = torch.promote_types(torch.promote_types(x.dtype, x_scale.dtype), torch.float32)
+    return reference.rounded(x.to(wide), x_scale.to(wide), *levels)
 
 
 @forward.register_fake
 def _(
     x: Tensor, x_scale: Tensor, planes: Tensor, scales: Tensor, bias: Tensor | None, bipolar: bool, group: int,  # noqa: ARG001
-    relu: bool,  # noqa: ARG001
+    relu: bool, levels: Sequence[int],  # noqa: ARG001
 ) -> Tensor:  # fmt: skip
     return x_scale.new_empty(*x.shape[:-1], planes.shape[1])

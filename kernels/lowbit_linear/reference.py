@@ -149,6 +149,13 @@ def linear(
     return y.clamp_min(0) if relu else y
 
 
+def rounded(x: Tensor, x_scale: Tensor, low: int, high: int, zero: int) -> tuple[Tensor, Tensor]:
+    """(codes of `x` [..., K] int8, scales [...]): x over its scale, half to even, within [low, high], less `zero`. The
+    scale of a row with a NaN is NaN."""
+    u = torch.round(x / x_scale[..., None]).clamp(low, high).sub(zero)
+    return u.nan_to_num(0.0).to(torch.int8), torch.where(x.isnan().any(-1), torch.nan, x_scale)
+
+
 def integer_sums(x: Tensor, planes: Tensor, *, bipolar: bool, group: int) -> Tensor:
     """Σ over the columns of each group, [..., N, G] (int64), for x [..., K] of integers."""
     columns, size = x.shape[-1], group or max(x.shape[-1], 1)

@@ -166,14 +166,44 @@ def test_what_is_not_finite_is_seen() -> None:
         torch.testing.assert_close(found[odd], exact[odd].float(), rtol=0, atol=0, equal_nan=True)
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("levels", [(0, 255, 128), (-127, 127, 0), (0, 3, 0)])
+def test_floats_are_rounded_to_levels(way: str, levels: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half to even by a division, cut off at both ends, infinities too, less zero: as the codes given by themselves. A
+    NaN answers NaN in its row and nowhere else."""
+    form = Format(3, bipolar=False)
+    _, planes, scales, bias, x_scale = draw_int8(9, form, (4, 6, 301, 0))
+    x = torch.randn(4, 301, generator=torch.Generator().manual_seed(1)) * 90 * x_scale[:, None]
+    x[0] = (torch.arange(301) - 150.5) * x_scale[0]  # ties
+    x[1, :2], x[2, 7] = torch.tensor([float("inf"), float("-inf")]), float("nan")
+    low, high, zero = levels
+    codes = torch.round(x / x_scale[:, None]).clamp(low, high).sub(zero).nan_to_num(0).to(torch.int8)
+    if way in LEVELS:
+        run = cpp.linear_of_integers
+        kind: dict[str, Any] = {"bipolar": False, "group": 0, "relu": True, "at": way}
+        found = run(x, x_scale, planes, scales, bias, levels=levels, **kind)
+        plain = run(codes, x_scale, planes, scales, bias, **kind)
+    else:
+        monkeypatch.setenv(_choose.SWITCH, way)
+        kind = {"bipolar": False, "relu": True, "x_scale": x_scale}
+        found = lowbit_linear(x, planes, scales, bias, x_levels=levels, **kind)
+        plain = lowbit_linear(codes, planes, scales, bias, **kind)
+    assert bool(found[2].isnan().all())
+    assert torch.equal(found[[0, 1, 3]], plain[[0, 1, 3]])
+
+
 @pytest.mark.parametrize("seed", [8, 9])
 def test_opcheck(seed: int) -> None:
     """Schema, fake tensors and dynamic shapes hold, with a scale of all and one a row."""
     x, planes, scales, bias, x_scale = draw_int8(seed, Format(3, bipolar=False), (4, 6, 20, 8))
     for end in (bias, None):
         torch.library.opcheck(
-            torch.ops.searchd.lowbit_linear_int8.default, (x, x_scale, planes, scales, end, False, 8, seed == 8)
+            torch.ops.searchd.lowbit_linear_int8.default, (x, x_scale, planes, scales, end, False, 8, seed == 8, [])
         )
+    torch.library.opcheck(
+        torch.ops.searchd.lowbit_linear_int8.default,
+        (x.float(), x_scale, planes, scales, bias, False, 8, False, [0, 255, 128]),
+    )
 
 
 def test_a_compiler_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,6 +220,9 @@ def test_a_compiler_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("changed", "text"), [
+    ({"x_levels": (0, 255, 128)}, r"torch.int8, but with an x_scale it has to be .* floats: leave x_levels out"),
+    ({"x_levels": (0, 255, 0)}, r"x_levels = \(0, 255, 0\), but .* choose levels that fit int8"),
+    ({"x_levels": (0, 9, 0), "x_scale": None}, r"need an x_scale"),
     ({"x": torch.zeros(2, 20)}, r"torch.float32, but with an x_scale it has to be .* torch.int8: quantize it"),
     ({"x": torch.zeros(2, 20, dtype=torch.uint8)}, r"torch.uint8, but with an x_scale"),
     ({"x": torch.zeros((), dtype=torch.int8)}, r"x is \[\] of torch.int8"),

@@ -126,28 +126,23 @@ class Planes(nn.Module):
         bias = torch.from_numpy(layer.bias.copy())
         self.bipolar = form.bipolar
         self.group = layer.layer.group if scale.dim() == 2 else 0
-        self.integers = reads is not None
+        self.levels: tuple[int, int, int] | None = None
         if reads is not None:
-            self.high = reads.high - reads.zero_point
-            # Signed levels are as many below 0 as above it: int8's −128 is none.
-            self.low = max(reads.low - reads.zero_point, -self.high)
-            self.less = 128 if self.high > 127 else 0  # levels 0 to 255 as −128 to 127
-            w = torch.from_numpy(layer.weight).double().sum(1)
-            bias = (bias + self.less * reads.scale * w).float()
+            high = reads.high - reads.zero_point
+            # Signed levels are as many below 0 as above it: int8's −128 is none. Levels 0 to 255 are −128 to 127.
+            zero = 128 if high > 127 else 0
+            self.levels = (max(reads.low - reads.zero_point, -high), high, zero)
+            bias = (bias + zero * reads.scale * torch.from_numpy(layer.weight).double().sum(1)).float()
             self.register_buffer("x_scale", torch.tensor(reads.scale, dtype=torch.float32))
         self.register_buffer("planes", pack(torch.from_numpy(layer.codes), form))
         self.register_buffer("scales", scale if scale.dim() == 2 else scale[:, None].contiguous())
         self.register_buffer("bias", bias)
 
-    def codes(self, x: Tensor) -> Tensor:
-        """The levels of `x` (int8), less 128 where they are 0 to 255."""
-        levels = torch.div(x, self.x_scale).round_().clamp_(self.low, self.high)
-        return (levels.sub_(self.less) if self.less else levels).to(torch.int8)
-
     def forward(self, x: Tensor, relu: bool) -> Tensor:
-        x, x_scale = (self.codes(x), self.x_scale) if self.integers else (x, None)
+        x_scale, levels = (self.x_scale, self.levels) if self.levels is not None else (None, None)
         return lowbit_linear(
-            x, self.planes, self.scales, self.bias, bipolar=self.bipolar, group=self.group, relu=relu, x_scale=x_scale
+            x, self.planes, self.scales, self.bias, bipolar=self.bipolar, group=self.group, relu=relu, x_scale=x_scale,
+            x_levels=levels,
         )  # fmt: skip
 
 

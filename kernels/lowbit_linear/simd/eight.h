@@ -8,6 +8,8 @@
 
 #include "codes.h"
 
+#include <cmath>
+
 namespace {
 
 typedef int16_t Words __attribute__((vector_size(V)));
@@ -15,10 +17,25 @@ typedef uint32_t Ints __attribute__((vector_size(V)));
 
 struct Eight {
     Job job;
-    const int8_t *x;     // [samples][columns]
+    const void *x;       // [samples][columns] of int8, or of floats
     const float *steps;  // the scale of a sample, `each` apart: 0, or 1
     int64_t each;
+    bool floats;
+    float low, high, zero;
 };
+
+// A sample's codes of floats: over its step, half to even, within [low, high], less zero. Whether all are numbers.
+inline bool rounded(const Eight &e, int64_t n, float step, int8_t *to) {
+    const float *x = static_cast<const float *>(e.x) + n * e.job.columns;
+    int bad = 0;
+    for (int64_t c = 0; c < e.job.columns; ++c) {
+        float u = std::nearbyintf(x[c] / step);
+        u = u > e.low ? u : e.low;  // NaN is the lowest here
+        to[c] = static_cast<int8_t>((u < e.high ? u : e.high) - e.zero);
+        bad |= x[c] != x[c];
+    }
+    return !bad;
+}
 
 // Of each pair of bytes c0 x0 + c1 x1, for c in [0, 15] and x int8.
 inline Words pairs(Bits codes, Bits x) {
@@ -125,21 +142,30 @@ inline uint32_t total(Ints sum) {
     return found;
 }
 
-// x of all samples in the order of the codes, [samples][blocks][8][V], and Σ x of each group, [samples][groups].
+// x of all samples in the order of the codes, [samples][blocks][8][V], Σ x of each group, [samples][groups], and steps:
+// NaN where a float was.
 struct Ordered {
     std::vector<int8_t> x;
     std::vector<uint32_t> sums;
+    std::vector<float> steps;
     int64_t stride;
 
     explicit Ordered(const Eight &e) : stride((e.job.wide + V - 1) / V * 8 * V) {
         const Job &job = e.job;
-        x.resize(job.samples * stride), sums.resize(job.samples * job.groups);
+        x.resize(job.samples * stride), sums.resize(job.samples * job.groups), steps.resize(job.samples);
+        std::vector<int8_t> codes(e.floats ? job.columns : 0);
         for (int64_t n = 0; n < job.samples; ++n) {
+            const int8_t *from = static_cast<const int8_t *>(e.x) + n * job.columns;
+            steps[n] = e.steps[n * e.each];
+            if (e.floats) {
+                from = codes.data();
+                if (!rounded(e, n, steps[n], codes.data())) steps[n] = NAN;
+            }
             int8_t *to = x.data() + n * stride;
             uint32_t *sum = sums.data() + n * job.groups;
             int64_t left = job.group;
             for (int64_t c = 0; c < job.columns; ++c) {
-                const int8_t v = e.x[n * job.columns + c];
+                const int8_t v = from[c];
                 to[(c / (8 * V) * 8 + c % 8) * V + c / 8 % V] = v;
                 *sum += v;
                 if (--left == 0) ++sum, left = job.group;
@@ -192,7 +218,7 @@ void integers_of(const Eight &e, const Ordered &o, int64_t sample, int64_t first
         }
         for (int k = 0; k < S; ++k)
             job.out[(sample + k) * job.rows + row] =
-                finish(job, row, static_cast<float>(y[k] * e.steps[(sample + k) * e.each]));
+                finish(job, row, static_cast<float>(y[k] * o.steps[sample + k]));
     }
 }
 
