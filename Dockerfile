@@ -5,7 +5,7 @@ FROM python:3.11-slim AS base
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PYTHONSAFEPATH=1
 RUN groupadd --system --gid 10001 searchd && useradd --system --uid 10001 --gid searchd --create-home searchd \
- && mkdir /artifacts && chown searchd:searchd /artifacts
+ && mkdir /artifacts /page && chown searchd:searchd /artifacts /page
 WORKDIR /app
 COPY pyproject.toml ./
 # `wanted.py EXTRA` prints what the extra needs, `wanted.py` what every part needs.

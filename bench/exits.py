@@ -2,12 +2,13 @@
 
     python -P bench/exits.py > bench/exits.csv
 
-Networks of the built-in task with three exits, `SEEDS` seeds each, trained once; everything after is arithmetic on
-their logits. Thresholds are chosen on the validation part, for the same budgets of multiply-accumulates in the same
-grid of quantiles, and judged on the test part. `shared`: one threshold, `joint`: one an exit. `by errors`: what is
-minimised within a budget is the validation error itself; `by confidence`: 1 - the largest calibrated probability (what
-`workers.tasks.thresholds` does). `sweep`: one threshold at fixed quantiles, chosen by nothing, as before there was one
-an exit.
+Networks of the built-in task with three exits, and one with seven, `SEEDS` seeds each, trained once; everything after
+is arithmetic on their logits. Thresholds are chosen on the validation part, for the same budgets of
+multiply-accumulates in the same grid of quantiles, and judged on the test part. `shared`: one threshold, `joint`: one
+an exit. `by errors`: what is minimised within a budget is the validation error itself; `by confidence`: 1 - the
+largest calibrated probability (what `workers.tasks.thresholds` does). `descent`: of those what coordinate descent ends
+at for several prices of cost. `sweep`: one threshold at fixed quantiles, chosen by nothing, as before there was one an
+exit.
 
 A row: medians over the seeds of the test error at the budgets (their mean, percent), of the hypervolume of the points
 (error x cost, each in [0, 1]; in percent), of test error minus validation error (how much too good a point looks), and
@@ -33,7 +34,17 @@ from workers import data as datasets
 from workers.nets.modules import Net
 from workers.tasks.classify import optimizer_of, run_epoch
 from workers.tasks.exits import ALWAYS_LAST, QUANTILES, correct, expected_cost, outcome, scores, taken
-from workers.tasks.thresholds import BUDGETS, TIGHT, Candidates, candidates, expected_loss, grids, temperatures
+from workers.tasks.thresholds import (
+    BUDGETS,
+    LEVELS,
+    TIGHT,
+    Candidates,
+    candidates,
+    descended,
+    expected_loss,
+    grids,
+    temperatures,
+)
 
 SEEDS = 10
 ADAMW = {"optimizer": {"name": "adamw", "lr": 5e-3}}
@@ -41,9 +52,11 @@ NETWORKS: tuple[tuple[str, str, dict[str, Any], int], ...] = (
     ("digits, width 4", "digits", {"width": 4, "depth": 3, "bits": 8, "exits": [0, 1]}, 12),
     ("digits, width 12", "digits", {"width": 12, "depth": 3, "bits": 8, "exits": [0, 1]}, 12),
     ("clusters, width 24", "clusters", {"width": 24, "depth": 3, "exits": [0, 1]}, 8),
+    ("clusters, width 24, seven exits", "clusters", {"width": 24, "depth": 7, "exits": [0, 1, 2, 3, 4, 5]}, 8),
 )
 RULES = ("probability", "entropy", "margin")
-WAYS = ("sweep", "shared by errors", "shared by confidence", "joint by errors", "joint by confidence")
+WAYS = ("sweep", "shared by errors", "shared by confidence", "joint by errors", "descent by confidence",
+        "joint by confidence")  # fmt: skip
 Floats = NDArray[np.floating[Any]]
 
 
@@ -114,7 +127,10 @@ def chosen(way: str, score: Floats, losses: Mapping[str, Floats], costs: list[fl
         inner = [(float(t),) * early for t in np.quantile(score[:, :-1], QUANTILES)]
         return [ends[0], *inner, ends[1]]
     kind, _, by = way.split()
-    known = candidates(score, losses[by], costs) if kind == "joint" else shared(score, losses[by], costs)
+    if kind == "descent":
+        known = descended(score, losses[by], costs, grids(score, LEVELS))
+    else:
+        known = candidates(score, losses[by], costs) if kind == "joint" else shared(score, losses[by], costs)
     way_ = (np.arange(1, BUDGETS + 1) / (BUDGETS + 1)) ** TIGHT
     inner = [known.within(costs[0] + w * (costs[-1] - costs[0])) for w in way_]
     return [ends[0], *inner, ends[1]]

@@ -13,10 +13,12 @@ from kernels._kernel import packages
 def main() -> int:
     """Prints the lines; 0, or 2 where SEARCHD_KERNELS asks for what cannot be had."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    worst, names = 0, packages()
+    worst, folders = 0, packages()
+    for name in folders:
+        importlib.import_module(f"kernels.{name}")
+    names = sorted({*folders, *OPS})  # a folder may have several
     width = max(map(len, names))
     for name in names:
-        importlib.import_module(f"kernels.{name}")
         if name not in OPS:
             print(f"{name:<{width}}  torch      it has one implementation")
             continue

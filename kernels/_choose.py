@@ -88,7 +88,7 @@ def choose(name: str, *tensors: Tensor | None) -> Choice:
 def explain(name: str, device: torch.device | str, dtype: torch.dtype | None = None) -> Choice:
     """As `choose`, for tensors of `dtype` (None: the first that the kernels take) on `device`, without tensors."""
     op = _known(name)
-    dtype = dtype or (op.dtypes[0] if op.dtypes else torch.float32)
+    dtype = dtype or (*op.dtypes, *op.cpp, torch.float32)[0]
     return _decide(name, (torch.device(device),), (dtype,), os.environ.get(SWITCH, ""))
 
 

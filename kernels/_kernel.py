@@ -56,15 +56,19 @@ def with_triton() -> tuple[str, ...]:
 
 
 def kernels_of(op: str) -> tuple[Kernel, ...]:
-    """`KERNELS` of `kernels/<op>/triton.py`; imports triton. ValueError where a function there whose name ends in
-    `_kernel` (what is launched; what kernels call has other names) is not listed."""
-    module = importlib.import_module(f"kernels.{op}.triton")
-    listed: tuple[Kernel, ...] = module.KERNELS
-    launched = {n for n, f in vars(module).items() if n.endswith("_kernel") and hasattr(f, "arg_names")}
-    missing = launched - {k.fn.__name__ for k in listed}
-    if missing:
-        raise ValueError(f"kernels/{op}/triton.py launches {', '.join(sorted(missing))}, not in KERNELS: list it there")
-    return listed
+    """`KERNELS` of `kernels/<op>/triton.py`, and of `triton_*.py` beside it; imports triton. ValueError where one there
+    whose name ends in `_kernel` (what is launched; what kernels call has other names) is not listed."""
+    found: list[Kernel] = []
+    for path in sorted((Path(__file__).parent / op).glob("triton*.py")):
+        module = importlib.import_module(f"kernels.{op}.{path.stem}")
+        listed: tuple[Kernel, ...] = module.KERNELS
+        launched = {n for n, f in vars(module).items() if n.endswith("_kernel") and hasattr(f, "arg_names")}
+        missing = launched - {k.fn.__name__ for k in listed}
+        if missing:
+            names = ", ".join(sorted(missing))
+            raise ValueError(f"kernels/{op}/{path.name} launches {names}, not in KERNELS: list it there")
+        found += listed
+    return tuple(found)
 
 
 def compiled(kernel: Kernel, capability: int) -> Any:

@@ -27,7 +27,8 @@ from searchd.errors import Fenced, SearchdError, Unreachable
 from searchd.settings import load_settings
 from searchd.wire import LEASE_S
 
-SETTINGS = ("database", "broker", "token", "rate", "studies", "webhook", "webhook_secret", "webhook_on")
+SETTINGS = ("database", "broker", "token", "page_token_file", "rate", "studies", "webhook", "webhook_secret",
+            "webhook_on")  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -36,6 +36,7 @@ from searchd.sole import Held, holder, sole_daemon
 from searchd.storage import StorageGone, open_storage, remote
 from searchd.store import open_store
 from searchd.store.base import Store
+from searchd.tokens import Keys
 from searchd.transport import Transport, open_transport
 from searchd.urls import shown
 
@@ -49,6 +50,8 @@ LOCK_S = 2.0
 """How often a daemon looks whether it still has the database."""
 HTTP_END_S = 1.0
 MOST_CONNECTIONS = 512
+PAGE = "own-page"
+"""The name of the token that the daemon keeps for the page."""
 
 
 def run(
@@ -63,6 +66,8 @@ def run(
         seen = Observed(monotonic)
         store = watched_store(stack.enter_context(contextlib.closing(open_store(database))), seen)
         store.lead(holder())
+        if at.page_token_file is not None:
+            Keys(store, at.secret, monotonic).keep(Path(at.page_token_file), PAGE, "read", wall())
         transport = watched_transport(stack.enter_context(contextlib.closing(open_transport(broker))), seen)
         dispatcher = stack.enter_context(contextlib.closing(CeleryDispatcher(broker)))
         transport.ping()

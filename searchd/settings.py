@@ -7,6 +7,7 @@
 | SEARCHD_ARTIFACTS | folder or URL (`s3://bucket/prefix`) of checkpoints and exported files, the workers' too | `out` |
 | SEARCHD_HOST, SEARCHD_PORT | where the daemon listens | `127.0.0.1`, 8700 |
 | SEARCHD_TOKEN, SEARCHD_TOKEN_FILE | the bearer token, or the file that holds it (a secret's mount) | none |
+| SEARCHD_PAGE_TOKEN_FILE | where the daemon keeps a token of scope `read` for the page, made at its start | none |
 | SEARCHD_RATE | requests a second for each token (or address); 0: no limit | 100 |
 | SEARCHD_STUDIES | how many studies may be unfinished at a time | 1000 |
 | SEARCHD_LOG_FORMAT | `text`, or `json`: one object a line | `text` |
@@ -49,6 +50,7 @@ class Settings(BaseModel):
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=8700, ge=0, le=65535)
     token: SecretStr | None = None
+    page_token_file: str | None = Field(default=None, min_length=1)
     rate: float = Field(default=100.0, ge=0, allow_inf_nan=False)
     studies: int = Field(default=1000, ge=1)
     log_format: Literal["text", "json"] = "text"

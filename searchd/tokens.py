@@ -7,11 +7,13 @@ salted hash would only make each request slow. The daemon's own token (`--token-
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from searchd.errors import NotFound, Refused, Unreachable
 from searchd.store.base import Scope, Store, TokenRow
@@ -102,6 +104,28 @@ class Keys:
             tx.put_token(row)
         self._forget()
         return row, secret
+
+    def keep(self, file: Path, name: str, scope: Scope, now: float) -> None:
+        """A token whose secret lies in a file, for another part of the service: what is there is left while it holds,
+        else it is made anew, readable by this user only. Refused when the file cannot be written."""
+        if self._own is None:
+            return  # nobody asks for one
+        try:
+            held = self.caller(file.read_text(encoding="utf-8").strip(), now) if file.is_file() else None
+            if held == Caller(name, scope):
+                return
+            with self._store.transaction() as tx:
+                if any(row.name == name for row in tx.tokens()):
+                    tx.drop_token(name)
+            _, secret = self.add(name, scope, None, now)
+            draft = file.with_name(f".{file.name}.{os.getpid()}")
+            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as handle:
+                handle.write(secret)
+            draft.replace(file)
+        except (OSError, ValueError) as error:
+            said = error.strerror if isinstance(error, OSError) else "it holds no text"
+            raise Refused(f"the token {name} cannot be kept in {file} ({said}): name a file that this user may write, "
+                          "in a folder that is there") from error  # fmt: skip
 
     def remove(self, name: str) -> None:
         """The token is none from now on. NotFound when there is none of that name."""

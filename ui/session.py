@@ -46,14 +46,18 @@ def here() -> Source:
     return source(sys.argv[1:], os.environ)
 
 
-@st.cache_resource(show_spinner=False)
-def _client(where: Source) -> Client:
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _client(where: Source, token_of: float) -> Client:  # noqa: ARG001
     return Client(where.url) if where.url else Client(root=where.root)
 
 
 def client() -> Client:
-    """The one client of this page."""
-    return _client(here())
+    """The one client of this page; another once the file of its token was written anew."""
+    try:
+        token_of = os.stat(os.environ["SEARCHD_TOKEN_FILE"]).st_mtime
+    except (KeyError, OSError):
+        token_of = 0.0
+    return _client(here(), token_of)
 
 
 def study(known: Sequence[Mapping[str, Any]]) -> str | None:

@@ -31,8 +31,8 @@ from spaces.nets import NetSpec, network
 from workers import pace
 from workers.energy import Meter, Spent, meter
 from workers.measurers import LEAST_RUNS, Measurer, OnnxCpu, Run, TorchCpu, TorchCuda, measurer
+from workers.nets.eager import entering, ran
 from workers.nets.eager import kernel_bits as eager_bits
-from workers.nets.eager import ran
 from workers.nets.fold import Folded, FoldedNet, fold
 from workers.nets.graph import build
 from workers.nets.modules import Net
@@ -152,8 +152,10 @@ def latency(net: FoldedNet, by: Measurer | None = None, batch: int = 1) -> Measu
     """Latency of every prefix of `net` by a measurer (ONNX Runtime; `batch` samples at once there), and its kernels."""
     if isinstance(by, TorchCpu | TorchCuda):
         exits = time_runs(by, [by.network(net, k) for k in range(len(net.spec.exits))])
-        how = [ran(layer, by.device, by.low_bit) for layer in net.layers()]
-        used = {layer.layer.name: eager_bits(layer, by.device, by.low_bit) for layer in net.layers()}
+        grids = entering(net)
+        named = {layer.layer.name: layer for layer in net.layers()}
+        how = [ran(layer, by.device, by.low_bit, grids.get(name)) for name, layer in named.items()]
+        used = {name: eager_bits(layer, by.device, by.low_bit, grids.get(name)) for name, layer in named.items()}
         return Measured(exits, used, gathered(how))
     models = [build(net, k) for k in range(len(net.spec.exits))]
     x = np.random.default_rng(0).random((batch, *net.spec.input_shape), dtype=np.float32)

@@ -1,6 +1,7 @@
-"""Linear layers of few bits: `lowbit_linear` at 1 to 8 bits, and `int8_linear`; at batch 1 and 16.
+"""Linear layers of few bits: `lowbit_linear` at 1 to 8 bits, of inputs in floats and in int8, and `int8_linear`; at
+batch 1 and 16.
 
-Both are compared with torch's linear layer in bfloat16, which moves 16 bits a weight. Ours reads bit-planes; what is
+All are compared with torch's linear layer in bfloat16, which moves 16 bits a weight. Ours reads bit-planes; what is
 beside it is torch's layer in float32 on a CPU, int8 codes times a scale compiled by torch, torchao's weight-only and
 dynamic layers, and bitsandbytes'. A peer quantizes in its own way, so its answer is held against its own weights.
 """
@@ -21,6 +22,7 @@ from kernels.int8_linear import int8_linear
 from kernels.int8_linear import quantize as int8_quantize
 from kernels.int8_linear import reference as int8
 from kernels.lowbit_linear import Format, lowbit_linear, pack, quantize, reference
+from kernels.lowbit_linear import eight as eight_
 
 SHAPES = {"cuda": ((4096, 4096), (11008, 4096)), "cpu": ((1024, 1024),), "tiny": ((9, 33),)}
 """Outputs, inputs."""
@@ -97,6 +99,52 @@ def lowbit(d: Drawn, bits: int) -> Case:
     return Case("lowbit_linear", d.size, d.name, str(bits), count, (ours, *_plain(d), by_codes, *peers), BF16, absent)
 
 
+def integer_cases(device: torch.device, size: str) -> Iterator[Case]:
+    """`lowbit_linear` of int8 inputs, of 1 to 8 bits."""
+    for shape in SHAPES[size]:
+        for batch in BATCHES:
+            drawn = Drawn(device, shape, batch)
+            for bits in range(1, 9):
+                yield integers(drawn, bits)
+
+
+def integers(d: Drawn, bits: int) -> Case:
+    """One width, as `lowbit` has it, of inputs that are int8 already, with one scale."""
+    form = Format(bits, bits < 3)
+    values, scales = quantize(d.weight, form)
+    planes, scale = pack(values, form), scales[:, 0].contiguous()
+    top = d.x.float().abs().max() / 127
+    x, step = torch.round(d.x.float() / top).to(torch.int8), top.to(d.dtype)
+    wanted = reference.linear_of_integers(
+        x, step, planes, scales, None, bipolar=form.bipolar, group=0, relu=False
+    )
+    choice = choose(eight_.OP, x, step)
+    ours = Provider(
+        "ours", lambda: _bound(x, _ours_of_integers, step, planes, scales, form.bipolar), _near(wanted, *d.near),
+        f"{choice.provider}: {choice.why}",
+    )  # fmt: skip
+    exact = reference.linear(d.x, planes, scales, None, bipolar=form.bipolar, group=0, relu=False)
+    count = planes.numel() + 4 * scales.numel() + d.batch * (d.shape[1] + d.x.element_size() * d.shape[0])
+    floats = Provider("ours, floats", lambda: _bound(d.x, _ours, planes, scales, form.bipolar),
+                      _near(exact, *d.near), "lowbit_linear of inputs in floats",
+                      planes.numel() + 4 * scales.numel() + d.rest)  # fmt: skip
+    codes = values.to(torch.int8)
+    moved = codes.numel() + count - planes.numel()
+    eager = Provider("torch eager", lambda: _bound(x, _products, codes, step * scale), _near(wanted, *d.near),
+                     "torch._int_mm; a byte a weight", moved)  # fmt: skip
+    made = Provider("torch.compile", lambda: _bound(x, torch.compile(_products, dynamic=False), codes, step * scale),
+                    _near(wanted, *d.near), "of the same", moved)  # fmt: skip
+    return Case(eight_.OP, d.size, d.name, str(bits), count, (ours, floats, *_plain(d), eager, made), BF16)
+
+
+def _products(x: Tensor, codes: Tensor, scale: Tensor) -> Tensor:
+    return (_int_mm(x, codes) * scale.float()).to(scale.dtype)
+
+
+def _ours_of_integers(x: Tensor, step: Tensor, planes: Tensor, scales: Tensor, bipolar: bool) -> Tensor:
+    return lowbit_linear(x, planes, scales, bipolar=bipolar, x_scale=step)
+
+
 def eight(d: Drawn) -> Case:
     """LLM.int8(): weights and inputs in 8 bits, no input beyond the threshold."""
     codes, scales = int8_quantize(d.weight)
@@ -129,13 +177,13 @@ def _by_codes(x: Tensor, codes: Tensor, scale: Tensor) -> Tensor:
 def _eight(x: Tensor, codes: Tensor, scales: Tensor) -> Tensor:
     """Rows of x by their largest value to 127 levels, a product of integers, both scales."""
     step = x.float().abs().amax(1, keepdim=True).clamp_min(1e-12) / 127
-    mine = torch.round(x.float() / step).to(torch.int8)
+    return (_int_mm(torch.round(x.float() / step).to(torch.int8), codes) * step * scales).to(x.dtype)
+
+
+def _int_mm(x: Tensor, codes: Tensor) -> Tensor:
     if x.is_cuda:  # torch's product of integers wants more than 16 rows there
-        padded = functional.pad(mine, (0, 0, 0, max(0, 32 - len(mine))))
-        sums = torch._int_mm(padded, codes.T)[: len(x)]
-    else:
-        sums = torch._int_mm(mine, codes.T)
-    return (sums * step * scales).to(x.dtype)
+        return torch._int_mm(functional.pad(x, (0, 0, 0, max(0, 32 - len(x)))), codes.T)[: len(x)]
+    return torch._int_mm(x, codes.T)
 
 
 def _plain(d: Drawn) -> list[Provider]:

@@ -24,6 +24,7 @@ Cases = Callable[[torch.device, str], Iterator[Case]]
 GROUPS: Mapping[tuple[str, ...], Cases] = {
     ("fake_quant",): quantizing.cases,
     ("lowbit_linear",): linears.cases,
+    ("lowbit_linear_int8",): linears.integer_cases,
     ("int8_linear",): linears.int8_cases,
     ("int8_conv2d",): convolutions.cases,
     ("exit_gate",): gates.cases,

@@ -2,12 +2,14 @@
 
 Triton on a GPU, C++ on a CPU (`cpp`). Registered with `torch.library` (one node for autograd, `torch.compile` and
 export). README.md in this folder has the maths and the layout; `reference` is the meaning, in float64 or in integers;
-tests compare outputs and gradients. Planes have no gradient; inputs, scales and bias have.
+tests compare outputs and gradients. Planes have no gradient; inputs in floats, scales and bias have. Inputs in 8-bit
+integers are an operator of their own (`eight`), for inference.
 """
 
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -17,8 +19,9 @@ from torch import Tensor
 from kernels._build import BuildError
 from kernels._check import FLOATS, same_device
 from kernels._choose import Op, choose, refuse, register
-from kernels.lowbit_linear import reference
+from kernels.lowbit_linear import eight, reference
 from kernels.lowbit_linear.reference import Format, decode, encode, pack, quantize, unpack
+from kernels.lowbit_linear.values import ROWS, values
 
 __all__ = ["Format", "decode", "encode", "lowbit_linear", "pack", "plane_product", "quantize", "unpack"]
 
@@ -28,23 +31,35 @@ register(Op(OP, TAKEN, cpp=TAKEN))
 PRODUCT = "plane_product"
 register(Op(PRODUCT, cpp=(torch.uint8,)))
 
-ROWS = 256
-"""Rows of the weight that are unpacked at a time, so that they stay in a cache."""
 WIDEST = 2**31 - 1
+LARGEST = 128
+"""Of the absolute values of int8."""
 
 
 def lowbit_linear(
     x: Tensor, planes: Tensor, scales: Tensor, bias: Tensor | None = None, *, bipolar: bool, group: int = 0,
-    relu: bool = False,
+    relu: bool = False, x_scale: Tensor | None = None, x_levels: tuple[int, int, int] | None = None,
 ) -> Tensor:  # fmt: skip
     """`relu?(x Wᵀ + bias)` [..., N] in `x`'s dtype, for x [..., K] of floats.
 
     `planes` [bits, N, ceil(K / 8)] (uint8) as `pack` makes them; `scales` [N, G], one a `group` of columns (0: one a
-    row, G = 1), and `bias` [N], floats. Half precisions are accumulated in float32. ValueError for shapes, dtypes and
-    devices that do not fit.
+    row, G = 1), and `bias` [N], floats. Half precisions are accumulated in float32.
+
+    With `x_scale`, floats, x is int8 and stands for `x_scale · x`: one scale of all ([]), or one a row ([...], as x
+    without its last axis). Sums over a group are exact integers, the answer has the dtype of `x_scale` and no gradient.
+    Floats are rounded first where `x_levels` = (low, high, zero) says so: x over its scale, half to even, within
+    [low, high], less zero, so that it fits int8; a row with a NaN answers NaN. A zero point of x is for the bias to
+    count: + zero · x_scale · Σ W[n, :].
+
+    ValueError for shapes, dtypes and devices that do not fit, and for sums of integers that might leave int32.
     """
-    _fits(x, planes, scales, bias, group)
-    out: Tensor = _forward(x, planes, scales, bias, bipolar, group, relu)
+    _fits(x, planes, scales, bias, group, x_scale, x_levels)
+    out: Tensor
+    if x_scale is None:
+        out = _forward(x, planes, scales, bias, bipolar, group, relu)
+    else:
+        _within(planes, min(group or x.shape[-1], x.shape[-1]), bipolar)
+        out = eight.forward(x, x_scale, planes, scales, bias, bipolar, group, relu, list(x_levels or ()))
     return out
 
 
@@ -76,12 +91,43 @@ def _planes(planes: Tensor, columns: int, name: str) -> None:
         )
 
 
-def _fits(x: Tensor, planes: Tensor, scales: Tensor, bias: Tensor | None, group: int) -> None:
-    if x.dim() == 0 or x.dtype not in FLOATS:
+_most = functools.cache(lambda bits, bipolar: Format(bits, bipolar).most * LARGEST)  # small layers ask often
+
+
+def _within(planes: Tensor, columns: int, bipolar: bool) -> None:
+    most = columns * _most(planes.shape[0], bipolar)
+    if most > WIDEST:
         raise ValueError(
-            f"x is {list(x.shape)} of {x.dtype}, but has to be [..., K] of floats: for integers in planes there is"
-            " plane_product"
+            f"a sum over {columns} columns may reach {most}, but int32 ends at {WIDEST}: set a smaller group, split the"
+            " columns, or take fewer bits"
         )
+
+
+def _fits(
+    x: Tensor, planes: Tensor, scales: Tensor, bias: Tensor | None, group: int, x_scale: Tensor | None,
+    x_levels: tuple[int, int, int] | None,
+) -> None:  # fmt: skip
+    if x_levels is not None:
+        low, high, zero = x_levels
+        if x_scale is None or not -128 <= low - zero <= high - zero <= 127:
+            raise ValueError(
+                f"x_levels = {x_levels}, but (low, high, zero) need an x_scale and −128 <= low − zero <= high − zero <="
+                " 127: give x_scale, or choose levels that fit int8"
+            )
+    if x_scale is None and (x.dim() == 0 or x.dtype not in FLOATS):
+        raise ValueError(
+            f"x is {list(x.shape)} of {x.dtype}, but has to be [..., K] of floats: give int8 an x_scale; for integers"
+            " in planes there is plane_product"
+        )
+    if x_scale is not None:
+        if x.dim() == 0 or x.dtype not in ((torch.int8,) if x_levels is None else FLOATS):
+            kind = "torch.int8: quantize it, or give x_levels" if x_levels is None else "floats: leave x_levels out"
+            raise ValueError(f"x is {list(x.shape)} of {x.dtype}, but with an x_scale it has to be [..., K] of {kind}")
+        if (x_scale.dim() and x_scale.shape != x.shape[:-1]) or x_scale.dtype not in FLOATS:
+            raise ValueError(
+                f"x_scale is {list(x_scale.shape)} of {x_scale.dtype}, but has to be [] or {list(x.shape[:-1])} of"
+                f" floats, one of all or one a row of x {list(x.shape)}: reshape it"
+            )
     columns = x.shape[-1]
     _planes(planes, columns, "planes")
     if group < 0:
@@ -94,30 +140,7 @@ def _fits(x: Tensor, planes: Tensor, scales: Tensor, bias: Tensor | None, group:
         )
     if bias is not None and (list(bias.shape) != [rows] or bias.dtype not in FLOATS):
         raise ValueError(f"the bias is {list(bias.shape)} of {bias.dtype}, but needs [{rows}] of floats: reshape it")
-    same_device("x", x, planes, scales, bias)
-
-
-def _values(planes: Tensor, columns: int, bipolar: bool, dtype: torch.dtype) -> Tensor:
-    """The integers [N, columns] of `reference.unpack` as floats: eight codes at a time, by a table of bytes."""
-    form = Format(planes.shape[0], bipolar)
-    table, flat = TABLE.to(planes.device), planes.reshape(form.bits, -1).to(torch.int32)
-    eight = table[0, 0 if form.bits > 1 or bipolar else 1].index_select(0, flat[0])
-    for i in range(1, form.bits):
-        eight |= table[i, 0 if i < form.bits - 1 or bipolar else 1].index_select(0, flat[i])
-    codes = eight.view(torch.uint8).view(planes.shape[1], 8 * planes.shape[2])[:, :columns].to(dtype)
-    # With its highest bit turned around, a code of two's complement is the integer less the lowest one.
-    return codes.mul_(form.step).add_(form.low)
-
-
-def _spread() -> Tensor:
-    """[8, 2, 256] (int64): bit k of a byte as bit i of byte k of a little-endian word, for each plane i; as it is, and
-    turned around."""
-    bits = torch.arange(256)[:, None] >> torch.arange(8) & 1
-    both = torch.stack([bits, 1 - bits]).to(torch.uint8)
-    return torch.stack([(both << i).view(torch.int64).squeeze(-1) for i in range(8)])
-
-
-TABLE = _spread()
+    same_device("x", x, planes, scales, bias, x_scale)
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
@@ -149,7 +172,7 @@ def _forward(
     out = torch.empty(inputs.shape[0], planes.shape[1], dtype=dtype, device=x.device)
     for first in range(0, planes.shape[1], ROWS):
         rows = slice(first, first + ROWS)
-        w = _values(planes[:, rows], columns, bipolar, dtype)
+        w = values(planes[:, rows], columns, bipolar, dtype)
         if scales.shape[1] > 1:
             w *= reference.spread(scales[rows].to(dtype), columns, group)
         out[:, rows] = inputs @ w.T

@@ -1,9 +1,11 @@
-"""lowbit_linear in C++ on a CPU: how `simd/linear.cpp` is called. README.md has the reckoning and what was measured."""
+"""lowbit_linear, of floats and of integers, in C++ on a CPU: how `simd/linear.cpp` is called. README.md has the
+reckoning and what was measured."""
 
 from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from ctypes import CDLL, c_int, c_int64, c_void_p
 from pathlib import Path
 from typing import Literal
@@ -29,6 +31,8 @@ def _built(at: str) -> CDLL:
     found = library(SOURCE, at)
     found.lowbit_linear.argtypes = [c_void_p] * 5 + [c_int64] * 10
     found.lowbit_linear.restype = c_int
+    found.lowbit_integers.argtypes = [c_void_p] * 6 + [c_int64] * 14
+    found.lowbit_integers.restype = c_int
     found.lowbit_weights.argtypes = [c_void_p] * 3 + [c_int64] * 8
     found.lowbit_weights.restype = None
     found.lowbit_product.argtypes = [c_void_p] * 3 + [c_int64] * 8
@@ -65,6 +69,31 @@ def linear(
         if failed:
             raise MemoryError(f"lowbit_linear found no memory or thread for {samples} samples of {columns} columns")
     return out if x.dtype == torch.float32 else out.to(x.dtype)
+
+
+def linear_of_integers(
+    x: Tensor, x_scale: Tensor, planes: Tensor, scales: Tensor, bias: Tensor | None, *, bipolar: bool, group: int,
+    relu: bool, levels: Sequence[int] = (), at: str | None = None, threads: int | None = None,
+) -> Tensor:  # fmt: skip
+    """`reference.linear_of_integers` in the dtype of `x_scale`, for any number of samples; with `levels` (low, high,
+    zero) of x in floats, `reference.rounded` to them. BuildError where there is no compiler."""
+    built = _built(at or level())
+    (*before, columns), (bits, rows, _) = x.shape, planes.shape
+    samples = math.prod(before)
+    inputs, planes, scales, steps = x.contiguous(), planes.contiguous(), _plain(scales), _plain(x_scale)
+    inputs = _plain(inputs) if levels else inputs
+    bias = None if bias is None else _plain(bias)
+    out = torch.empty(*before, rows)
+    if samples and rows:
+        threads = threads or max(1, min(torch.get_num_threads(), samples * rows * columns // (4 * SHARE)))
+        failed = built.lowbit_integers(
+            inputs.data_ptr(), steps.data_ptr(), planes.data_ptr(), scales.data_ptr(),
+            0 if bias is None else bias.data_ptr(), out.data_ptr(), int(steps.dim() > 0), samples, columns, rows, bits,
+            bipolar, group or max(columns, 1), scales.shape[1], relu, threads, len(levels), *(levels or (0, 0, 0)),
+        )  # fmt: skip
+        if failed:
+            raise MemoryError(f"lowbit_linear found no memory or thread for {samples} samples of {columns} columns")
+    return out.to(x_scale.dtype)
 
 
 def _plain(t: Tensor) -> Tensor:

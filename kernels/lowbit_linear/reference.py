@@ -149,6 +149,37 @@ def linear(
     return y.clamp_min(0) if relu else y
 
 
+def rounded(x: Tensor, x_scale: Tensor, low: int, high: int, zero: int) -> tuple[Tensor, Tensor]:
+    """(codes of `x` [..., K] int8, scales [...]): x over its scale, half to even, within [low, high], less `zero`. The
+    scale of a row with a NaN is NaN."""
+    u = torch.round(x / x_scale[..., None]).clamp(low, high).sub(zero)
+    return u.nan_to_num(0.0).to(torch.int8), torch.where(x.isnan().any(-1), torch.nan, x_scale)
+
+
+def integer_sums(x: Tensor, planes: Tensor, *, bipolar: bool, group: int) -> Tensor:
+    """Σ over the columns of each group, [..., N, G] (int64), for x [..., K] of integers."""
+    columns, size = x.shape[-1], group or max(x.shape[-1], 1)
+    count = groups(columns, group)
+
+    def split(of: Tensor) -> Tensor:
+        filled = torch.nn.functional.pad(of.to(torch.int64), (0, count * size - columns))
+        return filled.view(*of.shape[:-1], count, size)
+
+    return torch.einsum("...gk,ngk->...ng", split(x), split(unpack(planes, columns, bipolar=bipolar)))
+
+
+def linear_of_integers(
+    x: Tensor, x_scale: Tensor, planes: Tensor, scales: Tensor, bias: Tensor | None, *, bipolar: bool, group: int,
+    relu: bool,
+) -> Tensor:  # fmt: skip
+    """`relu?(x_scale Σ_g scales[n, g] · (sum of integers over group g) + bias)` in float64, [..., N], for `x` [..., K]
+    of int8 and `x_scale` [] or [...]."""
+    sums = integer_sums(x, planes, bipolar=bipolar, group=group)
+    y = (sums.double() * scales.double()).sum(-1) * x_scale.double()[..., None]
+    y = y if bias is None else y + bias.double()
+    return y.clamp_min(0) if relu else y
+
+
 def backward(
     grad: Tensor, y: Tensor, x: Tensor, planes: Tensor, scales: Tensor, *, bipolar: bool, group: int, relu: bool
 ) -> tuple[Tensor, Tensor, Tensor]:

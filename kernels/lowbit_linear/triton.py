@@ -78,7 +78,7 @@ def digits_kernel(
 
 @triton.jit
 def planes_kernel(
-    planes, digits, scales, sums, weights, bias, out, rows, wide, plane, tiles, share, group, groups,
+    planes, x, digits, scales, sums, weights, bias, out, columns, rows, wide, plane, tiles, share, group, groups,
     BITS: tl.constexpr, STEP: tl.constexpr, LOW: tl.constexpr, TWOS: tl.constexpr, GROUPED: tl.constexpr,
     SEG: tl.constexpr, SEGS: tl.constexpr, SAMPLES: tl.constexpr, BIAS: tl.constexpr, RELU: tl.constexpr,
     ONE: tl.constexpr, BN: tl.constexpr, KB: tl.constexpr, NB: tl.constexpr, PACKED: tl.constexpr,
@@ -87,7 +87,8 @@ def planes_kernel(
     all tiles, else its part of the sum, out [programs of a row, SAMPLES, rows] in float32.
 
     Plane i counts STEP · 2^i, the highest of two's complement (TWOS) negative; `sums` of the digits turn LOW, the value
-    of a code of zeros, into a sum over columns.
+    of a code of zeros, into a sum over columns. Digits have no infinity, so a sample that is not finite is added once
+    more, from x itself.
     """
     row = tl.program_id(0) * BN + tl.arange(0, BN)
     mine = row < rows
@@ -120,12 +121,43 @@ def planes_kernel(
         total += each * factor
     for sample in tl.static_range(SAMPLES):
         y = tl.sum(tl.where((n // (DIGITS_ * SEGS) == sample)[None, :], total, 0.0), axis=1)
+        if tl.max((y != y).to(tl.int32), axis=0) > 0:  # noqa: PLR0124  # NaN, that is
+            y = _plainly(
+                planes, x + tl.cast(sample, tl.int64) * columns, weights, row, mine, first * (8 * KB),
+                tl.minimum((first + share) * (8 * KB), columns), wide, plane, group, groups, BITS, STEP, LOW, TWOS,
+                GROUPED, BN,
+            )  # fmt: skip
         if ONE:
             y = _finish(y, weights, bias, row, mine, GROUPED, BIAS, RELU)
             tl.store(out + sample * rows + row, y.to(out.dtype.element_ty), mask=mine)
         else:
             part = tl.program_id(1).to(tl.int64) * SAMPLES + sample
             tl.store(out + part * rows + row, y, mask=mine)
+
+
+@triton.jit
+def _plainly(
+    planes, x, weights, row, mine, first, last, wide, plane, group, groups,
+    BITS: tl.constexpr, STEP: tl.constexpr, LOW: tl.constexpr, TWOS: tl.constexpr, GROUPED: tl.constexpr,
+    BN: tl.constexpr,
+):  # fmt: skip
+    """What columns [first, last) of one sample add to BN rows, as floats: what infinity and NaN make of a weight.
+    Few columns at a time, for this is rare, and registers are the kernel's."""
+    y = tl.zeros([BN], tl.float32)
+    for k0 in range(first, last, 16):
+        k = k0 + tl.arange(0, 16)
+        inside = mine[:, None] & (k < last)[None, :]
+        at = row.to(tl.int64)[:, None] * wide + (k // 8)[None, :]
+        w = tl.full([BN, 16], LOW, tl.int32)
+        for i in tl.static_range(BITS):
+            bit = (tl.load(planes + i * plane + at, mask=inside, other=0).to(tl.int32) >> (k % 8)[None, :]) & 1
+            w += bit * (-(STEP << i) if TWOS and i == BITS - 1 else STEP << i)
+        each = w.to(tl.float32) * tl.load(x + k, mask=k < last, other=0.0).to(tl.float32)[None, :]
+        if GROUPED:
+            g = row.to(tl.int64)[:, None] * groups + (k // group)[None, :]
+            each = each * tl.load(weights + g, mask=inside, other=0.0).to(tl.float32)
+        y += tl.sum(tl.where(inside, each, 0.0), axis=1)
+    return y
 
 
 @triton.jit
@@ -297,8 +329,8 @@ def _planes(
     one = splits == 1
     into = out if one else torch.empty(splits, samples, rows, dtype=torch.float32, device=device)
     planes_kernel[(blocks, splits)](
-        planes, digits, factors, sums, scales, bias, into, rows, planes.shape[2], planes.stride(0), tiles, share,
-        max(1, group), scales.shape[1], **form, GROUPED=group > 0, SEG=how.SEG, SEGS=how.SEGS, SAMPLES=samples,
+        planes, x, digits, factors, sums, scales, bias, into, columns, rows, planes.shape[2], planes.stride(0), tiles,
+        share, max(1, group), scales.shape[1], **form, GROUPED=group > 0, SEG=how.SEG, SEGS=how.SEGS, SAMPLES=samples,
         **end, ONE=one, BN=ROWS, KB=how.KB, NB=how.NB, PACKED=not interpreting(), num_warps=4,
     )  # fmt: skip
     if not one:
@@ -330,7 +362,7 @@ def _listed() -> tuple[Kernel, ...]:
         how = cut(1, 4096, 128 if grouped else 0)
         assert how is not None
         cuts = {"KB": how.KB, "SEG": how.SEG, "SEGS": how.SEGS, "NB": how.NB, "BN": ROWS, "SAMPLES": 1, "PACKED": True}
-        given = types(planes_kernel, planes="*u8", weights="*fp16", bias="*fp16", out="*fp32", **data)
+        given = types(planes_kernel, planes="*u8", x="*fp16", weights="*fp16", bias="*fp16", out="*fp32", **data)
         ends = {"GROUPED": grouped, "BIAS": True, "RELU": True, "ONE": False}
         made.append(Kernel(f"planes_{bits}", planes_kernel, given, {**_form(bits, bits < 3), **cuts, **ends}, warps))
     last = {"GROUPED": False, "BIAS": True, "RELU": True, "BN": 256}

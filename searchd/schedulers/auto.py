@@ -20,6 +20,7 @@ from __future__ import annotations
 from bisect import insort
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import accumulate
 from math import inf, nan, sqrt
 from typing import assert_never
 
@@ -69,11 +70,13 @@ FLOOR = 1e-4
 
 @dataclass(slots=True)
 class _Rung:
-    """Everybody who reached a step. `ids`: in order of their ids; `price`: None until it is asked for again."""
+    """Everybody who reached a step. `ids`: in order of their ids; `price`: None until it is asked for again; `gains`:
+    what those promise whom the price was computed from, as long as the extrapolation and the best are the same."""
 
     standings: Standings
     ids: list[TrialId] = field(default_factory=list)
     price: float | None = None
+    gains: dict[TrialId, float] = field(default_factory=dict)
 
 
 class Auto:
@@ -280,17 +283,24 @@ class Auto:
         self._fit()
         rung = self._rungs[k]
         if rung.price is None:
-            merit, chain = self._fit()
-            latest = np.array(rung.ids[-WINDOW:])
-            n = len(latest)
-            ends = chain.offset[k] + chain.slope[k] * chain.warp(
-                merit(self._loss[latest, k], self._violation[latest, k])
-            )
-            sd = np.full(n, sqrt(chain.variance[k] + FLOOR))
-            gains = np.sort(np.exp(log_improvement(ends, sd, self._best)))[::-1].cumsum()
-            leg = self._steps[k + 1] - self._steps[k]
-            rung.price = float((gains / (n * self._steps[k] + np.arange(1, n + 1) * leg)).max() * leg)
+            latest = rung.ids[-WINDOW:]
+            fresh = [trial for trial in latest if trial not in rung.gains]
+            if fresh:
+                rung.gains.update(zip(fresh, self._gains(fresh, k), strict=True))
+            best = sorted((rung.gains[trial] for trial in latest), reverse=True)
+            leg, spent = self._steps[k + 1] - self._steps[k], len(latest) * self._steps[k]
+            rates = (gain / (spent + n * leg) for n, gain in enumerate(accumulate(best), 1))
+            rung.price = max(rates) * leg
         return rung.price
+
+    def _gains(self, trials: list[TrialId], k: int) -> list[float]:
+        """The improvement that each trial at rung k promises, all at once; as good as `_promise` to 1e-5."""
+        merit, chain = self._fit()
+        merits = merit(self._loss[trials, k], self._violation[trials, k])
+        ends = chain.offset[k] + chain.slope[k] * chain.warp(merits)
+        sd = np.full(len(trials), sqrt(chain.variance[k] + FLOOR))
+        found: list[float] = np.exp(log_improvement(ends, sd, self._best)).tolist()
+        return found
 
     def _merit(self, trial: TrialId, k: int) -> float:
         merit, _ = self._fit()
@@ -318,6 +328,7 @@ class Auto:
     def _reprice(self) -> None:
         for rung in self._rungs:
             rung.price = None
+            rung.gains.clear()
 
     # ------------------------------------------------------------ inside
     def _unjudged(self, trial: TrialId) -> int:

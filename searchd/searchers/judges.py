@@ -70,6 +70,10 @@ class Judge(Protocol):
         """What each candidate promises [n], as a logarithm. `bold` in [0, 1], or [n]: how much is hoped for."""
         ...
 
+    def rates(self, predicted: Predicted, bolds: Floats) -> Floats:
+        """The same for several hopes `bolds` [k] at once: [k, n], or [1, n] where hope makes no difference."""
+        ...
+
 
 class OneLoss:
     def __init__(self, model: Surrogate) -> None:
@@ -92,6 +96,10 @@ class OneLoss:
     def rate(self, predicted: Predicted, bold: float | Floats) -> Floats:
         means, sds = predicted
         return log_improvement(means[0], sds[0], self._least - OPTIMISM * bold)
+
+    def rates(self, predicted: Predicted, bolds: Floats) -> Floats:
+        means, sds = predicted
+        return log_improvement(means, sds, self._least - OPTIMISM * bolds[:, None])
 
 
 class Front:
@@ -145,6 +153,11 @@ class Front:
         if self._power == 2:
             return self._gained(predicted, 0.0, *_nodes(tuple(model is not None for model in self._models)))
         return self._gained(predicted, FRONT_OPTIMISM * bold, _draws(self._power), np.full(DRAWS, 1 / DRAWS))
+
+    def rates(self, predicted: Predicted, bolds: Floats) -> Floats:
+        if self._power == 2:
+            return self.rate(predicted, 0.0)[None]
+        return np.stack([self.rate(predicted, bold) for bold in bolds.tolist()])
 
     def _gained(self, predicted: Predicted, hope: float | Floats, draws: Floats, weights: Floats) -> Floats:
         means, sds = predicted

@@ -63,11 +63,8 @@ class Offers:
         close = judge.closer(predicted, belief, rng)
         self._candidates, self._x, self._belief = candidates[close], x[close], belief[close]
         self._predicted = judge.look(candidates[close], (predicted[0][:, close], predicted[1][:, close]))
-        winners, bolds = np.empty((len(trials), candidates.shape[1])), rng.random(len(trials))
-        for i, bold in enumerate(bolds.tolist()):
-            place = self._winner(bold, tried)
-            winners[i] = self._candidates[place]
-            tried = np.hstack([tried, self._x[place][:, None]])
+        bolds = rng.random(len(trials))
+        winners = self._candidates[self._winners(bolds, tried)]
         self._of: Mapping[TrialId, Offer] = dict(zip(trials, self._around(winners, bolds, rng), strict=True))
 
     def of(self, trial: TrialId) -> Offer | None:
@@ -77,11 +74,30 @@ class Offers:
     def another(self, tried: Floats, rng: Generator) -> Offer:
         """An offer beside those of the batch, when what a trial took was refused, or it is not of the batch."""
         bold = float(rng.random())
-        winner = self._candidates[self._winner(bold, tried)]
+        score = self._judge.rate(self._predicted, bold) + self._belief
+        winner = self._candidates[_pick(self._x, score, tried)]
         return self._around(winner[None], np.array([bold]), rng)[0]
 
-    def _winner(self, bold: float, tried: Floats) -> int:
-        return _pick(self._x, self._judge.rate(self._predicted, bold) + self._belief, tried)
+    def _winners(self, bolds: Floats, tried: Floats) -> list[int]:
+        """The place of each hope's best candidate that is not too near to anything `tried` [d, t] or to the winners
+        before it."""
+        scores = self._judge.rates(self._predicted, bolds) + self._belief
+        orders = np.argsort(-scores, axis=1, kind="stable")[:, :TRIES].tolist()
+        gap: dict[int, float] = {}  # of a candidate to what was tried, once it was asked for
+        among = np.full(len(self._x), np.inf)  # of each to the winners
+        found = []
+        for i in range(len(bolds)):
+            order = orders[i if len(orders) > 1 else 0]
+            place = order[0]
+            for able in order:
+                if able not in gap:
+                    gap[able] = _gap(self._x[able], tried)
+                if gap[able] >= APART and among[able] >= APART:
+                    place = able
+                    break
+            found.append(place)
+            np.minimum(among, np.abs(self._x - self._x[place]).max(axis=1), out=among)
+        return found
 
     def _around(self, winners: Floats, bolds: Floats, rng: Generator) -> list[Offer]:
         """For each winner [k, width] it and points near it, rated."""
@@ -119,5 +135,10 @@ def _pick(x: Floats, score: Floats, tried: Floats) -> int:
     order = np.argsort(-score, kind="stable").tolist()
     if not tried.size:
         return int(order[0])
-    apart = (i for i in order[:TRIES] if np.abs(tried - x[i][:, None]).max(axis=0).min() >= APART)
+    apart = (i for i in order[:TRIES] if _gap(x[i], tried) >= APART)
     return int(next(apart, order[0]))
+
+
+def _gap(x: Floats, tried: Floats) -> float:
+    """How far a point [d] is from the nearest of what was tried [d, t], in the feature in which they differ most."""
+    return float(np.abs(tried - x[:, None]).max(axis=0).min()) if tried.size else np.inf

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from searchd import Client, Study
-from searchd.errors import SearchdError
+from searchd.errors import Forbidden, SearchdError
 from tests.support.broker import free_port
 from tests.support.compose import DOCKER, NO_DOCKER, Composed, clean_copy
 from tests.support.runs import check_reports
@@ -91,6 +91,12 @@ def test_compose_keeps_everything(place: Composed, tmp_path: Path) -> None:
         assert len(files["weights.bin"]) == best["metrics"]["bytes"]
         page = f"http://127.0.0.1:{place.environ['SEARCHD_PAGE_PORT']}/_stcore/health"
         assert httpx.get(page, timeout=10).is_success
+        its_own = place.run("exec", "-T", "ui", "cat", "/page/token")
+        with Client(url, its_own) as looking:
+            assert looking.show(study)["status"] == client.show(study)["status"]
+            with pytest.raises(Forbidden):
+                looking.stop(study)
+        assert "secrets" not in place.run("exec", "-T", "ui", "ls", "/run")
 
         place.run("down", timeout_s=180)
         assert place.run("ps", "--all", "-q") == ""

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from searchd.client import Client
-from searchd.errors import SearchdError
+from searchd.errors import Forbidden, SearchdError
 from searchd.hooks import signature
 from tests.support.broker import Broker
 from tests.support.fleet import ROOT, Fleet, until
@@ -75,8 +75,9 @@ class Daemon:
             "PYTHONPATH": str(ROOT), "SEARCHD_DATABASE": f"sqlite:///{folder / 'study.db'}",
             "SEARCHD_BROKER": broker.url,
             "SEARCHD_TOKEN": SECRETS["own"], "SEARCHD_WEBHOOK": hook, "SEARCHD_WEBHOOK_SECRET": SECRETS["hook"],
-            "SEARCHD_LOG_FORMAT": "json",
+            "SEARCHD_LOG_FORMAT": "json", "SEARCHD_PAGE_TOKEN_FILE": str(folder / "page" / "token"),
         }  # fmt: skip
+        (folder / "page").mkdir()
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Client:
@@ -122,6 +123,11 @@ def test_what_is_told_and_what_never_is(
             client = daemon.start()
             with Fleet(broker, tmp_path) as fleet:
                 minted = client.add_token("page", "read")["token"]
+                page = (tmp_path / "page" / "token").read_text()
+                with Client(daemon.url, page) as looking:
+                    assert looking.studies() == []
+                    with pytest.raises(Forbidden):
+                        looking.submit(STUDY)
                 study = client.submit(STUDY)
                 assert client.wait(study, 240)["status"] == "done"
                 until(lambda: receiver.refused, "a first try")
@@ -162,6 +168,7 @@ def test_what_is_told_and_what_never_is(
             daemon.kill()
             client.close()
             client = daemon.start()  # it is settled: the next daemon tells of the next study only
+            assert (tmp_path / "page" / "token").read_text() == page
             again = client.submit({**STUDY, "study": "again", "budget": {"trials": 1}})
             client.stop(again)
             until(lambda: len(receiver.taken) > 1, "the second end", 60)
@@ -180,7 +187,7 @@ def test_what_is_told_and_what_never_is(
         assert line["job"] in line["message"]
     assert any(line.get("study") == study and "done" in line["message"] for line in lines)
     kept = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file() and p != daemon.state}
-    for what, secret in {**SECRETS, "minted": minted}.items():
+    for what, secret in {**SECRETS, "minted": minted, "page": page}.items():
         for name, data in kept.items():
             assert secret.encode() not in data, (what, name)
         assert not any(secret in body for body in bodies), what
@@ -226,7 +233,7 @@ def test_a_token_by_the_command_line(tmp_path: Path) -> None:
             assert run("token", "remove", "page").returncode == 0
             with Client(daemon.url, secret) as page, pytest.raises(SearchdError, match="wrong or no token"):
                 page.me()
-            assert client.tokens() == []
+            assert [row["name"] for row in client.tokens()] == ["own-page"]  # which the daemon keeps for the page
             client.close()
         finally:
             daemon.kill()

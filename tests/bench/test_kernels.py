@@ -19,6 +19,7 @@ CPU = torch.device("cpu")
 ONCE = Clock(rounds=1, seconds=0.0, least=1, warm=0)
 PROVIDERS = {
     "fake_quant": {"torch eager", "torch native"}, "lowbit_linear": {"torch bf16", "torch float32", "torchao"},
+    "lowbit_linear_int8": {"torch bf16", "torch float32", "torch eager", "ours, floats"},
     "int8_linear": {"torch bf16", "torch eager", "torchao"}, "exit_gate": {"torch eager"},
     "int8_conv2d": {"torch bf16", "torch float32"},
     "blockwise_adam": {"torch foreach", "torchao"}, "blockwise_lion": {"torch foreach"},
@@ -50,7 +51,7 @@ def test_rows_of_every_operator(op: str) -> None:
     assert {row.of_copy for row in ok if row.provider == "copy"} == {1.0}
     assert {row.faster for row in ok if row.provider == row.against} == {1.0}
     assert all("cpu" in row.note.lower() for row in ok if row.provider == "ours")
-    if op == "lowbit_linear":
+    if op.startswith("lowbit_linear"):
         assert sorted({row.bits for row in found}) == [str(bits) for bits in range(1, 9)]
         assert {row.shape.partition("x")[0] for row in found} == {"1", "16"}
 
@@ -58,7 +59,7 @@ def test_rows_of_every_operator(op: str) -> None:
 @pytest.mark.parametrize("op", [op for op in run.OPS if op not in STEPS])
 def test_a_wrong_provider_is_caught(op: str) -> None:
     """An answer that is a tenth too large gives a row that says so, and no time; the others are timed."""
-    for case in tiny(op)[::5]:  # of the 16 of `lowbit_linear`: 1, 6, 3 and 8 bits
+    for case in tiny(op)[::5]:  # of the 16 of `lowbit_linear` and of its integers: 1, 6, 3 and 8 bits
         right = case.providers[0]
         planted = replace(right, name="planted", ready=lambda right=right: _larger(right.ready()))
         found = {row.provider: row for row in rows.rows(replace(case, providers=[right, planted]), CPU, ONCE)}

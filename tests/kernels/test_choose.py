@@ -113,10 +113,12 @@ def python(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command_names_every_operator() -> None:
-    """`python -m kernels` prints a line for each operator; asked in vain it says why and ends with 2."""
+    """`python -m kernels` prints a line for each operator, of folders that have several too; asked in vain it says why
+    and ends with 2."""
     ran = python("-m", "kernels")
     assert ran.returncode == 0, ran.stderr
-    assert [line.split()[0] for line in ran.stdout.splitlines()] == list(packages())
+    named = sorted([*packages(), "lowbit_linear_int8", "plane_product"])
+    assert [line.split()[0] for line in ran.stdout.splitlines()] == named
 
 
 def test_operators_need_no_triton() -> None:
@@ -124,7 +126,7 @@ def test_operators_need_no_triton() -> None:
     every = "; ".join(f"import kernels.{p}" for p in packages())
     without = python("-c", f"import sys; sys.modules['triton'] = None; {every}")
     assert without.returncode == 0, without.stderr
-    mine = "[m for m in sys.modules if m.startswith('kernels.') and m.endswith('.triton')]"
+    mine = "[m for m in sys.modules if m.startswith('kernels.') and '.triton' in m]"
     unused = python("-c", f"import sys; {every}; sys.exit(str({mine}) if {mine} else 0)")
     assert unused.returncode == 0, unused.stderr
 

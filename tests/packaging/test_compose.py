@@ -65,6 +65,7 @@ def test_every_server_has_a_health_check_and_state_a_volume(services: dict[str, 
         "redis",
         "postgres",
         "artifacts",
+        "page",
     }
     assert s["worker"]["volumes"][0]["source"] == s["searchd"]["volumes"][0]["source"] == "artifacts"
 
@@ -76,6 +77,17 @@ def test_nothing_listens_beyond_loopback_unless_asked(services: dict[str, Any]) 
     assert set(ports) == {"searchd", "ui"}
     assert {p["host_ip"] for p in ports.values()} == {"127.0.0.1"}
     assert s["searchd"]["environment"]["SEARCHD_TOKEN_FILE"] == "/run/secrets/token"
+    assert [name for name in s if s[name].get("secrets")] == ["searchd"]
+
+
+def test_the_page_has_a_token_that_may_only_look(services: dict[str, Any]) -> None:
+    """The one that the daemon keeps for it, in a volume that it cannot write; not the daemon's own."""
+    daemon, page = (services["services"][name] for name in ("searchd", "ui"))
+    assert daemon["environment"]["SEARCHD_PAGE_TOKEN_FILE"] == "/page/token"
+    assert page["environment"]["SEARCHD_TOKEN_FILE"] == "/page/token"
+    (mount,) = page["volumes"]
+    assert (mount["source"], mount["target"], mount["read_only"]) == ("page", "/page", True)
+    assert ("page", "/page") in {(volume["source"], volume["target"]) for volume in daemon["volumes"]}
     assert services["networks"]["inside"]["internal"] is True
 
 

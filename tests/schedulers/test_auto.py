@@ -169,3 +169,27 @@ def test_the_price_is_that_of_the_latest_trials() -> None:
     best = max(sum(gains[:t]) / (30 * 1 + t * 2) for t in range(1, 31))
     assert merit.feasible
     assert scheduler._price(0) == pytest.approx(2 * best, rel=1e-3)
+
+
+def test_prices_that_are_kept_are_those_computed_anew() -> None:
+    """What is kept from one price to the next (what each of the latest trials promises) changes no price: after every
+    event a scheduler that forgets it says the same, also when the best, the extrapolation or a bound changed."""
+    rng, scheduler, prices = Random(2), Auto(1, 27, 3), set()
+    for turn in range(400):
+        answer = scheduler.ask()
+        assert isinstance(answer, Start | Resume)
+        since = answer.since if isinstance(answer, Resume) else 0
+        for step in scheduler.ladders()[0]:
+            if since < step <= answer.until:
+                loss = nan if rng.random() < 0.05 else rng.gauss(1.0, 0.3) / step
+                violation = rng.random() if turn > 250 and rng.random() < 0.3 else 0.0
+                scheduler.tell(Reported(answer.trial, step, one(loss, violation)))
+            for k, rung in enumerate(scheduler._rungs[:-1]):
+                if rung.ids:
+                    kept = scheduler._price(k)
+                    rung.price = None
+                    rung.gains.clear()
+                    assert scheduler._price(k) == kept
+                    prices.add(kept)
+        scheduler.tell(Finished(answer.trial, answer.until))
+    assert len(prices) > 200

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from searchd.searchers.candidates import Ground
 from searchd.searchers.judges import Predicted
-from searchd.searchers.offers import APART, REFINED, Offer, Offers
+from searchd.searchers.offers import APART, REFINED, TRIES, Offer, Offers
 from spaces.space import Space
 
 SPACE = Space.parse({"x": {"float": [0, 1]}, "y": {"float": [0, 1], "prior": {"mean": 0.9, "sd": 0.02}}})
@@ -31,6 +32,23 @@ class Bowl:
     def rate(self, predicted: Predicted, bold: float | np.ndarray) -> np.ndarray:  # noqa: ARG002
         return -predicted[0][0]
 
+    def rates(self, predicted: Predicted, bolds: np.ndarray) -> np.ndarray:
+        return np.stack([self.rate(predicted, bold) for bold in bolds])
+
+
+class Slope(Bowl):
+    """Who hopes for more looks further to the right; one rate for all where `alike`."""
+
+    def __init__(self, alike: bool) -> None:
+        self.alike = alike
+
+    def rate(self, predicted: Predicted, bold: float | np.ndarray) -> np.ndarray:
+        means = predicted[0][0]
+        return -means if self.alike else -np.abs(means - 0.1 * bold)
+
+    def rates(self, predicted: Predicted, bolds: np.ndarray) -> np.ndarray:
+        return self.rate(predicted, 0.0)[None] if self.alike else super().rates(predicted, bolds)
+
 
 def offers(space: Space, tried: np.ndarray, trials: list[int]) -> Offers:
     rng = np.random.default_rng(1)
@@ -51,6 +69,26 @@ def test_the_trials_of_a_batch_get_different_winners() -> None:
     assert apart(np.vstack([winners, tried.T])) >= APART
     assert all(offer is not None and len(offer.units) == REFINED + 1 for offer in found)
     assert made.of(32) is None
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_winners_are_those_that_would_be_chosen_one_at_a_time(alike: bool) -> None:
+    """Each hope takes its best candidate that is apart from what was tried and from the winners before it; the first
+    of its order when none of the best is."""
+    rng = np.random.default_rng(3)
+    tried = rng.random((2, 400))[:, :30]
+    made = Offers(Ground(PLAIN), Slope(alike), 20, rng.random((4, 2)), tried, range(40), rng)
+    hopes = np.random.default_rng(5).random(40)
+    places = made._winners(hopes, tried)
+    crowded = 0
+    for hope, place in zip(hopes, places, strict=True):
+        order = np.argsort(-(made._judge.rate(made._predicted, hope) + made._belief), kind="stable")[:TRIES]
+        gaps = [np.abs(tried - made._x[i][:, None]).max(axis=0).min() for i in order]
+        able = [i for i, gap in zip(order, gaps, strict=True) if gap >= APART]
+        crowded += not able
+        assert place == (able[0] if able else order[0])
+        tried = np.hstack([tried, made._x[place][:, None]])
+    assert 0 < crowded < 40  # both cases were seen
 
 
 def test_what_is_tried_since_is_left_alone() -> None:

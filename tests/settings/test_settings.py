@@ -25,12 +25,13 @@ def test_the_environment_is_read_and_what_is_given_goes_first() -> None:
         "SEARCHD_HOST": "0.0.0.0", "SEARCHD_PORT": "9000", "SEARCHD_TOKEN": "abc", "SEARCHD_URL": "http://h:1/",
         "SEARCHD_OTHER": "ignored", "PATH": "/bin", "SEARCHD_RATE": "5", "SEARCHD_STUDIES": "3",
         "SEARCHD_LOG_FORMAT": "json", "SEARCHD_WEBHOOK": "https://h/x", "SEARCHD_WEBHOOK_ON": "done, faulted",
+        "SEARCHD_PAGE_TOKEN_FILE": "/page/token",
     }  # fmt: skip
     found = load_settings(environ=environ)
     assert found.model_dump(exclude={"token", "webhook_secret"}) == {
         "database": "postgresql://h/db", "broker": "unix:///run/r.sock", "artifacts": "/data", "host": "0.0.0.0",
         "port": 9000, "url": "http://h:1", "rate": 5.0, "studies": 3, "log_format": "json", "webhook": "https://h/x",
-        "webhook_on": "done,faulted",
+        "webhook_on": "done,faulted", "page_token_file": "/page/token",
     }  # fmt: skip
     assert found.secret == "abc"
     given = load_settings(environ=environ, port=1, host=None, database="x.db")

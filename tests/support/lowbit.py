@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from kernels.lowbit_linear import Format, pack, quantize
+from kernels.lowbit_linear import Format, pack, quantize, reference
 
 FORMATS = [Format(bits, bipolar) for bits in range(1, 9) for bipolar in (True, False)]
 
@@ -18,6 +18,28 @@ def draw(seed: int, form: Format, shape: tuple[int, int, int, int], dtype: torch
     values, scales = quantize(torch.randn(n, k, generator=g), form, group)
     x, bias = torch.randn(b, k, generator=g), torch.randn(n, generator=g)
     return [x.to(dtype), pack(values, form), scales.to(dtype), bias.to(dtype)]
+
+
+def draw_int8(
+    seed: int, form: Format, shape: tuple[int, int, int, int], dtype: torch.dtype = torch.float32
+) -> list[Any]:
+    """As `draw`, of x in int8, −128 and 127 among them; x_scale, one a row where the seed is odd, comes last. One scale
+    in three is negative, as batch norm makes them."""
+    x, planes, scales, bias = draw(seed, form, shape, dtype)
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randint(-128, 128, x.shape, generator=g).to(torch.int8)
+    x[:, :1], x[:, 1:2] = -128, 127
+    scales[::3] *= -1
+    x_scale = (torch.rand(x.shape[:1] if seed % 2 else (), generator=g) / 50 + 0.01).to(dtype)
+    return [x, planes, scales, bias, x_scale]
+
+
+def terms(args: list[Any], form: Format, group: int) -> torch.Tensor:
+    """Σ |scale · sum of a group| · x_scale + |bias| [B, N]: what roundings of sums of groups are held against."""
+    x, planes, scales, bias, x_scale = args
+    sums = reference.integer_sums(x, planes, bipolar=form.bipolar, group=group)
+    each = (sums.double() * scales.double()).abs().sum(-1) * x_scale.double()[..., None]
+    return each if bias is None else each + bias.double().abs()
 
 
 def lopsided(form: Format) -> tuple[list[Any], list[Any]]:

@@ -13,9 +13,11 @@ import torch
 from searchd.wire import JobSpec
 from spaces.nets import network
 from workers.measure import as_float, measure, session, untrained
-from workers.nets.eager import EagerNet, Plain, Planes, format_of, kernel_bits, kernel_on, ran
-from workers.nets.fold import FoldedNet
+from workers.nets.eager import EagerNet, Plain, Planes, entering, format_of, kernel_bits, kernel_on, ran
+from workers.nets.fold import FoldedNet, _grid, fold
 from workers.nets.graph import build
+from workers.nets.modules import Net
+from workers.quantizers.activations import Activation
 
 CPU = torch.device("cpu")
 HERE = kernel_on(CPU)
@@ -39,6 +41,67 @@ def test_planes_are_the_same_layer(bits: float, more: dict[str, Any]) -> None:
             wanted, found = Plain(layer)(inputs, relu=relu), Planes(layer)(inputs, relu=relu)
             assert float((found - wanted).abs().max()) <= 1e-5 * float(wanted.abs().max() + 1)
         assert Planes(layer).planes.shape[0] == (2 if layer.layer.bits == 1.58 else int(layer.layer.bits))
+
+
+def trained(config: dict[str, Any], shape: tuple[int, ...]) -> tuple[Net, FoldedNet]:
+    """A network that has seen one batch, as it is trained, and folded."""
+    net = Net(network({"width": 24, "depth": 2, "exits": [0], **config}, shape, 5), seed=3)
+    x = torch.randn(64, *shape, generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        net.train()(x if len(shape) == 1 else x.abs().clamp_max(1))
+    return net.eval(), fold(net)
+
+
+@pytest.mark.skipif(not THERE, reason=HERE.why)
+@pytest.mark.parametrize("more", [
+    {"bits": 1}, {"bits": [2, 8]}, {"bits": 1.58, "activation_bits": 4}, {"bits": [4, 3], "activation_bits": [8, 4]},
+    {"bits": 4, "granularity": "group", "group": 7}, {"bits": 8, "exit_head": 9}, {"bits": 3, "activation_bits": 32},
+    {"bits": [8, 4], "activation_bits": 2},
+], ids=str)  # fmt: skip
+def test_integers_in_are_the_trained_network(more: dict[str, Any]) -> None:
+    """Inputs rounded to the grids that training left, signed ones and those of a ReLU: all exits answer what the
+    fake-quantized network does, to roundings of sums of some terms of about 1 (no value lies that near a border)."""
+    net, folded = trained(more, (19,))
+    x = 1.5 * torch.randn(5, 19, generator=torch.Generator().manual_seed(5))
+    with torch.inference_mode():
+        for found, wanted in zip(EagerNet(folded, low_bit=CPU)(x), net(x), strict=True):
+            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    floats = more.get("activation_bits") == 32
+    for layer in folded.layers():
+        reads = entering(folded).get(layer.layer.name)
+        assert (reads is None) == floats
+        said = ran(layer, CPU, low_bit=True, reads=reads)[1]
+        assert said.endswith("by lowbit_linear" if floats else "by lowbit_linear of int8 inputs")
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_layer_rounds_its_inputs_as_training_does(bits: int, signed: bool) -> None:
+    """Every level, borders and what is cut off at both ends: the answer, to float32's roundings of 19 terms."""
+    (layer, *_) = vectors(4).layers()
+    act = Activation(signed, bits)
+    act.maximum.fill_(0.7)
+    grid = _grid(act)
+    assert grid is not None
+    planes = Planes(layer, grid)
+    x = torch.linspace(-300.0, 300.0, 1201).mul(act.scale())[: 1201 // 19 * 19].view(-1, 19)
+    exact = Plain(layer)(act.eval()(x), relu=False)
+    assert float((planes(x, relu=False) - exact).detach().abs().max()) <= 1e-5 * float(exact.abs().max() + 1)
+
+
+def test_what_a_pool_leaves_is_on_no_grid() -> None:
+    """A head behind a pool reads floats where nothing rounds them again; one that pools nothing reads its
+    block's grid; a convolution stays float32."""
+    _, folded = trained({"width": 4, "depth": 2, "bits": 4}, (1, 9, 9))
+    assert entering(folded)["blocks.0"].high == 255
+    assert entering(folded)["heads.0"] is folded.heads[0].enter is not None
+    _, wide = trained({"width": 4, "depth": 2, "bits": 32, "activation_bits": 8}, (1, 9, 9))
+    assert wide.blocks[0].leave is not None
+    assert wide.heads[0].enter is None
+    assert "heads.0" not in entering(wide)
+    _, flat = trained({"width": 4, "depth": 1, "exits": [], "bits": 4}, (1, 4, 4))
+    assert entering(flat)["heads.0"] is flat.blocks[0].leave
+    assert entering(as_float(folded)) == {}
 
 
 def test_what_runs_is_what_the_chooser_says() -> None:

@@ -12,19 +12,8 @@ import pytest
 from spaces.elastic import ElasticSpace, Genome, Unit, features, key
 from spaces.subnets import subnet
 from tests.support.elastic import BOTTLENECK, VECTOR
-from workers.supernet.evolution import (
-    TRIES,
-    Bounds,
-    Infeasible,
-    crowding,
-    dominated,
-    draw,
-    evolve,
-    nsga2,
-    ranked,
-    smallest,
-    spread,
-)  # fmt: skip
+from workers.fronts import crowding, dominated, ranked, spread
+from workers.supernet.evolution import TRIES, Bounds, Infeasible, draw, evolve, nsga2, smallest
 from workers.supernet.predictors import Ridge, Transferred
 from workers.supernet.search import Plan, encoded, full_precision, search
 from workers.supernet.table import SCALE, Table

@@ -21,7 +21,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from spaces.elastic import ElasticSpace, Genome, features, key
-from workers.supernet.evolution import Bounds, Costs, Score, draw, evolve, nsga2, spread
+from workers.fronts import spread
+from workers.supernet.evolution import Bounds, Costs, Score, draw, evolve, nsga2
 from workers.supernet.predictors import Ridge, Transferred
 
 Array = NDArray[np.float64]

@@ -2,8 +2,9 @@
 
 Logits of the validation samples are computed once; a vector of thresholds is arithmetic on their scores. With up to
 EXACT early exits every vector over a grid of quantiles is looked at (n-dimensional histograms, summed up along their
-axes: the cost hardly depends on n); with more, coordinate descent over the same grid for several prices of cost, from
-the geometric allocations (Huang et al., 2018, ICLR, MSDNet). For each of BUDGETS budgets the least loss wins.
+axes: the cost hardly depends on n); with more, NSGA-II over the same grid (see `threshold_front`), from where
+coordinate descent ends for several prices of cost, which begins with the geometric allocations (Huang et al., 2018,
+ICLR, MSDNet). For each of BUDGETS budgets the least loss wins.
 
 The loss of a sample at an exit is 1 - its largest calibrated probability there: the error that is to be expected, not
 the one that happened. Chosen by the errors themselves, a few hundred samples make hundreds of vectors overfit
@@ -21,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spaces.exits import geometric
-from workers.tasks.exits import ALWAYS_LAST, Floats, Labels, Outcome, correct, outcome, scores, softmax, taken
+from workers.tasks.exits import ALWAYS_LAST, Floats, Labels, Outcome, correct, outcome, scores, softmax
+from workers.tasks.threshold_front import Levels, evolved, judged
 
 EXACT = 4
 """Early exits up to which every vector of the grid is looked at."""
@@ -94,12 +96,13 @@ class Candidates:
 
 
 def candidates(score: Floats, loss: Floats, costs: Sequence[float]) -> Candidates:
-    """Threshold vectors for scores and losses [n, K] and cumulative costs [K], whole grid or what descent came upon."""
+    """Threshold vectors for scores and losses [n, K] and cumulative costs [K]: the whole grid, or its front as
+    evolution found it."""
     early = score.shape[1] - 1
     if early <= EXACT:
         levels = min(LEVELS, int(CELLS ** (1.0 / max(early, 1)) + 1e-9))
         return whole(score, loss, costs, grids(score, levels))
-    return descended(score, loss, costs, grids(score, LEVELS))
+    return front(score, loss, costs, grids(score, LEVELS))
 
 
 def whole(score: Floats, loss: Floats, costs: Sequence[float], grid: Sequence[Floats]) -> Candidates:
@@ -124,13 +127,32 @@ def whole(score: Floats, loss: Floats, costs: Sequence[float], grid: Sequence[Fl
     return Candidates(vectors, found[0].ravel() / n, found[1].ravel() / n)
 
 
-def descended(score: Floats, loss: Floats, costs: Sequence[float], grid: Sequence[Floats]) -> Candidates:
-    """What coordinate descent ends at for each price, and the geometric allocations that it begins with.
+def front(score: Floats, loss: Floats, costs: Sequence[float], grid: Sequence[Floats]) -> Candidates:
+    """The front of the grid, as NSGA-II finds it from what coordinate descent ends at."""
+    cells = _cells(score, grid)
+    levels = evolved(cells, loss, costs, [len(g) for g in grid], _descended(cells, loss, costs, grid))
+    return _judged(cells, loss, costs, grid, levels)
 
-    An exit's best threshold, the others fixed, is found exactly: of the samples that reach it, those that pass are
-    worth what the exits behind make of them.
-    """
-    cells = np.stack([np.searchsorted(g, score[:, k], side="right") for k, g in enumerate(grid)], axis=1)
+
+def descended(score: Floats, loss: Floats, costs: Sequence[float], grid: Sequence[Floats]) -> Candidates:
+    """What coordinate descent ends at for each price, and the geometric allocations that it begins with."""
+    cells = _cells(score, grid)
+    return _judged(cells, loss, costs, grid, _descended(cells, loss, costs, grid))
+
+
+def _cells(score: Floats, grid: Sequence[Floats]) -> Levels:
+    """How many thresholds of each exit's grid a sample's score reaches: [n, K - 1]."""
+    return np.stack([np.searchsorted(g, score[:, k], side="right") for k, g in enumerate(grid)], axis=1)
+
+
+def _judged(cells: Levels, loss: Floats, costs: Sequence[float], grid: Sequence[Floats], levels: Levels) -> Candidates:
+    vectors = np.stack([g[places] for g, places in zip(grid, levels.T, strict=True)], axis=1)
+    return Candidates(vectors, *judged(cells, loss, costs, levels).T)
+
+
+def _descended(cells: Levels, loss: Floats, costs: Sequence[float], grid: Sequence[Floats]) -> Levels:
+    """An exit's best threshold, the others fixed, is found exactly: of the samples that reach it, those that pass are
+    worth what the exits behind make of them."""
     starts = [allocated(cells, q) for q in RATIOS]
     found = [*starts]
     spread = max(float(loss.max() - loss.min()), 1e-12) / max(float(costs[-1] - costs[0]), 1e-12)
@@ -140,14 +162,10 @@ def descended(score: Floats, loss: Floats, costs: Sequence[float], grid: Sequenc
         ends = [_descent(cells, value, grid, start) for start in (at, starts[-1 - i * len(starts) // PRICES])]
         found += ends
         at = min(ends, key=lambda levels: _worth(cells, value, levels))
-    unique = np.unique(np.stack(found), axis=0)
-    vectors = np.stack([[g[j] for g, j in zip(grid, levels, strict=True)] for levels in unique])
-    rows, exits, paid = np.arange(len(score)), [taken(score, v) for v in vectors], np.asarray(costs, np.float64)
-    worth, price = [loss[rows, e].mean() for e in exits], [paid[e].mean() for e in exits]
-    return Candidates(vectors, np.array(worth), np.array(price))
+    return np.unique(np.stack(found), axis=0)
 
 
-def allocated(cells: NDArray[np.int64], q: float) -> NDArray[np.int64]:
+def allocated(cells: Levels, q: float) -> Levels:
     """Grid places [K - 1] by which shares ∝ q^k of the samples leave at exit k, as nearly as the grid allows."""
     n, early = cells.shape
     left, out = np.ones(n, bool), np.zeros(early, np.int64)
@@ -159,9 +177,7 @@ def allocated(cells: NDArray[np.int64], q: float) -> NDArray[np.int64]:
     return out
 
 
-def _descent(
-    cells: NDArray[np.int64], value: Floats, grid: Sequence[Floats], start: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def _descent(cells: Levels, value: Floats, grid: Sequence[Floats], start: Levels) -> Levels:
     levels = start.copy()
     for _ in range(10):
         before = levels.copy()
@@ -180,7 +196,7 @@ def _descent(
     return levels
 
 
-def _worth(cells: NDArray[np.int64], value: Floats, levels: NDArray[np.int64]) -> float:
+def _worth(cells: Levels, value: Floats, levels: Levels) -> float:
     leaves = np.concatenate([cells > levels, np.ones((len(cells), 1), bool)], axis=1)
     return float(value[np.arange(len(cells)), leaves.argmax(axis=1)].mean())
 

@@ -2,6 +2,7 @@
 // beside this folder has the reckoning.
 
 #include "codes.h"
+#include "eight.h"
 #include "product.h"
 #include "tables.h"
 
@@ -46,6 +47,23 @@ extern "C" int lowbit_linear(const float *x, const uint8_t *planes, const float 
         shared(rows, threads, [&](int64_t f, int64_t l) { run(job, other.data(), sample, until, f, l); });
         sample = until;
     }
+    return 0;
+} catch (const std::exception &) {
+    return 1;
+}
+
+// The same of int8 x, or, where `floats`, of float x that is rounded to [low, high] and taken zero off; `steps`: the scale
+// of each sample, `each` apart (0: one of all). Sums of a group are exact.
+extern "C" int lowbit_integers(const void *x, const float *steps, const uint8_t *planes, const float *scales,
+                               const float *bias, float *out, int64_t each, int64_t samples, int64_t columns,
+                               int64_t rows, int64_t bits, int64_t bipolar, int64_t group, int64_t groups, int64_t relu,
+                               int64_t threads, int64_t floats, int64_t low, int64_t high, int64_t zero) try {
+    const Job job{nullptr, planes, scales, bias, out, samples, columns, rows, bits, group, groups, bipolar != 0, relu != 0,
+                  (columns + 7) / 8};
+    const Eight eight{job, x, steps, each, floats != 0, float(low), float(high), float(zero)};
+    const Ordered ordered(eight);
+    const auto run = bits == 1 ? by_integers<1> : bits == 2 ? by_integers<2> : bits <= 4 ? by_integers<4> : by_integers<4, true>;
+    shared(rows, threads, [&](int64_t f, int64_t l) { run(eight, ordered, f, l); });
     return 0;
 } catch (const std::exception &) {
     return 1;

@@ -94,16 +94,22 @@ def test_strided_inputs_and_more_dimensions(shape: tuple[int, int, int, int]) ->
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # NumPy says so of ∞ · 0
 @pytest.mark.parametrize("samples", [2, 7])
-@pytest.mark.parametrize("value", ["nan", "inf"])
-def test_what_is_not_finite_is_seen(samples: int, value: str) -> None:
-    """In a sample, a scale or a bias: not finite where it is used, and nowhere else."""
-    form = Format(2, bipolar=True)
-    x, planes, scales, bias = draw(6, form, (samples, 5, 90, 0))
-    x[1, 2], scales[2], bias[3] = float(value), float("nan"), float(value)
-    y = lowbit_linear(x, planes, scales, bias, bipolar=True)
-    wanted = torch.zeros(samples, 5, dtype=torch.bool)
-    wanted[1] = wanted[:, 2] = wanted[:, 3] = True
-    assert torch.equal(~y.isfinite(), wanted)
+@pytest.mark.parametrize("values", ["nan", "inf", "inf -inf", "inf inf", "-inf -inf -inf"])
+def test_what_is_not_finite_is_the_references(samples: int, values: str) -> None:
+    """In a sample, a scale or a bias: what float64 makes of it, infinities, or NaN where they meet a weight of 0 or one
+    another; and nowhere else. By both kernels."""
+    for form, group in ((Format(2, bipolar=False), 0), (Format(3, bipolar=True), 0), (Format(4, bipolar=False), 64)):
+        x, _, scales, bias = args = draw(6, form, (samples, 9, 90, group))
+        for n, value in enumerate(values.split()):
+            x[1, 2 + 40 * n] = float(value)
+        scales[2, -1], bias[3] = float("nan"), float(values.split(maxsplit=1)[0])
+        scales[4] *= -1
+        found = lowbit_linear(*args, bipolar=form.bipolar, group=group)
+        exact = reference.linear(*args, bipolar=form.bipolar, group=group, relu=False)
+        odd = ~exact.isfinite()
+        assert torch.equal(~found.isfinite(), odd)
+        torch.testing.assert_close(found[odd], exact[odd].float(), rtol=0, atol=0, equal_nan=True)
+        torch.testing.assert_close(found[~odd], exact[~odd].float(), rtol=1e-4, atol=1e-4)
 
 
 def test_zeros_and_tiny_inputs() -> None:
