@@ -6,7 +6,9 @@ counted in the store), messages without an expiry (a stale one is dropped by its
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any, Protocol
@@ -35,19 +37,31 @@ class Dispatcher(Protocol):
 class CeleryDispatcher:
     """Sends `wire.TASK` to the queue `searchd.<device class>` (or `searchd:slot:<worker>`) of the broker.
 
-    Celery is imported with the first dispatch: a daemon that starts has no need of it, and it takes a while."""
+    Celery takes a while to import, and a daemon that starts has no need of it yet: `warm` does so, or else the first
+    dispatch."""
 
     def __init__(self, broker_url: str) -> None:
         if find_spec("celery") is None:
             raise Missing("dispatching jobs needs celery: pip install 'searchd[server]'")
         self._url, self._shown = celery_url(broker_url), shown(broker_url)
         self._made: Any = None
+        self._making = threading.Lock()
 
     @property
     def _celery(self) -> Any:
-        if self._made is None:
-            self._made = _celery_app(self._url)
-        return self._made
+        with self._making:
+            if self._made is None:
+                self._made = _celery_app(self._url)
+            return self._made
+
+    def warm(self) -> None:
+        """Make ready for the first dispatch, in a thread of its own: it is then not late."""
+
+        def make() -> None:
+            with contextlib.suppress(Exception):  # the first dispatch fails likewise, and says so
+                _broken(self._celery)
+
+        threading.Thread(target=make, name="dispatcher", daemon=True).start()
 
     def publish(self, dispatch: Dispatch, device_class: str, worker: str = "") -> None:
         """See `Dispatcher.publish`. The Celery task's id is the dispatch's, its one argument the JSON object."""

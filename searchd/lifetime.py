@@ -82,6 +82,7 @@ def run(
             stack.enter_context(_state(state_file, url, at.secret))
         stack.enter_context(collecting(store.reading))
         log.info("ready at %s, pid %d, database %s", url, os.getpid(), shown(database))
+        dispatcher.warm()
         if hooks is not None:
             stack.callback(hooks.close)
             hooks.start()

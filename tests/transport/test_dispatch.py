@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,6 +77,31 @@ def test_a_real_worker_gets_what_was_sent(clean_broker: Broker) -> None:
         assert client.exists("searchd.cpu") == 0
         assert not client.keys("celery-task-meta-*"), "there is no result backend"
     sender.close()
+
+
+def test_it_is_made_ready_beside_other_work_once(clean_broker: Broker) -> None:
+    """`warm` makes the application in a thread, a dispatch that comes meanwhile takes that one; where it cannot be made
+    nothing is said before the first dispatch."""
+    sender = CeleryDispatcher(clean_broker.url)
+    assert sender._made is None
+    sender.warm()
+    sender.publish(dispatch("a"), "cpu")
+    made = sender._made
+    for thread in threading.enumerate():
+        if thread.name == "dispatcher":
+            thread.join(30)
+    assert made is sender._made
+    with clean_broker.client() as client:
+        assert client.llen(queue("cpu")) == 1
+    sender.close()
+    hopeless = CeleryDispatcher("redis://127.0.0.1:1/0")
+    hopeless._url = "nonsense://x"
+    hopeless.warm()
+    for thread in threading.enumerate():
+        if thread.name == "dispatcher":
+            thread.join(30)  # an exception there would fail this test
+    with pytest.raises(Exception, match="nonsense"):
+        hopeless.publish(dispatch("a"), "cpu")
 
 
 def test_a_broker_that_is_away_is_unreachable_and_then_used_again(own_broker: Broker) -> None:
