@@ -14,6 +14,10 @@ from tests.support.broker import Broker
 # Exports measure at full speed and wait for it; a machine that runs tests on all cores is not at full speed.
 os.environ.setdefault("SEARCHD_PATIENCE_S", "0.2")
 
+# One thread a process, as a job on a CPU has it: on two cores, two processes of tests with two threads each spend much
+# of their time waiting for each other. Set before torch is imported; what tests start has it too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # CI tries the same inputs each time, so that a red run speaks of the change; everywhere else each run tries new ones.
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
