@@ -86,8 +86,8 @@ def test_outputs(name: str, kind: str, shape: tuple[int, ...]) -> None:
 )
 def test_scale_gradient(name: str, kind: str, tile: Tile | None) -> None:
     """d/dscale is the float64 reference's up to the roundings of its terms (u, q, q − u, times grad: 6) and of their
-    sum (a tree of 11 and at most one addition a part), each of the sum of the absolute terms. Every second pair of levels
-    and scales has several tiles: both codes have all pairs of scales and tiles."""
+    sum (a tree of 11 and at most one addition a part), each of the sum of the absolute terms. Every second pair of
+    levels and scales has several tiles: both codes have all pairs of scales and tiles."""
     x, scale, grad, group = drawn(2 if tile else 3, (5, 37), kind, 7)
     x = settled(x, scale, ALL[name], group)
     _, wanted = reference.backward(grad.double(), x.double(), scale.double(), ALL[name], group)
