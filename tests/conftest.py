@@ -14,6 +14,10 @@ from tests.support.broker import Broker
 # Exports measure at full speed and wait for it; a machine that runs tests on all cores is not at full speed.
 os.environ.setdefault("SEARCHD_PATIENCE_S", "0.2")
 
+# One thread a process, as a job on a CPU has it: on two cores, two processes of tests with two threads each spend much
+# of their time waiting for each other. Set before torch is imported; what tests start has it too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # CI tries the same inputs each time, so that a red run speaks of the change; everywhere else each run tries new ones.
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
@@ -21,8 +25,8 @@ if os.environ.get("CI"):
 
 
 LONG = (
-    "acceptance/test_compose_up.py", "kernels/test_interpreted.py", "acceptance/test_run_life.py",
-    "kernels/test_compiles.py", "acceptance/test_morph.py", "acceptance/test_engine_daemon.py",
+    "acceptance/test_compose_up.py", "acceptance/test_run_life.py", "acceptance/test_morph.py",
+    "kernels/test_compiles.py", "kernels/test_interpreted.py", "acceptance/test_engine_daemon.py",
     "crash/test_under_fire.py", "acceptance/test_reproduce.py", "acceptance/test_devices.py",
 )  # fmt: skip
 """Files that take a minute and more. They begin first: a process that is given one last works on alone."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spaces.errors import SearchdError
+from workers import bundled
 from workers.mnist1d import generate
 
 BUNDLED = ("breast_cancer", "digits", "iris", "mnist1d", "wine")
@@ -132,11 +133,9 @@ def split(codes: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], NDArr
 def _bundled(name: str) -> tuple[NDArray[np.float32], NDArray[Any]]:
     if name == "mnist1d":
         return generate()
-    from sklearn import datasets
-
-    bunch = getattr(datasets, f"load_{name}")()
-    x = np.asarray(bunch.images if name == "digits" else bunch.data, dtype=np.float32)
-    return (x[:, None] if name == "digits" else x), np.asarray(bunch.target)
+    raw, y = bundled.load(name)
+    x = np.asarray(raw, dtype=np.float32)
+    return (x[:, None] if name == "digits" else x), y
 
 
 def _npz(path: Path) -> tuple[NDArray[np.float32], NDArray[Any]]:

@@ -24,11 +24,11 @@ space:
   width: {int: [6, 20], log: true}
   depth: {int: [2, 3]}
   bits: {repeat: depth, choice: [4, 8, 32], ordered: true}
-  batch_size: 8
+  batch_size: 16
   optimizer: {choice: {adamw: {lr: {float: [0.002, 0.01], log: true}}}}
 objectives: {val_error: minimize, bytes: minimize}
 search:
-  {scheduler: asha, searcher: evolution, r: 4, R: 12, options: {morph: 1, startup: 3}}
+  {scheduler: asha, searcher: evolution, r: 3, R: 9, options: {morph: 1, startup: 3}}
 budget: {trials: 11, parallel: 2}
 task: classify
 seed: 4
@@ -114,7 +114,7 @@ def test_parents_without_files_are_told(tmp_path: Path, file: Path) -> None:
     """Somebody deleted the checkpoints: children begin from nothing, the log and the trials say why, and the study ends
     well and replays."""
     out = tmp_path / "out"
-    short = STUDY.replace("r: 4, R: 12", "r: 1, R: 3")
+    short = STUDY.replace("r: 3, R: 9", "r: 1, R: 3")
     file.write_text(short.replace("trials: 11", "trials: 8"))
     with running(file, out, "--json") as run:
         run.answer()

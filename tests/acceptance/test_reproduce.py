@@ -26,7 +26,7 @@ space:
   optimizer: {choice: {adamw: {lr: {float: [0.005, 0.02], log: true}}}}
 objectives: {val_error: minimize, latency_ms: minimize}
 search: {scheduler: asha, searcher: random, r: 1, R: 3, eta: 3}
-budget: {trials: 4, parallel: 2}
+budget: {trials: 4, parallel: 1}
 task: {classify: {data: digits}}
 seed: 8
 """

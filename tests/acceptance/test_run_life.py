@@ -22,10 +22,13 @@ space:
   exits: {subset: [0]}
 use: [optimizers/basic]
 objectives: {val_error: minimize, latency_ms: minimize, bytes: minimize}
-search: {scheduler: asha, searcher: random, r: 2, R: 18, eta: 3}
-budget: {trials: 10, parallel: 2}
+search: {scheduler: asha, searcher: random, r: 2, R: 6, eta: 3}
+budget: {trials: 8, parallel: 2}
 task: classify
 """
+"""24 steps of real training, most of them after those that the tests wait for."""
+QUICK = STUDY.replace("task: classify", "task: {classify: {data: iris}}").replace("parallel: 2", "parallel: 1")
+"""For what needs no job to be in the middle of, nor two at a time."""
 
 
 @pytest.fixture
@@ -54,7 +57,7 @@ def test_the_user_ends_it_and_goes_on_later(tmp_path: Path, file: Path) -> None:
     done = 0
     for number in (signal.SIGINT, signal.SIGTERM):
         with running(file, out) as run:
-            run.until(lambda enough=done + 6: run.steps("life") >= enough, "a few steps")
+            run.until(lambda enough=done + 5: run.steps("life") >= enough, "a few steps")
             began = time.monotonic()
             run.process.send_signal(number)
             code, text, error = run.end(timeout_s=30)
@@ -65,12 +68,12 @@ def test_the_user_ends_it_and_goes_on_later(tmp_path: Path, file: Path) -> None:
             assert gone(run, 1.0), run.family()
             assert not (out / "life" / "daemon.json").exists()
             done = run.steps("life")
-            assert done >= 6
+            assert done >= 5
     with running(file, out, "--json") as run:
         told = run.answer()
         assert gone(run, 1.0), run.family()
     assert told["summary"]["steps_done"] > done
-    check_ended(out, "life", 10)
+    check_ended(out, "life", 8)
 
 
 @pytest.mark.parametrize("part", ["daemon", "worker", "child", "broker"])
@@ -89,7 +92,7 @@ def test_a_part_is_killed(tmp_path: Path, file: Path, part: str) -> None:
         assert gone(run, 1.0), run.family()
     if part in {"worker", "child"}:
         assert lost or part == "worker", "the job of a killed child is lost, and said so"
-    check_ended(out, "life", 10)
+    check_ended(out, "life", 8)
 
 
 def test_the_run_itself_is_killed(tmp_path: Path, file: Path) -> None:
@@ -102,12 +105,13 @@ def test_the_run_itself_is_killed(tmp_path: Path, file: Path) -> None:
         assert gone(run), [p.cmdline() for p in run.family()]
     with running(file, out, "--json") as run:
         run.answer()
-    check_ended(out, "life", 10)
+    check_ended(out, "life", 8)
 
 
 def test_an_ended_study_is_shown_and_extended(tmp_path: Path, file: Path) -> None:
     """Running an ended study's file again only shows it; a larger budget goes on; another space is refused."""
     out = tmp_path / "out"
+    file.write_text(QUICK)
     with running(file, out, "--json") as run:
         first = run.answer()
     assert (out / "life" / "report.html").stat().st_size > 100_000
@@ -116,10 +120,10 @@ def test_an_ended_study_is_shown_and_extended(tmp_path: Path, file: Path) -> Non
     with running(file, out, "--json") as run:
         assert run.answer()["front"] == first["front"]
     assert time.monotonic() - began < 30
-    file.write_text(STUDY.replace("trials: 10", "trials: 12"))
+    file.write_text(QUICK.replace("trials: 8", "trials: 10"))
     with running(file, out, "--json") as run:
-        assert run.answer()["summary"]["trials"]["total"] == 12
-    file.write_text(STUDY.replace("eta: 3", "eta: 2"))
+        assert run.answer()["summary"]["trials"]["total"] == 10
+    file.write_text(QUICK.replace("eta: 3", "eta: 2"))
     with running(file, out) as run:
         code, _, error = run.end()
     assert code == 1
@@ -137,4 +141,4 @@ def test_two_runs_of_one_folder_are_refused(tmp_path: Path, file: Path) -> None:
         assert code == 1
         assert str(first.process.pid) in error
         first.answer()
-    check_ended(out, "life", 10)
+    check_ended(out, "life", 8)

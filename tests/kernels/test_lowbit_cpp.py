@@ -62,8 +62,9 @@ def check(found: torch.Tensor, args: list[Any], form: Format, group: int, relu: 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("form", FORMATS, ids=lambda f: f"{'bipolar' if f.bipolar else 'twos'}{f.bits}")
 def test_every_way_equals_the_reference(at: str, way: cpp.Way, form: Format) -> None:
-    """Every shape, with bias and ReLU or neither, on one thread and on three, over memory that holds NaN."""
-    for shape in SHAPES:
+    """Every shape, with bias and ReLU or neither, on one thread and on three, over memory that holds NaN. Every second
+    shape for every second width: each way and set of instructions has all pairs of a kind and a shape, four widths."""
+    for shape in SHAPES[form.bits % 2 :: 2]:
         args = draw(sum(shape), form, shape)
         relu = (form.bits + shape[1]) % 2 == 0
         if not relu:

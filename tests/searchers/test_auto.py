@@ -85,8 +85,8 @@ def test_it_finds_the_bowl() -> None:
     """After 11 full trainings' time on 4 workers it is within .001 of the best, in a flat and in a conditional space,
     where random search is ten times as far off."""
     for space in (FLAT, TREE):
-        runs = [simulate(study(space), Valley(), workers=4, seconds=300, seed=s) for s in range(3)]
-        others = [simulate(study(space, searcher="random"), Valley(), workers=4, seconds=300, seed=s) for s in range(3)]
+        runs = [simulate(study(space), Valley(), workers=4, seconds=300, seed=s) for s in range(2)]
+        others = [simulate(study(space, searcher="random"), Valley(), workers=4, seconds=300, seed=s) for s in range(2)]
         floor = 0.5 / 27
         found, drawn = (np.mean([best(run) - floor for run in rs]) for rs in (runs, others))
         assert found < 1e-3

@@ -17,6 +17,8 @@ SIZES = [0, 1, 127, 129, 1023, 1025, 4095, 4096]
 SHAPES: list[tuple[int, ...]] = [*((n,) for n in SIZES), (), (3, 5), (17, 259), (64, 64), (4, 3, 3, 3), (1, 301),
                                  (301, 1), (0, 3), (3, 0)]  # fmt: skip
 """Odd ones, one value, none, one row, one column, more dimensions; with and without a last block that is shorter."""
+FEW: list[tuple[int, ...]] = [(0,), (1,), (129,), (1025,), (), (3, 5), (5, 259), (4, 3, 3, 3), (3, 0)]
+"""Some of each kind, for what does not depend on how many blocks there are."""
 SCHEMES: dict[str, tuple[Scheme, Scheme]] = {
     "8": (FIRST_8, SECOND_8), "4": (FIRST_4, SECOND_4), "4blocks": (FIRST_4, replace(SECOND_4, block=128)),
 }  # fmt: skip

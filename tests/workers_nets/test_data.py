@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spaces.data import NAMED
+from workers import bundled
 from workers.data import BUNDLED, DataError, load, split
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", BUNDLED)
@@ -20,6 +25,29 @@ def test_bundled_sets_are_what_spaces_says(name: str) -> None:
     data = load({"data": name})
     assert (data.shape, data.classes) == (NAMED[name].shape, NAMED[name].classes)
     assert set(BUNDLED) == set(NAMED)
+
+
+@pytest.mark.parametrize("name", sorted(bundled.FILES))
+def test_files_give_what_scikit_learn_gives(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read from scikit-learn's files, and by its loader where they are not found: the same to the bit."""
+    x, y = bundled.load(name)
+    monkeypatch.setattr(bundled, "_file", lambda _: None)
+    wanted, classes = bundled.load(name)
+    assert (x.dtype, x.shape) == (wanted.dtype, wanted.shape)
+    assert np.array_equal(x, wanted)
+    assert np.array_equal(y, classes)
+    assert sorted([*bundled.FILES, "mnist1d"]) == sorted(BUNDLED)
+
+
+def test_bundled_sets_need_no_import_of_scikit_learn() -> None:
+    """A worker's first job does not wait for SciPy's statistics and pandas, which scikit-learn imports."""
+    code = "import sys; from workers.data import load; load({}); load({'data': 'wine'})"
+    code += "; print([m for m in ('sklearn', 'scipy', 'pandas') if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, cwd="/",
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.stdout.strip() == "[]"
 
 
 def test_digits_split() -> None:

@@ -14,7 +14,7 @@ from kernels.blockwise_adam import adamw
 from kernels.blockwise_state import FIRST_4, FIRST_8, SECOND_4, SECOND_8, Scheme, chosen, dequantize, reference, zeros
 from kernels.blockwise_state.codes import encode
 from tests.support.kernels import runs_in_triton
-from tests.support.steps import SCHEMES, check_adam
+from tests.support.steps import FEW, SCHEMES, check_adam
 
 EACH = pytest.mark.parametrize("name", SCHEMES)
 
@@ -30,9 +30,9 @@ def test_a_step_is_the_reference(name: str, shift: int) -> None:
 @EACH
 def test_half_precision_and_strides(name: str) -> None:
     """Weights and gradients of 16 bits; what is not contiguous."""
-    check_adam(name, 1, dtype=torch.bfloat16)
-    check_adam(name, 1, dtype=torch.float16)
-    check_adam(name, 2, crooked=True)
+    check_adam(name, 1, FEW, dtype=torch.bfloat16)
+    check_adam(name, 1, FEW, dtype=torch.float16)
+    check_adam(name, 2, FEW, crooked=True)
 
 
 @EACH

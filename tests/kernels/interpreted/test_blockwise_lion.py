@@ -8,7 +8,7 @@ import torch
 from kernels.blockwise_lion import lion
 from kernels.blockwise_state import dequantize, zeros
 from tests.support.kernels import runs_in_triton
-from tests.support.steps import SCHEMES, check_lion
+from tests.support.steps import FEW, SCHEMES, check_lion
 
 EACH = pytest.mark.parametrize("name", ["8", "4"])
 
@@ -24,9 +24,9 @@ def test_a_step_is_the_reference(name: str, shift: int) -> None:
 @EACH
 def test_half_precision_and_strides(name: str) -> None:
     """Weights and gradients of 16 bits; what is not contiguous."""
-    check_lion(name, 1, dtype=torch.bfloat16)
-    check_lion(name, 1, dtype=torch.float16)
-    check_lion(name, 2, crooked=True)
+    check_lion(name, 1, FEW, dtype=torch.bfloat16)
+    check_lion(name, 1, FEW, dtype=torch.float16)
+    check_lion(name, 2, FEW, crooked=True)
 
 
 @EACH

@@ -12,6 +12,8 @@ from kernels.exit_gate import NONE, RULES, compact, exit_gate, reference, scatte
 from tests.support.kernels import close, poisoned, runs_in_triton, strided
 
 SHAPES = [(1, 1), (1, 7), (5, 2), (37, 10), (3, 130), (70, 33), (0, 3)]
+NARROW = {"BS": 2, "BC": 16, "warps": 1}
+"""Several tiles of samples and of classes: with the smaller shapes, for it has a program for two samples."""
 SMALL = {"BS": 2, "BC": 2, "warps": 1}
 
 
@@ -27,8 +29,9 @@ def apart(score: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("tile", [None, {"BS": 2, "BC": 16, "warps": 1}])
+@pytest.mark.parametrize(
+    ("shape", "tile"), [(s, None) for s in SHAPES] + [(s, NARROW) for s in ((1, 1), (5, 2), (3, 130), (7, 33), (0, 3))]
+)
 def test_gate(rule: str, shape: tuple[int, int], tile: Tile | None) -> None:
     """Scores are the float64 reference's up to the roundings of z (its size enters exp), exp, and the sum; classes and
     places are its own: contiguous, strided, over memory that holds NaN."""

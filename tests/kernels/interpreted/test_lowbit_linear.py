@@ -11,12 +11,21 @@ from kernels.lowbit_linear import Format, lowbit_linear, reference, triton
 from tests.support.kernels import close, poisoned, runs_in_triton, strided
 from tests.support.lowbit import FORMATS, draw, lopsided
 
-SHAPES = [
-    (1, 5, 7, 0), (2, 67, 300, 0), (5, 3, 1030, 0), (1, 9, 2100, 1024), (1, 7, 520, 128), (2, 5, 300, 128),
-    (1, 6, 300, 64), (3, 5, 33, 5), (6, 3, 65, 0),
-]  # fmt: skip
+WHOLE = [(1, 5, 7, 0), (2, 67, 300, 0), (5, 3, 1030, 0)]
+GROUPED = [(1, 9, 2100, 1024), (1, 7, 520, 128), (2, 5, 300, 128), (1, 6, 300, 64)]
+TILED = [(3, 5, 33, 5), (6, 3, 65, 0)]
 SMALL = [(1, 1, 1, 0), (1, 4, 8, 8), (17, 70, 40, 16), (0, 3, 5, 0), (2, 0, 5, 0), (2, 3, 0, 0)]
 """Samples, outputs, inputs, group: odd, of size 1, empty, at both sides of where the kernels change."""
+EVERY = [(f, s) for i, f in enumerate(FORMATS) for s in (WHOLE[i % 3], GROUPED[i // 2 % 4], TILED[i // 2 % 2])]
+"""Every format with each kernel (planes of whole rows, planes of groups, tiles); every shape with four formats or more,
+of both kinds. A width is a constant of the kernels and a shape their argument: no product of the two is needed."""
+HOWS: list[dict[str, Any]] = [{"splits": 1}, {"splits": 3}, {"splits": 100}, {"tiled": True}]
+"""A row divided among programs, or not, and tiles of floats."""
+DIVIDED = [
+    (f, group, HOWS[(i + j) % 4]) for i, f in enumerate(FORMATS[::5]) for j, group in enumerate((0, 64, 256, 0))
+] + [(f, 24, {}) for f in FORMATS[::5]]
+"""A Latin square: every format with every division, every group with every division, every format with every group. In
+groups of 24 rows are never divided."""
 
 
 def check(found: torch.Tensor, args: list[Any], form: Format, group: int, relu: bool) -> None:
@@ -35,10 +44,7 @@ def check(found: torch.Tensor, args: list[Any], form: Format, group: int, relu: 
         close(found, exact, 4, at)
 
 
-@pytest.mark.parametrize(
-    ("form", "shape"), [(f, s) for f in FORMATS for s in SHAPES] + [(f, s) for f in FORMATS[::5] for s in SMALL],
-    ids=str,
-)
+@pytest.mark.parametrize(("form", "shape"), EVERY + [(f, s) for f in FORMATS[::5] for s in SMALL], ids=str)
 def test_kernels_equal_the_reference(form: Format, shape: tuple[int, int, int, int]) -> None:
     """Every shape with what its chooser takes, bias and ReLU or neither."""
     args = draw(sum(shape), form, shape)
@@ -51,16 +57,13 @@ def test_kernels_equal_the_reference(form: Format, shape: tuple[int, int, int, i
     check(found, args, form, shape[3], relu)
 
 
-@pytest.mark.parametrize("form", FORMATS[::5], ids=str)
-@pytest.mark.parametrize("group", [0, 64, 256, 24])
-def test_both_kernels_and_every_division(form: Format, group: int) -> None:
-    """A row divided among programs, or not, and tiles of floats: all of them the reference."""
-    shape = (1, 66, 1100, group)
-    args = draw(form.bits, form, shape)
-    for how in ({"splits": 1}, {"splits": 3}, {"splits": 100}, {"tiled": True}):
-        with poisoned():
-            found = triton.linear(*args, bipolar=form.bipolar, group=group, relu=True, **how)  # type: ignore[arg-type]
-        check(found, args, form, group, relu=True)
+@pytest.mark.parametrize(("form", "group", "how"), DIVIDED, ids=str)
+def test_both_kernels_and_every_division(form: Format, group: int, how: dict[str, Any]) -> None:
+    """Two programs of rows, several of columns: all of them the reference."""
+    args = draw(form.bits, form, (1, 66, 1100, group))
+    with poisoned():
+        found = triton.linear(*args, bipolar=form.bipolar, group=group, relu=True, **how)
+    check(found, args, form, group, relu=True)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -55,14 +55,15 @@ def test_tiles_are_counted_row_by_row(first: int) -> None:
     assert out.tolist() == [[r, t - r * (r + 1) // 2] for r, t in zip(rows, numbers, strict=True)]
 
 
-@pytest.mark.parametrize("shape", [(257, 300), (300, 260), (2, 256, 257)], ids=str)
-def test_the_iteration(shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(("shape", "steps"), [((257, 300), 5), ((300, 260), 2), ((2, 256, 257), 1)], ids=str)
+def test_the_iteration(shape: tuple[int, ...], steps: int) -> None:
     """Wide, tall and a batch: the float64 reference, as near as bfloat16 comes (torch's products: .005 here)."""
     x = torch.randn(shape)
     assert chosen(x.bfloat16()).provider == "triton"
     with poisoned():
-        found = newton_schulz(x)
-    assert float((found.double() - reference.newton_schulz(x.bfloat16())).abs().max()) < 0.02
+        found = newton_schulz(x, steps)
+    exact = reference.newton_schulz(x.bfloat16(), steps)
+    assert float((found.double() - exact).abs().max()) < 0.08 * float(exact.abs().max())
 
 
 def test_few_rows_run_in_torch() -> None:
