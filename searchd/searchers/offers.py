@@ -73,10 +73,8 @@ class Offers:
 
     def another(self, tried: Floats, rng: Generator) -> Offer:
         """An offer beside those of the batch, when what a trial took was refused, or it is not of the batch."""
-        bold = float(rng.random())
-        score = self._judge.rate(self._predicted, bold) + self._belief
-        winner = self._candidates[_pick(self._x, score, tried)]
-        return self._around(winner[None], np.array([bold]), rng)[0]
+        bolds = rng.random(1)
+        return self._around(self._candidates[self._winners(bolds, tried)], bolds, rng)[0]
 
     def _winners(self, bolds: Floats, tried: Floats) -> list[int]:
         """The place of each hope's best candidate that is not too near to anything `tried` [d, t] or to the winners
