@@ -60,18 +60,21 @@ class Drawn:
 
 def cases(device: torch.device, size: str) -> Iterator[Case]:
     """`lowbit_linear` of 1 to 8 bits."""
-    for shape in SHAPES[size]:
-        for batch in BATCHES:
-            drawn = Drawn(device, shape, batch)
-            for bits in range(1, 9):
-                yield lowbit(drawn, bits)
+    return (lowbit(drawn, bits) for drawn in _drawn(device, size) for bits in range(1, 9))
+
+
+def integer_cases(device: torch.device, size: str) -> Iterator[Case]:
+    """`lowbit_linear` of int8 inputs, of 1 to 8 bits."""
+    return (integers(drawn, bits) for drawn in _drawn(device, size) for bits in range(1, 9))
 
 
 def int8_cases(device: torch.device, size: str) -> Iterator[Case]:
     """`int8_linear`."""
-    for shape in SHAPES[size]:
-        for batch in BATCHES:
-            yield eight(Drawn(device, shape, batch))
+    return (eight(drawn) for drawn in _drawn(device, size))
+
+
+def _drawn(device: torch.device, size: str) -> Iterator[Drawn]:
+    return (Drawn(device, shape, batch) for shape in SHAPES[size] for batch in BATCHES)
 
 
 def lowbit(d: Drawn, bits: int) -> Case:
@@ -97,15 +100,6 @@ def lowbit(d: Drawn, bits: int) -> Case:
     count = planes.numel() + 4 * scales.numel() + d.rest
     absent = missing("torchao", *(["bitsandbytes"] if bits == 4 else []))
     return Case("lowbit_linear", d.size, d.name, str(bits), count, (ours, *_plain(d), by_codes, *peers), BF16, absent)
-
-
-def integer_cases(device: torch.device, size: str) -> Iterator[Case]:
-    """`lowbit_linear` of int8 inputs, of 1 to 8 bits."""
-    for shape in SHAPES[size]:
-        for batch in BATCHES:
-            drawn = Drawn(device, shape, batch)
-            for bits in range(1, 9):
-                yield integers(drawn, bits)
 
 
 def integers(d: Drawn, bits: int) -> Case:

@@ -203,6 +203,17 @@ def total_kernel(
 
 
 @triton.jit
+def _codes(planes, row, k, there, wide, plane, BITS: tl.constexpr, FLIP: tl.constexpr):
+    """The codes [columns `k`, rows `row`] of a tile, their bits gathered from the planes; FLIP where not `there`."""
+    at = row.to(tl.int64)[None, :] * wide + (k // 8)[:, None]
+    code = tl.zeros_like(at).to(tl.int32) + FLIP
+    for i in tl.static_range(BITS):
+        byte = tl.load(planes + i * plane + at, mask=there, other=0).to(tl.int32)
+        code = code ^ (((byte >> (k % 8)[:, None]) & 1) << i)
+    return code
+
+
+@triton.jit
 def tiled_kernel(
     x, planes, weights, bias, out, samples, columns, rows, wide, plane, group, groups,
     BITS: tl.constexpr, STEP: tl.constexpr, LOW: tl.constexpr, FLIP: tl.constexpr, BIAS: tl.constexpr,
@@ -223,11 +234,7 @@ def tiled_kernel(
                 x + m.to(tl.int64)[:, None] * columns + k[None, :], mask=given[:, None] & (k < end)[None, :], other=0.0
             )
             there = (k < end)[:, None] & mine[None, :]
-            at = row.to(tl.int64)[None, :] * wide + (k // 8)[:, None]
-            code = tl.full([BK, BN], FLIP, tl.int32)
-            for i in tl.static_range(BITS):
-                byte = tl.load(planes + i * plane + at, mask=there, other=0).to(tl.int32)
-                code = code ^ (((byte >> (k % 8)[:, None]) & 1) << i)
+            code = _codes(planes, row, k, there, wide, plane, BITS, FLIP)
             w = (code * STEP + LOW).to(tl.float32)
             if NARROW:
                 w = w.to(v.dtype)

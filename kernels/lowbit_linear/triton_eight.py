@@ -18,7 +18,7 @@ from torch import Tensor
 from kernels._choose import interpreting
 from kernels._kernel import Kernel, on
 from kernels.lowbit_linear.reference import Format
-from kernels.lowbit_linear.triton import PROGRAMS, ROOM, ROWS, WIDE, Cut, _bit, _form
+from kernels.lowbit_linear.triton import PROGRAMS, ROOM, ROWS, WIDE, Cut, _bit, _codes, _form
 
 
 @triton.jit
@@ -143,11 +143,7 @@ def tiled_int8_kernel(
                 x + m.to(tl.int64)[:, None] * columns + k[None, :], mask=given[:, None] & (k < end)[None, :], other=0
             )
             there = (k < end)[:, None] & mine[None, :]
-            at = row.to(tl.int64)[None, :] * wide + (k // 8)[:, None]
-            code = tl.full([BK, BN], FLIP, tl.int32)
-            for i in tl.static_range(BITS):
-                byte = tl.load(planes + i * plane + at, mask=there, other=0).to(tl.int32)
-                code = code ^ (((byte >> (k % 8)[:, None]) & 1) << i)
+            code = _codes(planes, row, k, there, wide, plane, BITS, FLIP)
             acc = tl.dot(v, (code - (1 << (BITS - 1))).to(tl.int8), acc, out_dtype=tl.int32)
             if STEP == 2:
                 all_x += tl.sum(v.to(tl.int32), axis=1)

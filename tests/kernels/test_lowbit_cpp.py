@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from tests.support.kernels import close, poisoned, strided
 from tests.support.lowbit import FORMATS, draw, lopsided
 
 WHY = _build.against()
-pytestmark = pytest.mark.skipif(WHY is not None, reason=str(WHY))
+pytestmark = [pytest.mark.skipif(WHY is not None, reason=str(WHY)), pytest.mark.usefixtures("unasked")]
 EVERY = list(_build.LEVELS)
 LEVELS = EVERY[: EVERY.index(_build.level()) + 1]
 SHAPES = [
@@ -35,16 +34,6 @@ SHAPES = [
 ]  # fmt: skip
 """Samples, outputs, inputs, group: odd, of size 1, empty, rows and columns at both sides of what is done at once."""
 WAYS: tuple[cpp.Way, ...] = ("codes", "tables", "matrix", "likely")
-
-
-@pytest.fixture(autouse=True)
-def unasked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing in the environment, and nothing refused before or after."""
-    monkeypatch.delenv(_choose.SWITCH, raising=False)
-    monkeypatch.setattr(_choose, "REFUSED", {})
-    _choose._decide.cache_clear()
-    yield
-    _choose._decide.cache_clear()
 
 
 def check(found: torch.Tensor, args: list[Any], form: Format, group: int, relu: bool = False) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from tests.support.kernels import close, poisoned, strided
 from tests.support.lowbit import FORMATS, draw_int8, terms
 
 OP = "lowbit_linear_int8"
+pytestmark = pytest.mark.usefixtures("unasked")
 BUILT = _build.against() is None
 LEVELS = list(_build.LEVELS)[: list(_build.LEVELS).index(_build.level()) + 1] if BUILT else []
 WAYS = ["torch", "reference", *LEVELS]
@@ -26,16 +27,6 @@ SHAPES = [
 ]  # fmt: skip
 """Samples, outputs, inputs, group: odd, of size 1, empty, at both sides of what is done at once; a group of 32 columns,
 of 8 and of any has a way of its own."""
-
-
-@pytest.fixture(autouse=True)
-def unasked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing in the environment, and nothing refused before or after."""
-    monkeypatch.delenv(_choose.SWITCH, raising=False)
-    monkeypatch.setattr(_choose, "REFUSED", {})
-    _choose._decide.cache_clear()
-    yield
-    _choose._decide.cache_clear()
 
 
 def by(way: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., torch.Tensor]:

@@ -1,6 +1,6 @@
 """These files run Triton kernels in NumPy, which triton decides when it is imported: in a process of their own.
 
-`test_interpreted.py` starts that, one a file; by hand: `TRITON_INTERPRET=1 pytest tests/kernels/interpreted`.
+`test_interpreted.py` starts that, one for all of them; by hand: `TRITON_INTERPRET=1 pytest tests/kernels/interpreted`.
 """
 
 from __future__ import annotations
