@@ -31,6 +31,7 @@ from searchd.http.parts import Watch
 from searchd.leases import monotonic, wall
 from searchd.loop import Loop
 from searchd.observed import Observed, watched_store, watched_transport
+from searchd.private import write_private
 from searchd.settings import Settings
 from searchd.sole import Held, holder, sole_daemon
 from searchd.storage import StorageGone, open_storage, remote
@@ -213,10 +214,7 @@ def _state(path: Path, url: str, token: str | None) -> Iterator[None]:
     """The state file, readable by its owner only: written at once as a whole, removed at a clean end."""
     state = {"url": url, "pid": os.getpid(), **({"token": token} if token else {})}
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as handle:
-        json.dump(state, handle)
-    draft.replace(path)
+    write_private(path, json.dumps(state))
     try:
         yield
     finally:

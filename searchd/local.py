@@ -35,6 +35,7 @@ from searchd.folder import (
     with_past,
 )
 from searchd.local_folder import is_over, lock, made, remove
+from searchd.private import write_private
 from searchd.processes import Family, Interrupted, Member, Signals, listening
 from searchd.progress import Progress
 from searchd.standing_in import stands_in
@@ -156,8 +157,7 @@ class _Run:
         self.family.add(broker(sock, folder / "broker", logs / "broker.log"))
         wait_until_it_answers(sock, self._tend)
         token = folder / "token"
-        token.touch(mode=0o600)
-        token.write_text(secrets.token_urlsafe(24))
+        write_private(token, secrets.token_urlsafe(24))
         (folder / STATE).unlink(missing_ok=True)
         self.family.add(daemon(f"unix://{sock}", f"sqlite:///{folder / STUDY_DB}", folder, logs / "daemon.log", token))
         self.family.add(workers(f"unix://{sock}", self.study.device, self.slots, folder, logs / "workers.log",

@@ -21,6 +21,7 @@ from searchd.errors import NotFound, Refused
 from searchd.folder import DEVICES, DEVICES_DB, STATE, Folder
 from searchd.local import daemon, daemon_of, wait_for_daemon, workers
 from searchd.local_folder import lock, made
+from searchd.private import write_private
 from searchd.processes import Family, listening
 from searchd.store import open_store
 from searchd.store.base import Transaction
@@ -88,8 +89,7 @@ def profile_local(
             family.add(broker(short / "broker.sock", full / "broker", logs / "broker.log"))
             wait_until_it_answers(short / "broker.sock", tend)
             token = full / "token"
-            token.touch(mode=0o600)
-            token.write_text(secrets.token_urlsafe(24))
+            write_private(token, secrets.token_urlsafe(24))
             (full / STATE).unlink(missing_ok=True)
             url = f"unix://{short / 'broker.sock'}"
             family.add(daemon(url, f"sqlite:///{full / DEVICES_DB}", full, logs / "daemon.log", token))

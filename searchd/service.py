@@ -20,6 +20,7 @@ from searchd.broker import broker, short_folder, wait_until_it_answers
 from searchd.folder import SERVICE_DB, STATE, daemon_state
 from searchd.local import daemon, wait_for_daemon, workers
 from searchd.local_folder import lock, made
+from searchd.private import write_private
 from searchd.processes import Family, Interrupted, Member, listening
 
 
@@ -86,8 +87,7 @@ def service_token(folder: Path) -> Path:
     """The file with the service's token, made once, readable by this user only."""
     path = folder / "token"
     if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(24))
+        write_private(path, secrets.token_urlsafe(24))
     return path
 
 

@@ -7,7 +7,6 @@ salted hash would only make each request slow. The daemon's own token (`--token-
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import secrets
 import threading
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from searchd.errors import NotFound, Refused, Unreachable
+from searchd.private import write_private
 from searchd.store.base import Scope, Store, TokenRow
 
 SCOPES: tuple[Scope, ...] = ("read", "submit", "admin")
@@ -118,10 +118,7 @@ class Keys:
                 if any(row.name == name for row in tx.tokens()):
                     tx.drop_token(name)
             _, secret = self.add(name, scope, None, now)
-            draft = file.with_name(f".{file.name}.{os.getpid()}")
-            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as handle:
-                handle.write(secret)
-            draft.replace(file)
+            write_private(file, secret)
         except (OSError, ValueError) as error:
             said = error.strerror if isinstance(error, OSError) else "it holds no text"
             raise Refused(f"the token {name} cannot be kept in {file} ({said}): name a file that this user may write, "
