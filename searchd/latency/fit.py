@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from searchd.errors import Refused
+from searchd.threads import one_thread
 from spaces.predictor import Counts, Predictor, radial
 from spaces.rules import kind, rules
 
@@ -74,7 +75,8 @@ def fit(table: Mapping[str, float], measured: Sequence[Architecture]) -> Predict
         left = y - (where @ (scale, each) + once)
         found.append((_mean_error(left, y), corrected))
         if len(measured) >= LEAST_FOR_PROCESS:
-            off, process = _process(corrected, keys, counts, own, where, y, left, unit)
+            with one_thread():
+                off, process = _process(corrected, keys, counts, own, where, y, left, unit)
             found.append((off / MARGIN, process))
     return min(found, key=lambda f: f[0])[1]
 

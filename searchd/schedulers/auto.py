@@ -45,7 +45,7 @@ from searchd.schedulers.events import (
     TrialId,
 )
 from searchd.schedulers.extrapolator import Extrapolation, Merit, extrapolate
-from searchd.schedulers.improvement import improvement, log_improvement
+from searchd.schedulers.improvement import improvement
 from searchd.schedulers.order import DIVERGED, standing
 from searchd.schedulers.orders import Order, Single
 from searchd.schedulers.roster import Roster
@@ -230,11 +230,13 @@ class Auto:
             self._several = self._several or any(len(values) > 1 for values in best)
             loss = best[0][0] if kind < DIVERGED else inf
         self._loss[trial, k] = loss
-        self._violation[trial, k] = violation if kind < DIVERGED else inf
+        violation = violation if kind < DIVERGED else inf
+        self._violation[trial, k] = violation
         self._since_fit += 1
         rung.price = None
         if not self._stale() and self._fitted is not None:
-            end = self._fitted[1].final(self._merit(trial, k), k)
+            merit, chain = self._fitted
+            end = chain.final(merit.one(loss, violation), k)
             if end < self._best:
                 self._best = end
                 self._reprice()
@@ -275,8 +277,14 @@ class Auto:
     # ------------------------------------------------------------ what a trial promises, and the price
     def _promise(self, trial: TrialId, k: int) -> float:
         """The improvement on the best that a trial at rung k promises at the top, in warped losses."""
-        chain = self._fit()[1]
-        return improvement(chain.final(self._merit(trial, k), k), sqrt(chain.variance[k] + FLOOR), self._best)
+        return self._promises([trial], k)[0]
+
+    def _promises(self, trials: list[TrialId], k: int) -> list[float]:
+        """The same of several trials. One by one: most often it is one, and the rest are at most WINDOW."""
+        merit, chain = self._fit()
+        sd, best = sqrt(chain.variance[k] + FLOOR), self._best
+        reported = zip(self._loss[trials, k].tolist(), self._violation[trials, k].tolist(), strict=True)
+        return [improvement(chain.final(merit.one(*each), k), sd, best) for each in reported]
 
     def _price(self, k: int) -> float:
         """What a trial at rung k must promise: the next leg at the best rate of improvement a step."""
@@ -286,30 +294,12 @@ class Auto:
             latest = rung.ids[-WINDOW:]
             fresh = [trial for trial in latest if trial not in rung.gains]
             if fresh:
-                rung.gains.update(zip(fresh, self._gains(fresh, k), strict=True))
+                rung.gains.update(zip(fresh, self._promises(fresh, k), strict=True))
             best = sorted((rung.gains[trial] for trial in latest), reverse=True)
             leg, spent = self._steps[k + 1] - self._steps[k], len(latest) * self._steps[k]
             rates = (gain / (spent + n * leg) for n, gain in enumerate(accumulate(best), 1))
             rung.price = max(rates) * leg
         return rung.price
-
-    def _gains(self, trials: list[TrialId], k: int) -> list[float]:
-        """The improvement that each trial at rung k promises, all at once; as good as `_promise` to 1e-5."""
-        merit, chain = self._fit()
-        merits = merit(self._loss[trials, k], self._violation[trials, k])
-        ends = chain.offset[k] + chain.slope[k] * chain.warp(merits)
-        sd = np.full(len(trials), sqrt(chain.variance[k] + FLOOR))
-        found: list[float] = np.exp(log_improvement(ends, sd, self._best)).tolist()
-        return found
-
-    def _merit(self, trial: TrialId, k: int) -> float:
-        merit, _ = self._fit()
-        loss, violation = float(self._loss[trial, k]), float(self._violation[trial, k])
-        if loss == inf:
-            return inf
-        if not merit.feasible:
-            return violation
-        return merit.top + merit.unit * violation if violation > 0 else loss
 
     def _fit(self) -> tuple[Merit, Extrapolation]:
         if self._fitted is None or self._stale():

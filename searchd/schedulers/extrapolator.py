@@ -57,6 +57,12 @@ class Merit:
             return np.where(np.isfinite(loss), violation, loss)
         return np.where(violation > 0, self.top + self.unit * violation, loss)
 
+    def one(self, loss: float, violation: float) -> float:
+        """The same of one trial."""
+        if not self.feasible:
+            return violation if math.isfinite(loss) else loss
+        return self.top + self.unit * violation if violation > 0 else loss
+
 
 @dataclass(frozen=True, slots=True)
 class Extrapolation:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 
 from searchd.errors import SpaceError
 from searchd.searchers.morphed import Morphed
+from searchd.threads import one_thread
 from spaces.config import Config
 
 SUGGESTIONS = 8
@@ -29,22 +30,23 @@ def draw(
     rejected: tuple[Config, ...] = ()
     spare: Config | Morphed | None = None
     try:
-        for _ in range(SUGGESTIONS):
-            said = suggest(rejected)
-            config = config_of(said)
-            refused = refusal(config)
-            if refused is None and config not in taken:
-                return said, ""
-            if refused is None:
-                spare = spare or said
-            why = refused or why
-            rejected = (*rejected, config)
-        if spare is not None:
-            return spare, ""
-        for _ in range(DRAWS):
-            config = sample()
-            if refusal(config) is None:
-                return config, ""
+        with one_thread():
+            for _ in range(SUGGESTIONS):
+                said = suggest(rejected)
+                config = config_of(said)
+                refused = refusal(config)
+                if refused is None and config not in taken:
+                    return said, ""
+                if refused is None:
+                    spare = spare or said
+                why = refused or why
+                rejected = (*rejected, config)
+            if spare is not None:
+                return spare, ""
+            for _ in range(DRAWS):
+                config = sample()
+                if refusal(config) is None:
+                    return config, ""
     except SpaceError as error:
         why = str(error)
     tried = SUGGESTIONS + DRAWS

@@ -22,8 +22,8 @@ Source: RESEARCH.md, part 2, 1c. Expected improvement: Jones, Schonlau, Welch (1
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -35,14 +35,14 @@ from searchd.searchers.base import History
 from searchd.searchers.batches import Batches, Known
 from searchd.searchers.candidates import Ground, config_at
 from searchd.searchers.described import Described
-from searchd.searchers.earlier import first_configs
+from searchd.searchers.earlier import Foreign, first_configs
 from searchd.searchers.judges import Front, Judge, OneLoss, lengths, scale_of
 from searchd.searchers.needs import need
 from searchd.searchers.offers import Offers
 from searchd.searchers.several import Several
 from searchd.searchers.surrogate import LEAST, Climbed, Surrogate, ends, surrogate
 from searchd.searchers.table import Table
-from searchd.searchers.tpe import TpeSearcher
+from searchd.searchers.tpe import TpeSearcher, compose
 from spaces.config import Config
 from spaces.space import Space
 
@@ -65,11 +65,12 @@ On smooth problems the share is .65 and more, on mosaics below .3."""
 @dataclass(frozen=True, slots=True)
 class _Served:
     """What serves a batch; hyperparameters of each loss. No offers: not enough is known yet. `trusted`: no other
-    searcher takes trials from the model."""
+    searcher takes trials from the model. `densities`: what `tpe` suggests, where it is asked for several at once."""
 
     climbed: tuple[Climbed, ...]
     offers: Offers | None = None
     trusted: bool = True
+    densities: Mapping[TrialId, dict[int, float]] = field(default_factory=dict)
 
 
 class AutoSearcher:
@@ -79,6 +80,7 @@ class AutoSearcher:
         need("auto", "scipy")
         self._seed = seed
         self._tpe = TpeSearcher()
+        self._earlier: Sequence[Foreign] = ()
         self._space: Space | None = None
         self._ground = Ground(Space(()))
         self._batches = Batches(self._build, FILL)
@@ -103,10 +105,15 @@ class AutoSearcher:
         kind = self._kind(trial, history.objectives)
         if kind == "design" and not history.rejected and history.space.feasible(self._described.design[trial]):
             return self._described.design[trial]
-        if kind == "densities":
-            return self._tpe.suggest(trial, history, rng)
         table = history.table
         self._learn(table)
+        self._earlier = history.earlier
+        if kind == "densities":
+            chosen = None if history.rejected else self._batches.at(trial, table).densities.get(trial)
+            config = None if chosen is None else compose(history.space, chosen, rng)
+            if config is not None and history.space.feasible(config):
+                return config
+            return self._tpe.suggest(trial, history, rng)
         tried = self._tried(trial, history)
         served = self._batches.at(trial, table) if kind == "model" else None
         if served is not None and not served.trusted and trial % 3:
@@ -145,6 +152,22 @@ class AutoSearcher:
 
     # ------------------------------------------------------------ models
     def _build(self, known: Known, trials: range, before: _Served | None) -> _Served:
+        return replace(self._model(known, trials, before), densities=self._densities(known, trials))
+
+    def _densities(self, known: Known, trials: range) -> dict[TrialId, dict[int, float]]:
+        """What `tpe` suggests to the trials of a batch; a single one asks it when it starts, and knows more."""
+        served = [trial for trial in trials if self._kind(trial, known.table.objectives) == "densities"]
+        if len(served) < 2:
+            return {}
+        chosen = self._tpe.several(known, self._earlier, len(served), self._rng(trials, 2))
+        return dict(zip(served, chosen, strict=False))
+
+    def _rng(self, trials: range, stream: int) -> Generator:
+        """What the trials of a batch share, for one purpose."""
+        key = np.array([self._seed % 2**64, trials[0]], dtype=np.uint64)
+        return Generator(Philox(key=key, counter=[0, 0, 0, stream]))
+
+    def _model(self, known: Known, trials: range, before: _Served | None) -> _Served:
         table, m = known.table, known.table.objectives
         served = [trial for trial in trials if self._kind(trial, m) == "model"]
         fresh = Climbed(self._ground.hyper())
@@ -178,9 +201,8 @@ class AutoSearcher:
         else:
             rows, units = found[0].rows, table.units[pending]
             judge = Front(models, self._described, rows, reached, scale, self._x[pending], units)
-        rng = Generator(Philox(key=np.array([self._seed % 2**64, trials[0]], dtype=np.uint64), counter=[0, 0, 0, 1]))
         tried = self._columnwise[:, : known.n]
-        offers = Offers(self._ground, judge, len(found[0].rows), table.units, tried, served, rng)
+        offers = Offers(self._ground, judge, len(found[0].rows), table.units, tried, served, self._rng(trials, 1))
         model = models[0] if m == 1 else None
         trusted = model is None or len(found[0].rows) < JUDGED or model.explained() >= TRUST
         return _Served(climbed, offers, trusted)

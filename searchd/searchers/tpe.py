@@ -25,23 +25,24 @@ from numpy.typing import NDArray
 
 from searchd.schedulers.events import TrialId
 from searchd.searchers.base import History
+from searchd.searchers.batches import Known
 from searchd.searchers.blend import Blend, Density, Likely, LikelyBlend
 from searchd.searchers.columns import Column, columns_of
 from searchd.searchers.crowd import LEAST, Crowd
 from searchd.searchers.earlier import Foreign, share
 from searchd.searchers.needs import need
 from searchd.searchers.parzen import Columns, Parzen
+from searchd.searchers.past import Past
 from searchd.searchers.patterns import Patterns
 from searchd.searchers.prior import Prior, weight
-from searchd.searchers.split import good, good_of_several, how_many, values_of
-from searchd.searchers.table import RUNNING, Table
+from searchd.searchers.split import how_many
+from searchd.searchers.table import Table
 from spaces.config import Config
 from spaces.domains import Domain
 from spaces.space import Space
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 TRIES = 16
 """How often an infeasible suggestion is drawn again before the last one is repaired."""
@@ -62,20 +63,26 @@ class TpeSearcher:
         self._model: _Model | None = None
 
     def suggest(self, trial: TrialId, history: History, rng: Generator) -> Config:  # noqa: ARG002
-        space, table = history.space, history.table
-        model = self._model
-        if model is None or not model.of(table):
-            model = self._model = _Model(table, history.earlier)
-        step = model.deepest(self._startup)
-        if step is None:
-            return space.sample(rng)
-        model.learn(step, table)
+        model, past = self._of(history.table, history.earlier), Past.now(history.table)
+        if not model.learn(past, self._startup):
+            return history.space.sample(rng)
         config = None
         for _ in range(TRIES):
-            config = _compose(space, model.draw(rng, self._candidates), rng)
-            if space.feasible(config):
+            config = compose(history.space, model.draw(rng, self._candidates)[0], rng)
+            if history.space.feasible(config):
                 return config
-        return space.repair(config or {}, rng)
+        return history.space.repair(config or {}, rng)
+
+    def several(self, known: Known, earlier: Sequence[Foreign], n: int, rng: Generator) -> list[dict[int, float]]:
+        """What `n` trials are suggested by what is `known`, for `compose`, together at the price of little more than
+        one; empty as long as that is not enough."""
+        model = self._of(known.table, earlier)
+        return model.draw(rng, self._candidates, n) if model.learn(Past.then(known), self._startup) else []
+
+    def _of(self, table: Table, earlier: Sequence[Foreign]) -> _Model:
+        if self._model is None or not self._model.of(table):
+            self._model = _Model(table, earlier)
+        return self._model
 
 
 class _Model:
@@ -98,48 +105,49 @@ class _Model:
     def of(self, table: Table) -> bool:
         return self._table() is table
 
-    def deepest(self, startup: int) -> int | None:
-        """The place of the deepest rung step that knows enough, somebody there with a finite loss.
-
-        With earlier studies that is the one with the most trials, as long as none knows enough.
-        """
-        table = self._table()
-        if table is None:
-            return None
-        self._patterns.look(table)
-        for k in range(len(table.steps) - 1, -1, -1):
-            violation = table.violation[:, k]
-            rows = np.flatnonzero(~np.isnan(violation))
-            if len(rows) >= max(startup, self._patterns.most(rows) + 1) and np.isfinite(violation[rows]).any():
-                return k
-        if len(self._theirs[0]) and table.steps:
-            return int(np.argmax((~np.isnan(table.violation)).sum(axis=0)))
-        return None
-
-    def learn(self, k: int, table: Table) -> None:
-        """Estimators of the good and the bad trials at rung `steps[k]`, of each group of columns."""
-        rows, is_good = sides(table, k)
-        bad = table.state <= RUNNING  # those that are busy, and those that entered and are not good
-        bad[rows] = ~is_good
-        below, above = rows[is_good], np.flatnonzero(bad)
+    def learn(self, past: Past, startup: int) -> bool:
+        """Estimators of the good and the bad trials at the deepest rung that knows enough, of each group of columns;
+        false: none does."""
+        self._patterns.look(past.table)
+        k = self._deepest(past, startup)
+        if k is None:
+            return False
+        rows, below, above = past.sides(k)
         groups = self._patterns.groups(rows, self._patterns_theirs)
         for gone in self._crowds.keys() - set(groups):
             del self._crowds[gone]
         self._weight = weight(len(rows)) if self._prior else 0.0
-        self._pairs = [self._pair(group, table, below, above) for group in groups]
+        self._pairs = [self._pair(group, past.table, below, above) for group in groups]
+        return True
 
-    def draw(self, rng: Generator, candidates: int) -> dict[int, float]:
-        """The best candidate of each group: a value for each of its columns of the unit cube."""
-        chosen: dict[int, float] = {}
+    def _deepest(self, past: Past, startup: int) -> int | None:
+        """The place of the deepest rung step that knows enough, somebody there with a finite loss.
+
+        With earlier studies that is the one with the most trials, as long as none knows enough.
+        """
+        for k in range(len(past.table.steps) - 1, -1, -1):
+            rows = past.entered(k)
+            if len(rows) >= max(startup, self._patterns.most(rows) + 1) and past.finite(k, rows):
+                return k
+        if len(self._theirs[0]) and past.table.steps:
+            return int(np.argmax((~np.isnan(past.violation)).sum(axis=0)))
+        return None
+
+    def draw(self, rng: Generator, candidates: int, times: int = 1) -> list[dict[int, float]]:
+        """So many times the best of so many candidates of each group: a value for each of its columns of the unit
+        cube."""
+        chosen: list[dict[int, float]] = [{} for _ in range(times)]
         for columns, below, above in self._pairs:
-            x = below.sample(rng, candidates)
+            x = below.sample(rng, candidates * times)
             if self._weight:
-                x = np.vstack([x, self._prior.sample(columns.all, candidates, rng)])
+                x = np.vstack([x, self._prior.sample(columns.all, candidates * times, rng)])
             score = below.log_density(x) - above.log_density(x)
             if self._weight:
                 score += self._weight * self._prior.log(columns.all, x)
-            best = x[int(np.argmax(score))]
-            chosen.update(zip(columns.at.tolist(), best.tolist(), strict=True))
+            at = columns.at.tolist()
+            for i, mine in enumerate(chosen):
+                best = x[i + times * int(np.argmax(score[i::times]))]
+                mine.update(zip(at, best.tolist(), strict=True))
         return chosen
 
     def _pair(
@@ -173,18 +181,7 @@ def _stacked(table: Table, units: Sequence[Floats]) -> Floats:
     return np.vstack([np.zeros((0, table.space.width)), *units])
 
 
-def sides(table: Table, k: int) -> tuple[Rows, Bools]:
-    """The rows [n] that entered rung `steps[k]`, oldest first, and which of them are good."""
-    violation = table.violation[:, k]
-    rows = np.flatnonzero(~np.isnan(violation))
-    violation = violation[rows]
-    many = how_many(len(rows), table.objectives)
-    if table.objectives == 1:
-        return rows, good(table.loss[rows, k], violation, many)
-    return rows, good_of_several(values_of(table, rows, k), violation, many)
-
-
-def _compose(space: Space, chosen: dict[int, float], rng: Generator) -> Config:
+def compose(space: Space, chosen: dict[int, float], rng: Generator) -> Config:
     """The config of chosen columns; what the past does not know is drawn at random."""
 
     def choose(name: str, domain: Domain) -> Any:

@@ -37,6 +37,7 @@ from searchd.simulator.faults import ATTEMPTS, NO_FAULTS, Faults
 from searchd.simulator.studies import ends, undescribed, with_pair
 from searchd.simulator.trace import Counts, Ended, Run, Seen
 from searchd.simulator.world import DescribingWorld, MeasuringWorld, Step, TrialFailed, World
+from searchd.threads import one_thread
 from spaces.formulas import TRAIN_S
 from spaces.study import Study
 
@@ -80,7 +81,7 @@ def simulate(
     )
     if seconds is None and not (ends(study) or not isinstance(scheduler, str | None)):
         raise SearchdError("nothing ends this run: give seconds (--seconds), or the study a budget of trials or steps")
-    with _rarely_collecting():
+    with _rarely_collecting(), one_thread():
         return _Simulation(search, world, workers, inf if seconds is None else seconds, faults).run()
 
 

@@ -1,0 +1,34 @@
+"""Linear algebra on one thread.
+
+The matrices of a decision have a few hundred rows: threads that wait for each other cost more than they do, four to
+eight times the CPU on two cores, and more on more. One thread also adds up in one order, whatever machine decides.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
+from typing import Any
+
+BRING = ("numpy", "scipy.linalg", "scipy.special", "torch", "mkl")
+"""Modules that may load a library of linear algebra."""
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """While it lasts, numpy's and scipy's linear algebra keeps to one thread, in the whole process; then as before.
+
+    Inside another it costs a microsecond, else a dozen. OMP_NUM_THREADS and its like are left alone.
+    """
+    found = _libraries(tuple(name in sys.modules for name in BRING))
+    if all(library.get_num_threads() == 1 for library in found.lib_controllers):
+        return nullcontext()
+    limited: AbstractContextManager[object] = found.limit(limits=1)
+    return limited
+
+
+@lru_cache(maxsize=8)
+def _libraries(_: tuple[bool, ...]) -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
