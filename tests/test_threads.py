@@ -87,5 +87,6 @@ with one_thread():
 def test_a_library_that_comes_later_is_found() -> None:
     """scipy brings its own library of linear algebra, and only some searchers import it."""
     env = {**os.environ, "OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, timeout=120, env=env)
+    python = [sys.executable, "-c", SCRIPT]
+    done = subprocess.run(python, capture_output=True, text=True, check=True, timeout=120, env=env)
     assert done.stdout.strip() == "{1}"

@@ -62,7 +62,7 @@ WINDOW = 30
 """How many of the latest trials at a rung the price of its next leg is computed from."""
 MARGIN = 1.05
 """A paused trial is resumed when it promises this many times the price of its leg."""
-FRESH = 20
+FRESH = 10
 """The extrapolation is fitted again after a report for every so many trials."""
 FLOOR = 1e-4
 """Added to the variance of a final loss, so that a finished trial has an improvement too."""
@@ -277,14 +277,9 @@ class Auto:
     # ------------------------------------------------------------ what a trial promises, and the price
     def _promise(self, trial: TrialId, k: int) -> float:
         """The improvement on the best that a trial at rung k promises at the top, in warped losses."""
-        return self._promises([trial], k)[0]
-
-    def _promises(self, trials: list[TrialId], k: int) -> list[float]:
-        """The same of several trials. One by one: most often it is one, and the rest are at most WINDOW."""
         merit, chain = self._fit()
-        sd, best = sqrt(chain.variance[k] + FLOOR), self._best
-        reported = zip(self._loss[trials, k].tolist(), self._violation[trials, k].tolist(), strict=True)
-        return [improvement(chain.final(merit.one(*each), k), sd, best) for each in reported]
+        end = chain.final(merit.one(float(self._loss[trial, k]), float(self._violation[trial, k])), k)
+        return improvement(end, sqrt(chain.variance[k] + FLOOR), self._best)
 
     def _price(self, k: int) -> float:
         """What a trial at rung k must promise: the next leg at the best rate of improvement a step."""
@@ -292,9 +287,9 @@ class Auto:
         rung = self._rungs[k]
         if rung.price is None:
             latest = rung.ids[-WINDOW:]
-            fresh = [trial for trial in latest if trial not in rung.gains]
-            if fresh:
-                rung.gains.update(zip(fresh, self._promises(fresh, k), strict=True))
+            for trial in latest:
+                if trial not in rung.gains:
+                    rung.gains[trial] = self._promise(trial, k)
             best = sorted((rung.gains[trial] for trial in latest), reverse=True)
             leg, spent = self._steps[k + 1] - self._steps[k], len(latest) * self._steps[k]
             rates = (gain / (spent + n * leg) for n, gain in enumerate(accumulate(best), 1))
