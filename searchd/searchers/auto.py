@@ -42,7 +42,7 @@ from searchd.searchers.offers import Offers
 from searchd.searchers.several import Several
 from searchd.searchers.surrogate import LEAST, Climbed, Surrogate, ends, surrogate
 from searchd.searchers.table import Table
-from searchd.searchers.tpe import TpeSearcher, compose
+from searchd.searchers.tpe import Drawn, TpeSearcher, compose
 from spaces.config import Config
 from spaces.space import Space
 
@@ -65,12 +65,12 @@ On smooth problems the share is .65 and more, on mosaics below .3."""
 @dataclass(frozen=True, slots=True)
 class _Served:
     """What serves a batch; hyperparameters of each loss. No offers: not enough is known yet. `trusted`: no other
-    searcher takes trials from the model. `densities`: what `tpe` suggests, where it is asked for several at once."""
+    searcher takes trials from the model. `densities`: what `tpe` suggests."""
 
     climbed: tuple[Climbed, ...]
     offers: Offers | None = None
     trusted: bool = True
-    densities: Mapping[TrialId, dict[int, float]] = field(default_factory=dict)
+    densities: Mapping[TrialId, Drawn] = field(default_factory=dict)
 
 
 class AutoSearcher:
@@ -109,8 +109,8 @@ class AutoSearcher:
         self._learn(table)
         self._earlier = history.earlier
         if kind == "densities":
-            chosen = None if history.rejected else self._batches.at(trial, table).densities.get(trial)
-            config = None if chosen is None else compose(history.space, chosen, rng)
+            drawn = self._batches.at(trial, table).densities.get(trial)
+            config = None if drawn is None else compose(history.space, drawn.at(len(history.rejected)), rng)
             if config is not None and history.space.feasible(config):
                 return config
             return self._tpe.suggest(trial, history, rng)
@@ -154,13 +154,13 @@ class AutoSearcher:
     def _build(self, known: Known, trials: range, before: _Served | None) -> _Served:
         return replace(self._model(known, trials, before), densities=self._densities(known, trials))
 
-    def _densities(self, known: Known, trials: range) -> dict[TrialId, dict[int, float]]:
-        """What `tpe` suggests to the trials of a batch; a single one asks it when it starts, and knows more."""
+    def _densities(self, known: Known, trials: range) -> dict[TrialId, Drawn]:
+        """What `tpe` suggests to the trials of a batch."""
         served = [trial for trial in trials if self._kind(trial, known.table.objectives) == "densities"]
-        if len(served) < 2:
+        if not served:
             return {}
-        chosen = self._tpe.several(known, self._earlier, len(served), self._rng(trials, 2))
-        return dict(zip(served, chosen, strict=False))
+        drawn = self._tpe.several(known, self._earlier, len(served), self._rng(trials, 2))
+        return dict(zip(served, drawn, strict=False))
 
     def _rng(self, trials: range, stream: int) -> Generator:
         """What the trials of a batch share, for one purpose."""

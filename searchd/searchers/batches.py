@@ -24,7 +24,7 @@ Model = TypeVar("Model")
 
 GROW = 60
 """One more suggestion a model for every so many trials …"""
-MANY, MOST = 300, 60
+MANY, MOST = 200, 60
 """… and the square of one for every so many, up to the most: where trials are cheap, decisions have to be …"""
 PENDING = 8
 """… and for every so many trials of which nothing was known: a great fleet asks for many at once."""

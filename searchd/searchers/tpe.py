@@ -16,6 +16,8 @@ rung with enough trials; Watanabe (2023), arXiv:2304.11127. Several objectives: 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from weakref import ref
 
@@ -68,14 +70,14 @@ class TpeSearcher:
             return history.space.sample(rng)
         config = None
         for _ in range(TRIES):
-            config = compose(history.space, model.draw(rng, self._candidates)[0], rng)
+            config = compose(history.space, model.draw(rng, self._candidates)[0].at(0), rng)
             if history.space.feasible(config):
                 return config
         return history.space.repair(config or {}, rng)
 
-    def several(self, known: Known, earlier: Sequence[Foreign], n: int, rng: Generator) -> list[dict[int, float]]:
-        """What `n` trials are suggested by what is `known`, for `compose`, together at the price of little more than
-        one; empty as long as that is not enough."""
+    def several(self, known: Known, earlier: Sequence[Foreign], n: int, rng: Generator) -> list[Drawn]:
+        """What `n` trials are suggested by what is `known`, together at the price of little more than one; empty as
+        long as that is not enough."""
         model = self._of(known.table, earlier)
         return model.draw(rng, self._candidates, n) if model.learn(Past.then(known), self._startup) else []
 
@@ -83,6 +85,26 @@ class TpeSearcher:
         if self._model is None or not self._model.of(table):
             self._model = _Model(table, earlier)
         return self._model
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Candidates for one trial: of each group its columns of the unit cube, values [m, D] of them, and scores [m]."""
+
+    parts: list[tuple[list[int], Floats, Floats]]
+
+    def at(self, place: int) -> dict[int, float]:
+        """The best candidate of each group, or the one that takes this place among different ones: a value for each of
+        its columns. A group that has no more gives its last."""
+        chosen: dict[int, float] = {}
+        for at, x, score in self.parts:
+            if place:
+                ranked = dict.fromkeys(map(tuple, x[np.argsort(-score, kind="stable")].tolist()))
+                best = list(islice(ranked, place + 1))[-1]
+            else:
+                best = x[int(np.argmax(score))].tolist()
+            chosen.update(zip(at, best, strict=True))
+        return chosen
 
 
 class _Model:
@@ -133,10 +155,9 @@ class _Model:
             return int(np.argmax((~np.isnan(past.violation)).sum(axis=0)))
         return None
 
-    def draw(self, rng: Generator, candidates: int, times: int = 1) -> list[dict[int, float]]:
-        """So many times the best of so many candidates of each group: a value for each of its columns of the unit
-        cube."""
-        chosen: list[dict[int, float]] = [{} for _ in range(times)]
+    def draw(self, rng: Generator, candidates: int, times: int = 1) -> list[Drawn]:
+        """So many times so many candidates of each group."""
+        chosen: list[Drawn] = [Drawn([]) for _ in range(times)]
         for columns, below, above in self._pairs:
             x = below.sample(rng, candidates * times)
             if self._weight:
@@ -146,8 +167,7 @@ class _Model:
                 score += self._weight * self._prior.log(columns.all, x)
             at = columns.at.tolist()
             for i, mine in enumerate(chosen):
-                best = x[i + times * int(np.argmax(score[i::times]))]
-                mine.update(zip(at, best.tolist(), strict=True))
+                mine.parts.append((at, x[i::times], score[i::times]))
         return chosen
 
     def _pair(

@@ -163,7 +163,8 @@ def test_the_price_is_that_of_the_latest_trials() -> None:
         assert isinstance(answer, Start)
         scheduler.tell(Reported(trial, 1, one(Random(trial).random())))
     merit, chain = scheduler._fit()
-    ends = [chain.final(scheduler._merit(trial, 0), 0) for trial in range(15, 45)]
+    losses = scheduler._loss[:, 0].tolist()
+    ends = [chain.final(merit.one(losses[trial], 0.0), 0) for trial in range(15, 45)]
     sd = math.sqrt(chain.variance[0] + 1e-4)
     gains = sorted((improvement(end, sd, scheduler._best) for end in ends), reverse=True)
     best = max(sum(gains[:t]) / (30 * 1 + t * 2) for t in range(1, 31))

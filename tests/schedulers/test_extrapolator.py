@@ -85,6 +85,18 @@ def test_broken_bounds_come_after_all_that_holds() -> None:
     assert np.argsort(Merit.of(loss, broken)(loss, broken)).tolist() == [3, 1, 0, 2, 4]
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.floats(-1e9, 1e9) | st.just(INF), st.floats(0, 1e9)), min_size=1, max_size=8))
+def test_the_merit_of_one_trial_is_that_of_many(reports: list[tuple[float, float]]) -> None:
+    """Bit for bit, with bounds that nobody, somebody or everybody keeps; a diverged trial breaks them infinitely."""
+    loss = np.array([loss for loss, _ in reports])
+    violation = np.array([INF if loss == INF else far for loss, far in reports])
+    for broken in (np.where(loss == INF, INF, 0.0), violation, violation + 1):
+        merit = Merit.of(loss, broken)
+        singly = [merit.one(*each) for each in zip(loss.tolist(), broken.tolist(), strict=True)]
+        assert singly == merit(loss, broken).tolist()
+
+
 def test_improvement_far_from_the_target() -> None:
     """The logarithm of expected improvement agrees with the number itself, and still falls where that is 0."""
     mean, sd = np.array([-1.0, 0.0, 0.5, 3.0, 30.0, 60.0]), np.ones(6)
