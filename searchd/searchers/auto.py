@@ -5,8 +5,8 @@ The first trials fill the space. Then a suggestion is the candidate with the gre
 plain expected improvement sits in corners), at some distance from everything tried. Candidates are drawn from the
 whole space, around the best predicted trials, and as these with some parameters drawn anew; the winner is refined once.
 
-Every fourth trial is suggested by `tpe` instead: ranks and densities see what a smooth model does not, where reports
-are noise, trainings diverge, or most of the space is a plateau. A model that does not predict trials left out of it
+Every fourth trial is suggested by `tpe` instead, for a batch at once: ranks and densities see what a smooth model does
+not, where reports are noise, trainings diverge, or most of the space is a plateau. A model that does not predict trials left out of it
 (a mosaic: neighbours say nothing) keeps a third of its trials; `tpe` and random draws get the others.
 
 With several objectives each has a model, of normal scores of its ranks, and a candidate promises what its front would
