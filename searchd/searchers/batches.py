@@ -22,8 +22,8 @@ from searchd.searchers.table import Table
 
 Model = TypeVar("Model")
 
-GROW = 60
-"""One more suggestion a model for every so many trials …"""
+GROW, GROW_SEVERAL = 60, 30
+"""One more suggestion a model for every so many trials, with one objective and with several: their models cost more …"""
 MANY, MOST = 200, 60
 """… and the square of one for every so many, up to the most: where trials are cheap, decisions have to be …"""
 PENDING = 8
@@ -89,7 +89,8 @@ class Batches(Generic[Model]):
     def _batch(self, table: Table, first: TrialId, tally: int, before: Model | None) -> Batch[Model]:
         n = int(np.searchsorted(table.trials, first))
         known = Known(table, n, table.entered[:n] & (table.heard[:n] < tally))
-        size = 1 + first // GROW + min((first // MANY) ** 2, MOST) + len(known.pending) // PENDING
+        grow = GROW if table.objectives == 1 else GROW_SEVERAL
+        size = 1 + first // grow + min((first // MANY) ** 2, MOST) + len(known.pending) // PENDING
         return Batch(first, first + size, tally, self._build(known, range(first, first + size), before))
 
 
