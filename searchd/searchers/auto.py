@@ -5,9 +5,10 @@ The first trials fill the space. Then a suggestion is the candidate with the gre
 plain expected improvement sits in corners), at some distance from everything tried. Candidates are drawn from the
 whole space, around the best predicted trials, and as these with some parameters drawn anew; the winner is refined once.
 
-Every fourth trial is suggested by `tpe` instead, for a batch at once: ranks and densities see what a smooth model does
-not, where reports are noise, trainings diverge, or most of the space is a plateau. A model that does not predict trials left out of it
-(a mosaic: neighbours say nothing) keeps a third of its trials; `tpe` and random draws get the others.
+Every fourth trial is suggested by `tpe` instead (by one model where a batch has several such trials): ranks and
+densities see what a smooth model does not, where reports are noise, trainings diverge, or most of the space is a
+plateau. A model that does not predict trials left out of it (a mosaic: neighbours say nothing) keeps a third of its
+trials; `tpe` and random draws get the others.
 
 With several objectives each has a model, of normal scores of its ranks, and a candidate promises what its front would
 gain. Objectives that a description says before any training (see `described`) need no model: the first trials are
@@ -81,6 +82,7 @@ class AutoSearcher:
         self._seed = seed
         self._tpe = TpeSearcher()
         self._earlier: Sequence[Foreign] = ()
+        self._asked: tuple[tuple[TrialId, int], Drawn | None] = ((-1, -1), None)
         self._space: Space | None = None
         self._ground = Ground(Space(()))
         self._batches = Batches(self._build, FILL)
@@ -109,7 +111,7 @@ class AutoSearcher:
         self._learn(table)
         self._earlier = history.earlier
         if kind == "densities":
-            drawn = self._batches.at(trial, table).densities.get(trial)
+            drawn = self._batches.at(trial, table).densities.get(trial) or self._alone(trial, history, rng)
             config = None if drawn is None else compose(history.space, drawn.at(len(history.rejected)), rng)
             if config is not None and history.space.feasible(config):
                 return config
@@ -155,12 +157,19 @@ class AutoSearcher:
         return replace(self._model(known, trials, before), densities=self._densities(known, trials))
 
     def _densities(self, known: Known, trials: range) -> dict[TrialId, Drawn]:
-        """What `tpe` suggests to the trials of a batch."""
+        """What `tpe` suggests to the trials of a batch; a single one asks it when it starts, and knows more."""
         served = [trial for trial in trials if self._kind(trial, known.table.objectives) == "densities"]
-        if not served:
+        if len(served) < 2:
             return {}
         drawn = self._tpe.several(known, self._earlier, len(served), self._rng(trials, 2))
         return dict(zip(served, drawn, strict=False))
+
+    def _alone(self, trial: TrialId, history: History, rng: Generator) -> Drawn | None:
+        """What `tpe` suggests to a single trial: drawn once, however often it is refused."""
+        now = (trial, history.table.version)
+        if self._asked[0] != now or not history.rejected:
+            self._asked = now, self._tpe.drawn(history, rng)
+        return self._asked[1]
 
     def _rng(self, trials: range, stream: int) -> Generator:
         """What the trials of a batch share, for one purpose."""

@@ -23,7 +23,7 @@ from searchd.searchers.table import Table
 Model = TypeVar("Model")
 
 GROW, GROW_SEVERAL = 60, 30
-"""One more suggestion a model for every so many trials, with one objective and with several: their models cost more …"""
+"""One more suggestion a model for every so many trials, with one objective and with several (a model is dearer) …"""
 MANY, MOST = 200, 60
 """… and the square of one for every so many, up to the most: where trials are cheap, decisions have to be …"""
 PENDING = 8

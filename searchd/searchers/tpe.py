@@ -75,6 +75,12 @@ class TpeSearcher:
                 return config
         return history.space.repair(config or {}, rng)
 
+    def drawn(self, history: History, rng: Generator) -> Drawn | None:
+        """What `suggest` would take the best of; None as long as too little is known."""
+        model = self._of(history.table, history.earlier)
+        known = model.learn(Past.now(history.table), self._startup)
+        return model.draw(rng, self._candidates)[0] if known else None
+
     def several(self, known: Known, earlier: Sequence[Foreign], n: int, rng: Generator) -> list[Drawn]:
         """What `n` trials are suggested by what is `known`, together at the price of little more than one; empty as
         long as that is not enough."""

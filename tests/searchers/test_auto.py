@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import nan
 from typing import Any
 
@@ -13,10 +12,9 @@ from searchd.schedulers.events import TrialId
 from searchd.search.search import Search
 from searchd.searchers.auto import AutoSearcher
 from searchd.searchers.base import History, generator
-from searchd.searchers.batches import Known, _born
-from searchd.searchers.earlier import Foreign
+from searchd.searchers.batches import _born
 from searchd.searchers.table import Table
-from searchd.searchers.tpe import Drawn, TpeSearcher
+from searchd.searchers.tpe import TpeSearcher
 from searchd.simulator.run import simulate
 from searchd.simulator.trace import Run
 from searchd.simulator.world import Step, TrialFailed
@@ -95,21 +93,23 @@ def test_it_finds_the_bowl() -> None:
         assert found < 0.3 * drawn
 
 
-class Marked(TpeSearcher):
-    """`tpe`, whose suggestions for a batch are known by their x."""
-
-    def several(self, _known: Known, _earlier: Sequence[Foreign], n: int, _rng: Any) -> list[Drawn]:
-        return [Drawn([([0], np.array([[0.125]]), np.zeros(1))])] * n
-
-
 def test_every_fourth_trial_is_a_matter_of_densities() -> None:
-    """Trials 9, 13, 17, … are what `tpe` says for the batch, all but those that explore; the others are not."""
-    marked = AutoSearcher(0)
-    marked._tpe = Marked()
-    run = simulate(study(FLAT), Valley(), workers=2, seconds=250, seed=3, searcher=marked)
-    found = {trial: record.config["x"] == 0.125 for trial, record in run.search.trials.items()}
-    assert max(found) > 40
-    assert [t for t in found if t > 8 and found[t]] == [t for t in found if t > 8 and t % 4 == 1 and t % 10]
+    """Trials 9, 13, 17, … are what `tpe` would have suggested with the same history, all but those that explore; the
+    others are not."""
+    seen: dict[TrialId, bool] = {}
+
+    class Beside:
+        def __init__(self) -> None:
+            self.auto, self.tpe = AutoSearcher(0), TpeSearcher()
+
+        def suggest(self, trial: TrialId, history: History, rng: Any) -> Config:
+            said = self.auto.suggest(trial, history, rng)
+            seen[trial] = self.tpe.suggest(trial, history, generator(3, trial)) == said
+            return said
+
+    simulate(study(FLAT), Valley(), workers=2, seconds=250, seed=3, searcher=Beside())
+    assert max(seen) > 40
+    assert [t for t in seen if t > 8 and seen[t]] == [t for t in seen if t > 8 and t % 4 == 1 and t % 10]
 
 
 class Mosaic:

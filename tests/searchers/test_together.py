@@ -99,32 +99,32 @@ class Steps:
 
 def test_what_is_taken_costs_no_new_model() -> None:
     """In a small space most of what `tpe` likes is there already: the next of the same candidates are tried."""
-    asked, refused = [0, 0], 0
+    asked, refused = 0, 0
 
     class Counting(TpeSearcher):
-        def suggest(self, *args: Any) -> Any:
-            asked[0] += 1
-            return super().suggest(*args)
-
-        def several(self, *args: Any) -> Any:
-            asked[1] += 1
-            return super().several(*args)
+        def drawn(self, *args: Any) -> Any:
+            nonlocal asked
+            asked += 1
+            return super().drawn(*args)
 
     class Watched:
         def __init__(self) -> None:
             self.auto = AutoSearcher(0)
             self.auto._tpe = Counting()
+            self.densities: set[TrialId] = set()
 
         def suggest(self, trial: TrialId, history: History, rng: Any) -> Config:
             nonlocal refused
-            refused += trial > 12 and trial % 4 == 1 and len(history.rejected) > 0
+            if trial > 12 and trial % 4 == 1 and trial % 10:
+                self.densities.add(trial)
+                refused += len(history.rejected) > 0
             return self.auto.suggest(trial, history, rng)
 
-    space = {"a": {"int": [0, 4]}, "b": {"int": [0, 4]}}
-    run = simulate(study(space), Steps(), workers=1, seconds=150, seed=1, searcher=Watched())
-    assert len(run.search.trials) > 20
-    assert refused > 5
-    assert asked[0] <= 3 < asked[1]
+    space, watched = {"a": {"int": [0, 4]}, "b": {"int": [0, 4]}}, Watched()
+    simulate(study(space), Steps(), workers=1, seconds=150, seed=1, searcher=watched)
+    assert len(watched.densities) > 4
+    assert refused > len(watched.densities)
+    assert asked <= len(watched.densities) + 1
 
 
 def test_too_little_is_known() -> None:
