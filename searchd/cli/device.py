@@ -156,11 +156,23 @@ def tell(d: dict[str, Any]) -> None:
     out.print(f"profile for {p['study']}: {what}")
     out.print(f"held-out networks: median error {_percent(q['error'])}, Kendall's tau {_two(q['tau'])}; "
               f"repeated measurements differ by {_percent(p['spread'])}")  # fmt: skip
+    for width in p.get("widths", ()):  # a daemon of an older release says none
+        out.print(_gain(width), soft_wrap=True)
     if not q["good"]:
         out.print(Text(f"wanted: at most {_percent(q['bound'])}, and tau 0.85 at least: more --architectures, or a "
                        "quieter machine", style="yellow"))  # fmt: skip
     if p["stale"]:
         out.print(Text(f"stale: {p['stale']}; profile it again", style="yellow"))
+
+
+def _gain(w: dict[str, Any]) -> Text:
+    """What few bits buy there; yellow where it is no time."""
+    line = f"{w['bits']:g} bits, {w['op']}, alone: {w['least']:.2f} to {w['most']:.2f} times as fast as float32 " \
+           f"({w['middle']:.2f} in the middle); worth it in {w['faster']} of {w['shapes']} shapes"
+    if not w["faster"]:
+        return Text(f"{line}: bytes are all that they buy there", style="yellow")
+    edge = w["pays_from"]
+    return Text(line if edge is None else f"{line}: those that take {1000 * edge:.3g} µs and more in float32")
 
 
 def _percent(value: Any) -> str:

@@ -7,13 +7,15 @@ from typing import Any
 
 from searchd.devices.profile import stale
 from searchd.errors import SearchdError
+from searchd.latency.widths import widths
 from searchd.store.base import DeviceRow
 from searchd.wire import WorkerInfo
 
 
 def shown(row: DeviceRow, workers: Sequence[WorkerInfo] | None = None) -> dict[str, Any]:
     """`name`, `identity`, `runtime`, `facts`, `workers` (live slots, null: nobody can know), `profile` (null or a
-    summary: study, at, operators, architectures, front, spread, row_spread, alone, quality, stale), `profiling`."""
+    summary: study, at, operators, architectures, front, widths, spread, row_spread, alone, quality, stale, …) and
+    `profiling`."""
     said = dict(row.profiling or {})
     return {
         "name": row.name, "identity": row.identity, "runtime": row.runtime, "facts": dict(row.facts),
@@ -34,7 +36,7 @@ def _summary(profile: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{k: profile[k] for k in kept if k in profile}, "facts": dict(profile["facts"]),
         "operators": len(profile["rows"]), "architectures": len(profile["architectures"]),
-        "front": len(profile.get("front", ())),
+        "front": len(profile.get("front", ())), "widths": [width.as_json() for width in widths(profile["rows"])],
     }  # fmt: skip
 
 
