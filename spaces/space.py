@@ -201,11 +201,15 @@ class Space:
                 u[self._columns[slot.name]] = slot.domain.encode(config[slot.name])
         return u
 
+    def decode(self, u: NDArray[np.float64]) -> Config:
+        """The config at a point [width]; its constraints may not hold."""
+        return Config(self._decode(u))
+
     def from_unit(self, u: NDArray[np.float64]) -> Config:
         """The config at a point of [0, 1]^width; an infeasible one is repaired, by draws seeded from the point."""
         if u.shape != (self.width,):
             raise SpaceError(f"a point of this space has shape ({self.width},), not {u.shape}")
-        values = self._walk(lambda name, domain: domain.decode(u[self._columns[name]].tolist()))
+        values = self._decode(u)
         if self._violation(values) == 0.0:
             return Config(values)
         key = hashlib.sha256(np.nan_to_num(u, nan=-1.0).tobytes()).digest()
@@ -241,6 +245,15 @@ class Space:
             return {name: choose(name, domain) for name, domain in self._flat}
         out: dict[str, Any] = {}
         tree.walk(self._nodes, choose, out)
+        return out
+
+    def _decode(self, u: NDArray[np.float64]) -> dict[str, Any]:
+        """The values at a point. What a domain decodes is canonical already."""
+        at, columns = u.tolist(), self._columns
+        if self._flat is not None:
+            return {name: domain.decode(at[columns[name]]) for name, domain in self._flat}
+        out: dict[str, Any] = {}
+        tree.walk(self._nodes, lambda name, domain: domain.decode(at[columns[name]]), out)
         return out
 
     def _draw(self, rng: Generator) -> dict[str, Any]:

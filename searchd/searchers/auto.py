@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from searchd.schedulers.events import TrialId
 from searchd.searchers.base import History
 from searchd.searchers.batches import Batches, Known
-from searchd.searchers.candidates import Ground, config_at
+from searchd.searchers.candidates import Ground
 from searchd.searchers.described import Described
 from searchd.searchers.earlier import Foreign, first_configs
 from searchd.searchers.judges import Front, Judge, OneLoss, lengths, scale_of
@@ -234,7 +234,7 @@ class AutoSearcher:
         space = self._ground.features.space
         first: Config | None = None
         for u in ranked:
-            config = config_at(space, u)
+            config = space.decode(u)
             if space.feasible(config):
                 return config
             first = first or config

@@ -68,11 +68,6 @@ class Ground:
         return self._prior.log(self._columns, units[:, self._at]) if self._prior else np.zeros(len(units))
 
 
-def config_at(space: Space, unit: Floats) -> Config:
-    """The config at a snapped point [width]; its constraints may not hold."""
-    return space.walk(lambda name, domain: domain.decode(unit[space[name].columns].tolist()))
-
-
 def _any(_: Config) -> bool:
     return True
 
@@ -104,7 +99,7 @@ def take(
     space = history.space
     known = {c.digest for c in history.rejected} | {record.config.digest for record in history.records}
     for u in candidates[:looks]:
-        config = config_at(space, u)
+        config = space.decode(u)
         if config.digest not in known and space.feasible(config) and allowed(config):
             return config
     repaired = space.from_unit(np.nan_to_num(candidates[0], nan=0.5))

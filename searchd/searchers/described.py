@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from searchd.searchers import gp
 from searchd.searchers.base import History
-from searchd.searchers.candidates import Ground, config_at
+from searchd.searchers.candidates import Ground
 from spaces.config import Config
 from spaces.errors import SpaceError
 from spaces.space import Space
@@ -42,7 +42,7 @@ class Described:
         if not self._goals:
             return
         rng = Generator(Philox(key=np.array([seed % 2**64, 0], dtype=np.uint64), counter=[0, 0, 0, 2]))
-        metrics = _said(history, config_at(history.space, ground.draw(1, rng)[0]))
+        metrics = _said(history, history.space.decode(ground.draw(1, rng)[0]))
         self.at = tuple(i for i, (name, _) in enumerate(self._goals) if name in metrics)
         if self.at:
             self._learn(history.space, rng)
@@ -57,7 +57,7 @@ class Described:
             return
         shares = np.array_split(np.argsort(losses[:, 0], kind="stable"), DESIGN)
         picked = rng.permutation([int(rng.choice(share)) for share in shares])
-        self.design = [config_at(space, unit) for unit in units[picked]]
+        self.design = [space.decode(unit) for unit in units[picked]]
         ground, x = self._ground, self._ground.rows(units)
         self._models: list[tuple[gp.Posterior, float, float]] = []
         for values in losses.T:
@@ -73,7 +73,7 @@ class Described:
             key = unit.tobytes()
             known = self._known.get(key)
             if known is None:
-                metrics = _said(self._history, config_at(self._history.space, unit))
+                metrics = _said(self._history, self._history.space.decode(unit))
                 signed = [self._goals[j][1] * metrics.get(self._goals[j][0], np.inf) for j in self.at]
                 known = self._known[key] = np.array(signed) if metrics else np.full(len(self.at), np.inf)
             found[i] = known

@@ -73,11 +73,15 @@ def test_encode_and_from_unit_are_inverse(mapping: dict[str, Any], seed: int) ->
 @few
 @given(spaces(), st.data())
 def test_every_point_of_the_cube_is_a_config(mapping: dict[str, Any], data: st.DataObject) -> None:
-    """Law: any point of the unit cube, its corners too, decodes to a config of the space."""
+    """Law: any point of the unit cube, its corners too, decodes to a config of the space, of canonical values to the
+    last sign."""
     space = Space.parse(mapping)
     point = st.lists(st.floats(0, 1) | st.sampled_from([0.0, 1.0, 0.5]), min_size=space.width, max_size=space.width)
-    config = space.from_unit(np.array(data.draw(point), dtype=float))
+    u = np.array(data.draw(point), dtype=float)
+    config = space.from_unit(u)
     assert space.complete(config) == config
+    walked = space.walk(lambda name, domain: domain.decode(u[space[name].columns].tolist()))
+    assert repr(dict(space.decode(u))) == repr(dict(walked))
 
 
 @few
