@@ -11,6 +11,7 @@ difference are not told apart. Source: Demšar (2006), JMLR: Friedman's test, Ne
 
 from __future__ import annotations
 
+import argparse
 import csv
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -188,10 +189,15 @@ def together(before: Sequence[Scored], scored: Sequence[Scored]) -> list[Scored]
     return sorted([*kept, *scored], key=lambda s: (s.problem, s.method, s.seed))
 
 
-def main(paths: list[str]) -> None:
+def main(given: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="summarise.py", description="From runs to the tables in results/.")
+    parser.add_argument("paths", nargs="+", metavar="FILE", help="runs.csv, to be kept, or files of JSON lines of runs")
+    paths: list[str] = parser.parse_args(given).paths
     before = [row for path in paths if path.endswith(".csv") for row in read(Path(path))]
     every = [row for path in paths if not path.endswith(".csv") for row in rows(Path(path))]
     scored = together(before, score((row for row in every if row["workers"] == 4), before))
+    if not scored:
+        parser.error(f"{', '.join(paths)}: no run by 4 workers there, so results/ is left as it is")
     write(RESULTS / "runs.csv", [as_row(s) for s in scored])
     lines = table(scored)
     write(RESULTS / "table.csv", lines)

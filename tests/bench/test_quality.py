@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.quality import summarise
 from bench.quality.loop import run_peer
 from bench.quality.ours import run_ours, study
 from bench.quality.outcome import Watch
@@ -262,3 +263,17 @@ def test_figures_are_of_a_size_to_keep(tmp_path: Path, monkeypatch: pytest.Monke
     plot.style()
     plot.curves(runs, ["noisy"], "one.png", 1, "regret")
     assert 5_000 < (tmp_path / "one.png").stat().st_size < 300_000
+
+
+@pytest.mark.parametrize("given", [[], ["--help"], ["none.jsonl"]])
+def test_a_summary_of_nothing_keeps_what_is_recorded(
+    given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a run among its files the results of before stay as they are."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(summarise, "RESULTS", tmp_path)
+    (tmp_path / "none.jsonl").write_text("\n")
+    (tmp_path / "runs.csv").write_text("what was recorded\n")
+    with pytest.raises(SystemExit):
+        summarise.main(given)
+    assert (tmp_path / "runs.csv").read_text() == "what was recorded\n"
