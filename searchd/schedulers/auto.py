@@ -62,7 +62,7 @@ WINDOW = 30
 """How many of the latest trials at a rung the price of its next leg is computed from."""
 MARGIN = 1.05
 """A paused trial is resumed when it promises this many times the price of its leg."""
-FRESH = 10
+FRESH = 20
 """The extrapolation is fitted again after a report for every so many trials."""
 FLOOR = 1e-4
 """Added to the variance of a final loss, so that a finished trial has an improvement too."""
