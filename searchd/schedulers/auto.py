@@ -45,7 +45,7 @@ from searchd.schedulers.events import (
     TrialId,
 )
 from searchd.schedulers.extrapolator import Extrapolation, Merit, extrapolate
-from searchd.schedulers.improvement import improvement
+from searchd.schedulers.improvement import improvement, tabled
 from searchd.schedulers.order import DIVERGED, standing
 from searchd.schedulers.orders import Order, Single
 from searchd.schedulers.roster import Roster
@@ -277,19 +277,24 @@ class Auto:
     # ------------------------------------------------------------ what a trial promises, and the price
     def _promise(self, trial: TrialId, k: int) -> float:
         """The improvement on the best that a trial at rung k promises at the top, in warped losses."""
+        return improvement(*self._normal(trial, k), self._best)
+
+    def _normal(self, trial: TrialId, k: int) -> tuple[float, float]:
+        """Mean and standard deviation of how a trial at rung k ends, in warped losses."""
         merit, chain = self._fit()
         end = chain.final(merit.one(float(self._loss[trial, k]), float(self._violation[trial, k])), k)
-        return improvement(end, sqrt(chain.variance[k] + FLOOR), self._best)
+        return end, sqrt(chain.variance[k] + FLOOR)
 
     def _price(self, k: int) -> float:
-        """What a trial at rung k must promise: the next leg at the best rate of improvement a step."""
+        """What a trial at rung k must promise: the next leg at the best rate of improvement a step. (Of promises as the
+        table has them, good to 1e-5: recorded reasons say prices to three digits, and have to come out again.)"""
         self._fit()
         rung = self._rungs[k]
         if rung.price is None:
             latest = rung.ids[-WINDOW:]
             for trial in latest:
                 if trial not in rung.gains:
-                    rung.gains[trial] = self._promise(trial, k)
+                    rung.gains[trial] = tabled(*self._normal(trial, k), self._best)
             best = sorted((rung.gains[trial] for trial in latest), reverse=True)
             leg, spent = self._steps[k + 1] - self._steps[k], len(latest) * self._steps[k]
             rates = (gain / (spent + n * leg) for n, gain in enumerate(accumulate(best), 1))

@@ -9,6 +9,7 @@ Sources: Jones, Schonlau, Welch (1998); Ament, Daulton, Eriksson, Balandat, Baks
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from functools import lru_cache
 
 import numpy as np
@@ -39,6 +40,20 @@ def log_improvement(mean: Floats, sd: Floats, target: float | Floats) -> Floats:
     return np.asarray(np.log(sd) + log_h((target - mean) / sd))
 
 
+def tabled(mean: float, sd: float, target: float) -> float:
+    """The expected improvement of one normal as the table has it, at a twentieth of what an array of one costs."""
+    z = (target - mean) / sd
+    if z < LOWEST:
+        low = -0.5 * z**2 - _LOG_ROOT - 2 * math.log(-z)
+        return math.exp(math.log(sd) + low)
+    if z > HIGHEST:
+        return math.exp(math.log(sd) + math.log(z))
+    grid, values = _listed()
+    j = min(bisect_right(grid, z), CELLS) - 1
+    slope = (values[j + 1] - values[j]) / (grid[j + 1] - grid[j])
+    return math.exp(math.log(sd) + (slope * (z - grid[j]) + values[j]))
+
+
 def improvement(mean: float, sd: float, target: float) -> float:
     """The expected improvement below `target` of one normal; `sd` > 0."""
     return sd * _h((target - mean) / sd)
@@ -48,6 +63,12 @@ def _h(z: float) -> float:
     if z < LOWEST:
         return math.exp(-0.5 * z * z - _LOG_ROOT - 2 * math.log(-z))
     return math.exp(-0.5 * z * z - _LOG_ROOT) + z * 0.5 * math.erfc(-z / _ROOT)
+
+
+@lru_cache(maxsize=1)
+def _listed() -> tuple[list[float], list[float]]:
+    grid, values = _table()
+    return grid.tolist(), values.tolist()
 
 
 @lru_cache(maxsize=1)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from searchd.schedulers.extrapolator import Merit, extrapolate
-from searchd.schedulers.improvement import improvement, log_improvement
+from searchd.schedulers.improvement import improvement, log_improvement, tabled
 
 NAN, INF = float("nan"), float("inf")
 
@@ -83,6 +84,16 @@ def test_broken_bounds_come_after_all_that_holds() -> None:
     assert Merit.of(loss, free)(loss, free).tolist() == loss.tolist()
     broken = np.array([0.3, 0.2, 0.4, 0.1, INF])
     assert np.argsort(Merit.of(loss, broken)(loss, broken)).tolist() == [3, 1, 0, 2, 4]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(-100, 100), st.floats(1e-3, 10), st.floats(-100, 100))
+def test_one_from_the_table_is_one_of_many(mean: float, sd: float, target: float) -> None:
+    """Below the table, in it and above; at its ends and cells too."""
+    for z in (None, -30.0, 10.0, -0.01, 0.0):
+        at = mean if z is None else target - z * sd
+        many = float(np.exp(log_improvement(np.array([at]), np.array([sd]), target))[0])
+        assert tabled(at, sd, target) == pytest.approx(many, rel=1e-10, abs=1e-300)
 
 
 @settings(max_examples=60, deadline=None)
