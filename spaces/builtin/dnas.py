@@ -49,7 +49,7 @@ class DnasForm(ClassifyForm):
     layers: Annotated[int, Field(ge=1, le=MOST_LAYERS)] = 4
     candidates: list[str] | None = Field(default=None, min_length=1, max_length=32)
     loss: Loss = "fbnet"
-    masks: Literal["hard", "soft"] = "hard"
+    masks: Literal["hard", "soft", "two"] = "hard"
     theta_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     warmup: Annotated[int, Field(ge=0)] = 1
     samples: Annotated[int, Field(ge=0, le=64)] = 3

@@ -254,8 +254,8 @@ def test_a_given_architecture_is_trained_and_nothing_is_searched() -> None:
     assert done.reports[-1].metrics["val_error"] < 15
 
 
-@pytest.mark.parametrize("masks", ["hard", "soft"])
-def test_both_kinds_of_masks_train_weights_and_choice(masks: str) -> None:
+@pytest.mark.parametrize("masks", ["hard", "soft", "two"])
+def test_each_kind_of_masks_trains_weights_and_choice(masks: str) -> None:
     """Three epochs lower the loss and move theta."""
     options = {**WINE, "masks": masks}
     config = {**CONFIG, "batch_size": 16}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spaces.blocks import SKIP, Layer, Layout, Op
+from workers.dnas.pairs import Pair
 
 
 class Unit(nn.Module):
@@ -90,6 +91,15 @@ class Mixture(nn.Module):
         for candidates, mask in zip(self.layers, masks, strict=True):
             parts = [mask[i] * one(x) for i, one in enumerate(cast(nn.ModuleList, candidates))]
             x = torch.stack(parts).sum(0)
+        answer: Tensor = self.heads["last"](x)
+        return answer
+
+    def pairs(self, x: Tensor, pairs: Sequence[Pair]) -> Tensor:
+        """Logits [B, classes] where of each layer the candidates of a pair are computed and mixed by its gate."""
+        x = self.stem(x)
+        for candidates, pair in zip(self.layers, pairs, strict=True):
+            ones = cast(nn.ModuleList, candidates)
+            x = torch.stack([g * ones[i](x) for i, g in zip(pair.places, pair.gate, strict=True)]).sum(0)
         answer: Tensor = self.heads["last"](x)
         return answer
 

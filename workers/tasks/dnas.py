@@ -3,8 +3,9 @@
 One step is one epoch: the weights are trained on one part of the training data, under masks drawn anew for each batch,
 then the logits of the choice (theta) on the other part; during the first `warmup` epochs the weights alone. Masks are
 `soft` (FBNet: every candidate runs, mixed) or `hard`: one path runs, as in ProxylessNAS, and theta learns through it by
-the gradient of the soft masks (straight-through). Only what was trained as a path is good as one: the architectures of
-soft masks have to be trained anew.
+the gradient of the soft masks (straight-through), for which every candidate is computed; `two`: theta learns as in
+ProxylessNAS too, by two candidates of a layer at a time (see `workers.dnas.pairs`). Only what was trained as a path is
+good as one: the architectures of soft masks have to be trained anew.
 
 Every report has as points the architecture of the largest logits and some drawn from the probabilities, each with the
 figures of that network alone: its batch norms settled, its error on the validation samples, its latency by the table.
@@ -36,6 +37,7 @@ from workers.dnas.export import export
 from workers.dnas.graph import model
 from workers.dnas.losses import expected_ms, loss_of
 from workers.dnas.modules import Mixture, Path, Theta
+from workers.dnas.pairs import drawn as pairs_of
 from workers.dnas.table import FILE, Table, predicted, table_of
 from workers.measurers import Measurer, onnx_run
 from workers.measurers import Run as Timed
@@ -93,7 +95,7 @@ class Run:
     ) -> None:  # fmt: skip
         self.plan, self.net, self.theta, self.table = plan, net, theta, table
         self.optimizer, self.adam = optimizer, adam
-        self.hard = trial.options.get("masks", "hard") == "hard"
+        self.kind = trial.options.get("masks", "hard")
         self.seed = trial.seed % 2**63
         self.samples = int(trial.options.get("samples", 3))
         self.warmup = int(trial.options.get("warmup", 1))
@@ -140,7 +142,7 @@ class Run:
             answer: Tensor = self.net.path(self.plan.architecture)(x)
             return answer
         masks = [m.detach() for m in self.masks(epoch, draw)]
-        if not self.hard:
+        if self.kind == "soft":
             mixed: Tensor = self.net(x, masks)
             return mixed
         alone: Tensor = self.net.path(self.theta.named(int(m.argmax()) for m in masks))(x)
@@ -151,10 +153,16 @@ class Run:
         part, draw = self.theta_part, self.uniforms(epoch, THETA)
         learned = list(self.theta.parameters())
         for index in batches(len(part), batch, self.seed, epoch):
-            soft = self.masks(epoch, draw)
-            masks = [straight_through(m) for m in soft] if self.hard else soft
-            ce = functional.cross_entropy(self.net(part.x[index], masks), part.y[index])
-            shares: Sequence[Tensor] = soft if self.plan.loss == "fbnet" else self.theta.probabilities()
+            x, y = part.x[index], part.y[index]
+            pairs = pairs_of(learned, draw) if self.kind == "two" else None
+            if pairs is not None:
+                shares: Sequence[Tensor] = self.theta.probabilities()
+                ce = functional.cross_entropy(self.net.pairs(x, pairs), y)
+            else:
+                soft = self.masks(epoch, draw)
+                shares = soft if self.plan.loss == "fbnet" else self.theta.probabilities()
+                masks = [straight_through(m) for m in soft] if self.kind == "hard" else soft
+                ce = functional.cross_entropy(self.net(x, masks), y)
             latency = expected_ms(shares, self.costs, self.table.base_ms)
             self.adam.zero_grad(set_to_none=True)
             torch.autograd.backward(loss_of(self.plan, ce, latency, self.target_ms), inputs=learned)
