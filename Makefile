@@ -33,9 +33,9 @@ $(VENV)/.local: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	$(BIN)/pip install $(PIP_FLAGS) -e '.[local]'
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.local
+$(VENV)/.dev: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	$(BIN)/pip install $(PIP_FLAGS) -e '.[local,dev]'
-	@touch $@
+	@touch $(VENV)/.local $@
 
 install: $(VENV)/.local
 

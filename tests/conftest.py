@@ -25,11 +25,12 @@ if os.environ.get("CI"):
 
 
 LONG = (
-    "acceptance/test_compose_up.py", "acceptance/test_run_life.py", "acceptance/test_morph.py",
-    "kernels/test_compiles.py", "kernels/test_interpreted.py", "acceptance/test_engine_daemon.py",
-    "crash/test_under_fire.py", "acceptance/test_reproduce.py", "acceptance/test_devices.py",
+    "acceptance/test_compose_up.py", "acceptance/test_run_life.py", "kernels/test_compiles.py",
+    "acceptance/test_morph.py", "acceptance/test_engine_daemon.py", "crash/test_under_fire.py",
+    "kernels/test_interpreted.py", "acceptance/test_worker_life.py", "acceptance/test_reproduce.py",
+    "ui/test_browser.py", "acceptance/test_devices.py",
 )  # fmt: skip
-"""Files that take a minute and more. They begin first: a process that is given one last works on alone."""
+"""Files that take a minute and more, the longest first. A process that is given one last works on alone."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

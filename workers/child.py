@@ -22,7 +22,7 @@ import kernels
 import spaces
 from searchd import lines
 from searchd.wire import CheckpointRef, Inherited, JobSpec
-from workers import job
+from workers import compiler, job
 from workers.energy import Spent, meter
 from workers.kept import KEEP_MB, Kept
 from workers.memory import Peak
@@ -164,6 +164,7 @@ def main(argv: list[str]) -> int:
     sys.path.extend(p for p in options.path if p not in sys.path)  # last, and see PINNED: none of ours is shadowed
     link = SlotLink(Pipes(source, sink))
     sweep()
+    compiler.put_off()
     kept = Kept(options.keep_mb << 20)
     try:
         while True:

@@ -66,7 +66,7 @@ def until(place: Composed, condition: Callable[[], Any], what: str, timeout_s: f
 def test_compose_keeps_everything(place: Composed, tmp_path: Path) -> None:
     """From a clean clone to a front: a worker, the daemon and Redis are killed in the middle, every report is there
     once and replays; `down` and `up` keep the study, its models and its checkpoints; `down -v` leaves nothing."""
-    place.run("build", timeout_s=1200)
+    place.run("--parallel", "1", "build", timeout_s=1200)  # at once, the classic builder installs torch for two images
     place.up(*UP)
     url = f"http://127.0.0.1:{place.environ['SEARCHD_PORT']}"
     token = (place.folder / "searchd.token").read_text()

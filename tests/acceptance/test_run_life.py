@@ -51,8 +51,10 @@ def gone(run: Run, timeout_s: float = 12.0) -> bool:
     return True
 
 
-def test_the_user_ends_it_and_goes_on_later(tmp_path: Path, file: Path) -> None:
-    """Ctrl-C and SIGTERM end the whole family within seconds with exit code 130; running the file again goes on."""
+def test_it_is_ended_three_ways_and_goes_on(tmp_path: Path, file: Path) -> None:
+    """Ctrl-C and SIGTERM end the whole family within seconds with exit code 130, `kill -9` of `searchd run` takes its
+    family with it; running the file again goes on from what was recorded. Meanwhile a second run of the folder ends at
+    once, naming the first, which is not disturbed."""
     out = tmp_path / "out"
     done = 0
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -69,42 +71,43 @@ def test_the_user_ends_it_and_goes_on_later(tmp_path: Path, file: Path) -> None:
             assert not (out / "life" / "daemon.json").exists()
             done = run.steps("life")
             assert done >= 5
+    with running(file, out) as run:
+        run.until(lambda: run.steps("life") >= done + 2, "a few steps")
+        run.process.kill()
+        run.process.wait()
+        assert gone(run), [p.cmdline() for p in run.family()]
+        done = run.steps("life")
     with running(file, out, "--json") as run:
+        run.until(lambda: run.named("searchd.daemon"), "its daemon")
+        with running(file, out) as second:
+            code, _, error = second.end()
+        assert code == 1
+        assert str(run.process.pid) in error
         told = run.answer()
         assert gone(run, 1.0), run.family()
     assert told["summary"]["steps_done"] > done
     check_ended(out, "life", 8)
 
 
-@pytest.mark.parametrize("part", ["daemon", "worker", "child", "broker"])
-def test_a_part_is_killed(tmp_path: Path, file: Path, part: str) -> None:
-    """`kill -9` of any part in the middle: it comes back by itself, a lost job runs again, every report counts once."""
-    words = {"daemon": ("searchd.daemon",), "worker": ("workers.app",), "child": ("workers.child",),
-             "broker": ("unixsocket",)}[part]  # fmt: skip
+PARTS = {"child": "workers.child", "worker": "workers.app", "daemon": "searchd.daemon", "broker": "unixsocket"}
+"""Part → what the command line of its processes has. The child is the first: a job that is lost then is its own."""
+
+
+def test_every_part_is_killed(tmp_path: Path, file: Path) -> None:
+    """`kill -9` of each part in the middle, one after another: it comes back by itself, a lost job runs again, every
+    report counts once."""
     out = tmp_path / "out"
     with running(file, out, "--json") as run:
-        run.until(lambda: run.steps("life") >= 4, "a few steps")
-        victims = run.until(lambda: run.named(*words), f"the {part}")
-        victims[0].kill()
+        for number, (part, word) in enumerate(PARTS.items(), 1):
+            run.until(lambda enough=4 * number: run.steps("life") >= enough, "a few steps more")
+            before = run.until(lambda w=word: run.named(w), f"the {part}")
+            before[0].kill()
+            run.until(lambda w=word, old=before: set(run.named(w)) - set(old), f"another {part}")
+            if part == "child":
+                run.until(lambda: events(run, "lost"), "the job of a killed child is lost, and said so")
         told = run.answer()
         assert told["front"]
-        lost = events(run, "lost")
         assert gone(run, 1.0), run.family()
-    if part in {"worker", "child"}:
-        assert lost or part == "worker", "the job of a killed child is lost, and said so"
-    check_ended(out, "life", 8)
-
-
-def test_the_run_itself_is_killed(tmp_path: Path, file: Path) -> None:
-    """`kill -9` of `searchd run` takes its family with it; running the file again goes on from what was recorded."""
-    out = tmp_path / "out"
-    with running(file, out) as run:
-        run.until(lambda: run.steps("life") >= 6, "a few steps")
-        run.process.kill()
-        run.process.wait()
-        assert gone(run), [p.cmdline() for p in run.family()]
-    with running(file, out, "--json") as run:
-        run.answer()
     check_ended(out, "life", 8)
 
 
@@ -129,16 +132,3 @@ def test_an_ended_study_is_shown_and_extended(tmp_path: Path, file: Path) -> Non
     assert code == 1
     assert "search.eta" in error
     assert "--fresh" in error
-
-
-def test_two_runs_of_one_folder_are_refused(tmp_path: Path, file: Path) -> None:
-    """The second run of a folder ends at once, naming the first; the first is not disturbed."""
-    out = tmp_path / "out"
-    with running(file, out, "--json") as first:
-        first.until(lambda: first.steps("life") >= 2, "a few steps")
-        with running(file, out) as second:
-            code, _, error = second.end()
-        assert code == 1
-        assert str(first.process.pid) in error
-        first.answer()
-    check_ended(out, "life", 8)
