@@ -277,24 +277,21 @@ class Auto:
     # ------------------------------------------------------------ what a trial promises, and the price
     def _promise(self, trial: TrialId, k: int) -> float:
         """The improvement on the best that a trial at rung k promises at the top, in warped losses."""
-        return improvement(*self._normal(trial, k), self._best)
-
-    def _normal(self, trial: TrialId, k: int) -> tuple[float, float]:
-        """Mean and standard deviation of how a trial at rung k ends, in warped losses."""
         merit, chain = self._fit()
         end = chain.final(merit.one(float(self._loss[trial, k]), float(self._violation[trial, k])), k)
-        return end, sqrt(chain.variance[k] + FLOOR)
+        return improvement(end, sqrt(chain.variance[k] + FLOOR), self._best)
 
     def _price(self, k: int) -> float:
         """What a trial at rung k must promise: the next leg at the best rate of improvement a step. (Of promises as the
         table has them, good to 1e-5: recorded reasons say prices to three digits, and have to come out again.)"""
-        self._fit()
+        merit, chain = self._fit()
         rung = self._rungs[k]
         if rung.price is None:
-            latest = rung.ids[-WINDOW:]
+            latest, sd = rung.ids[-WINDOW:], sqrt(chain.variance[k] + FLOOR)
             for trial in latest:
                 if trial not in rung.gains:
-                    rung.gains[trial] = tabled(*self._normal(trial, k), self._best)
+                    reported = float(self._loss[trial, k]), float(self._violation[trial, k])
+                    rung.gains[trial] = tabled(chain.final(merit.one(*reported), k), sd, self._best)
             best = sorted((rung.gains[trial] for trial in latest), reverse=True)
             leg, spent = self._steps[k + 1] - self._steps[k], len(latest) * self._steps[k]
             rates = (gain / (spent + n * leg) for n, gain in enumerate(accumulate(best), 1))
