@@ -18,13 +18,21 @@ BRING = ("numpy", "scipy.linalg", "scipy.special", "torch", "mkl")
 def one_thread() -> AbstractContextManager[object]:
     """While it lasts, numpy's and scipy's linear algebra keeps to one thread, in the whole process; then as before.
 
-    Inside another it costs a microsecond, else a dozen. OMP_NUM_THREADS and its like are left alone.
+    Inside another it costs a microsecond or two, else a dozen. OMP_NUM_THREADS and its like are left alone.
     """
-    found = _libraries(tuple(name in sys.modules for name in BRING))
-    if all(library.get_num_threads() == 1 for library in found.lib_controllers):
-        return nullcontext()
-    limited: AbstractContextManager[object] = found.limit(limits=1)
-    return limited
+    global _found
+    if _found is None or _found[0] != len(sys.modules):
+        _found = len(sys.modules), _libraries(tuple(name in sys.modules for name in BRING))
+    for library in _found[1].lib_controllers:
+        if library.get_num_threads() != 1:
+            limited: AbstractContextManager[object] = _found[1].limit(limits=1)
+            return limited
+    return _LIMITED
+
+
+_LIMITED = nullcontext()
+_found: tuple[int, Any] | None = None
+"""How many modules there were at the last look, and the libraries that they had brought."""
 
 
 @lru_cache(maxsize=8)

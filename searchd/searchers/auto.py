@@ -23,8 +23,8 @@ Source: RESEARCH.md, part 2, 1c. Expected improvement: Jones, Schonlau, Welch (1
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -43,7 +43,7 @@ from searchd.searchers.offers import Offers
 from searchd.searchers.several import Several
 from searchd.searchers.surrogate import LEAST, Climbed, Surrogate, ends, surrogate
 from searchd.searchers.table import Table
-from searchd.searchers.tpe import Drawn, TpeSearcher, compose
+from searchd.searchers.tpe import Drawn, Together, TpeSearcher, compose
 from spaces.config import Config
 from spaces.space import Space
 
@@ -71,7 +71,7 @@ class _Served:
     climbed: tuple[Climbed, ...]
     offers: Offers | None = None
     trusted: bool = True
-    densities: Mapping[TrialId, Drawn] = field(default_factory=dict)
+    densities: Together | None = None
 
 
 class AutoSearcher:
@@ -111,7 +111,8 @@ class AutoSearcher:
         self._learn(table)
         self._earlier = history.earlier
         if kind == "densities":
-            drawn = self._batches.at(trial, table).densities.get(trial) or self._alone(trial, history, rng)
+            together = self._batches.at(trial, table).densities
+            drawn = (together and together.of(trial)) or self._alone(trial, history, rng)
             config = None if drawn is None else compose(history.space, drawn.at(len(history.rejected)), rng)
             if config is not None and history.space.feasible(config):
                 return config
@@ -156,13 +157,13 @@ class AutoSearcher:
     def _build(self, known: Known, trials: range, before: _Served | None) -> _Served:
         return replace(self._model(known, trials, before), densities=self._densities(known, trials))
 
-    def _densities(self, known: Known, trials: range) -> dict[TrialId, Drawn]:
+    def _densities(self, known: Known, trials: range) -> Together | None:
         """What `tpe` suggests to the trials of a batch; a single one asks it when it starts, and knows more."""
         served = [trial for trial in trials if self._kind(trial, known.table.objectives) == "densities"]
         if len(served) < 2:
-            return {}
-        drawn = self._tpe.several(known, self._earlier, len(served), self._rng(trials, 2))
-        return dict(zip(served, drawn, strict=False))
+            return None
+        rng, earlier = self._rng(trials, 2), self._earlier
+        return Together(served, lambda: self._tpe.several(known, earlier, len(served), rng))
 
     def _alone(self, trial: TrialId, history: History, rng: Generator) -> Drawn | None:
         """What `tpe` suggests to a single trial: drawn once, however often it is refused."""

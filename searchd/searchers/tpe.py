@@ -15,7 +15,7 @@ rung with enough trials; Watanabe (2023), arXiv:2304.11127. Several objectives: 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -111,6 +111,22 @@ class Drawn:
                 best = x[int(np.argmax(score))].tolist()
             chosen.update(zip(at, best, strict=True))
         return chosen
+
+
+class Together:
+    """What `trials` are suggested together; `ask` is asked once, when one of them wants to know. It may answer less."""
+
+    def __init__(self, trials: Sequence[TrialId], ask: Callable[[], Sequence[Drawn]]) -> None:
+        self._trials, self._ask = tuple(trials), ask
+        self._found: dict[TrialId, Drawn] | None = None
+
+    def of(self, trial: TrialId) -> Drawn | None:
+        """None for another trial, and where too little was known."""
+        if trial not in self._trials:
+            return None
+        if self._found is None:
+            self._found = dict(zip(self._trials, self._ask(), strict=False))
+        return self._found.get(trial)
 
 
 class _Model:
