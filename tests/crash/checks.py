@@ -147,9 +147,9 @@ def repeated(notes: Notes) -> int:
     return sum(len(times) - 1 for times in notes.values())
 
 
-def repeats(reader: Reader, notes: Notes) -> tuple[int, list[int]]:
-    """(lost attempts, for each trial that lost any: steps computed again beyond one for each loss)."""
-    total, beyond = 0, []
+def repeats(reader: Reader, notes: Notes) -> tuple[int, dict[tuple[str, int], int]]:
+    """(lost attempts, for each trial that lost any: steps computed again beyond one for each loss, where there are)."""
+    total, beyond = 0, {}
     for row in reader.studies():
         again: Counter[int] = Counter()
         for (study, trial, _), times in notes.items():
@@ -157,5 +157,5 @@ def repeats(reader: Reader, notes: Notes) -> tuple[int, list[int]]:
                 again[trial] += len(times) - 1
         lost = Counter(e.payload["trial"] for e in reader.events(row.id, kinds=("lost",)))
         total += lost.total()
-        beyond += [again[trial] - lost[trial] for trial in again if again[trial] > lost[trial]]
+        beyond |= {(row.id, trial): again[trial] - lost[trial] for trial in again if again[trial] > lost[trial]}
     return total, beyond
