@@ -41,8 +41,8 @@ def figures(world: World, happened: Sequence[Happened], wrong: Sequence[str], se
 def _again(
     reader: Reader, study: str, trial: int, notes: Notes, happened: Sequence[Happened]
 ) -> dict[str, Any]:  # fmt: skip
-    """What befell a trial that repeated more than its losses explain: steps computed again and when, its losses, and the
-    faults from just before the first time to the last; in seconds since that first time."""
+    """What befell a trial that repeated more than its losses explain: steps computed again and when, its losses, and
+    the faults from just before the first time to the last; in seconds since that first time."""
     again = {step: [note.at for note in times] for (s, t, step), times in sorted(notes.items())
              if (s, t) == (study, trial) and len(times) > 1}  # fmt: skip
     first, last = min(min(times) for times in again.values()), max(max(times) for times in again.values())
