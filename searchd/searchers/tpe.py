@@ -65,8 +65,8 @@ class TpeSearcher:
         self._model: _Model | None = None
 
     def suggest(self, trial: TrialId, history: History, rng: Generator) -> Config:  # noqa: ARG002
-        model, past = self._of(history.table, history.earlier), Past.now(history.table)
-        if not model.learn(past, self._startup):
+        model = self._learned(history)
+        if model is None:
             return history.space.sample(rng)
         config = None
         for _ in range(TRIES):
@@ -77,15 +77,18 @@ class TpeSearcher:
 
     def drawn(self, history: History, rng: Generator) -> Drawn | None:
         """What `suggest` would take the best of; None as long as too little is known."""
-        model = self._of(history.table, history.earlier)
-        known = model.learn(Past.now(history.table), self._startup)
-        return model.draw(rng, self._candidates)[0] if known else None
+        model = self._learned(history)
+        return None if model is None else model.draw(rng, self._candidates)[0]
 
     def several(self, known: Known, earlier: Sequence[Foreign], n: int, rng: Generator) -> list[Drawn]:
         """What `n` trials are suggested by what is `known`, together at the price of little more than one; empty as
         long as that is not enough."""
         model = self._of(known.table, earlier)
         return model.draw(rng, self._candidates, n) if model.learn(Past.then(known), self._startup) else []
+
+    def _learned(self, history: History) -> _Model | None:
+        model = self._of(history.table, history.earlier)
+        return model if model.learn(Past.now(history.table), self._startup) else None
 
     def _of(self, table: Table, earlier: Sequence[Foreign]) -> _Model:
         if self._model is None or not self._model.of(table):
