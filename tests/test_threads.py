@@ -50,6 +50,7 @@ class Looking:
 def test_one_thread_and_then_as_before() -> None:
     with threadpool_limits(limits=3, user_api="blas"):
         before = threads()
+        assert before == {3}  # or nothing below would show
         with one_thread():
             assert threads() == {1}
             with one_thread():
@@ -65,6 +66,7 @@ def test_suggestions_and_simulations_are_on_one_thread() -> None:
     """By `Search` as the daemon asks it, and in a whole simulated run."""
     with threadpool_limits(limits=3, user_api="blas"):
         before, asking, running = threads(), Looking(), Looking()
+        assert before == {3}
         Search(Study.parse(STUDY), searcher=asking).ask()
         simulate(Study.parse(STUDY), running, workers=2, searcher=running)
         assert asking.seen == [{1}]
