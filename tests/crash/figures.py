@@ -24,7 +24,7 @@ def figures(world: World, happened: Sequence[Happened], wrong: Sequence[str], se
             "studies": len(counts), "trials": sum(c["trials"] for c in counts),
             "reports": sum(c["reports"] for c in counts), "duplicates": sum(c["duplicates"] for c in counts),
             "events": sum(c["events"] for c in counts), "lost": lost, "beyond": sorted(beyond.values()),
-            "told": [_again(reader, study, trial, notes, happened) for study, trial in sorted(beyond)],
+            "told": [again(reader, study, trial, notes, happened) for study, trial in sorted(beyond)],
         }  # fmt: skip
 
     kinds: dict[str, list[Happened]] = defaultdict(list)
@@ -38,18 +38,18 @@ def figures(world: World, happened: Sequence[Happened], wrong: Sequence[str], se
     }  # fmt: skip
 
 
-def _again(
+def again(
     reader: Reader, study: str, trial: int, notes: Notes, happened: Sequence[Happened]
 ) -> dict[str, Any]:  # fmt: skip
     """What befell a trial that repeated more than its losses explain: steps computed again and when, its losses, and
     the faults from just before the first time to the last; in seconds since that first time."""
-    again = {step: [note.at for note in times] for (s, t, step), times in sorted(notes.items())
+    twice = {step: [note.at for note in times] for (s, t, step), times in sorted(notes.items())
              if (s, t) == (study, trial) and len(times) > 1}  # fmt: skip
-    first, last = min(min(times) for times in again.values()), max(max(times) for times in again.values())
+    first, last = min(min(times) for times in twice.values()), max(max(times) for times in twice.values())
     losses = [e for e in reader.events(study, kinds=("lost",)) if e.payload["trial"] == trial]
     return {
         "study": study, "trial": trial,
-        "steps": {step: [round(at - first, 2) for at in times] for step, times in again.items()},
+        "steps": {step: [round(at - first, 2) for at in times] for step, times in twice.items()},
         "lost": [[round(e.at - first, 2), e.payload.get("reason", "")] for e in losses],
         "faults": [[one.kind, round(one.at - first, 2), round(one.over - first, 2)] for one in happened
                    if one.over > first - 2 and one.at < last + 2],
