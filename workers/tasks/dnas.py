@@ -154,15 +154,14 @@ class Run:
         learned = list(self.theta.parameters())
         for index in batches(len(part), batch, self.seed, epoch):
             x, y = part.x[index], part.y[index]
-            pairs = pairs_of(learned, draw) if self.kind == "two" else None
-            if pairs is not None:
+            if self.kind == "two":
                 shares: Sequence[Tensor] = self.theta.probabilities()
-                ce = functional.cross_entropy(self.net.pairs(x, pairs), y)
+                logits = self.net.pairs(x, pairs_of(learned, draw))
             else:
                 soft = self.masks(epoch, draw)
                 shares = soft if self.plan.loss == "fbnet" else self.theta.probabilities()
-                masks = [straight_through(m) for m in soft] if self.kind == "hard" else soft
-                ce = functional.cross_entropy(self.net(x, masks), y)
+                logits = self.net(x, [straight_through(m) for m in soft] if self.kind == "hard" else soft)
+            ce = functional.cross_entropy(logits, y)
             latency = expected_ms(shares, self.costs, self.table.base_ms)
             self.adam.zero_grad(set_to_none=True)
             torch.autograd.backward(loss_of(self.plan, ce, latency, self.target_ms), inputs=learned)
