@@ -6,8 +6,10 @@ a rung goes on at once when
 - or it is among the best max(1, n / eta) of the rung, as in ASHA;
 - or the improvement that it promises at the top (see `extrapolator`) is worth its next leg: at least the best rate
   that the policy "start trials to this rung, go on with the best t" would have had with the last 30 trials there.
-Else it pauses. A free worker takes whoever goes on, then the paused trial that promises most for its price, if that
-is worth more than a new trial, then a new one. When no more trials may start, who is in ASHA's quota goes up.
+Else it pauses. So does one that came out exactly as another trial at every rung, once that has proved to mean that they
+are alike (see `twins`): it goes on if the other one fails. A free worker takes whoever goes on, then the paused trial
+that promises most for its price, if that is worth more than a new trial, then a new one. When no more trials may start,
+who is in ASHA's quota goes up.
 
 With several objectives there is no one loss to extrapolate: the rung's order decides (calibration and ASHA's rule);
 but where one of them ranks alone (`order: single`), that one is extrapolated.
@@ -21,7 +23,7 @@ from bisect import insort
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import accumulate
-from math import inf, nan, sqrt
+from math import inf, isfinite, nan, sqrt
 from typing import assert_never
 
 import numpy as np
@@ -51,6 +53,7 @@ from searchd.schedulers.orders import Order, Single
 from searchd.schedulers.roster import Roster
 from searchd.schedulers.rungs import deepened, ladder_from_top
 from searchd.schedulers.standings import Standings
+from searchd.schedulers.twins import Twins, Value
 
 Floats = NDArray[np.float64]
 
@@ -92,6 +95,7 @@ class Auto:
         self._rungs = [_Rung(Standings(step, order)) for step in self._steps]
         self._going: deque[tuple[TrialId, int, str]] = deque()
         self._several = False
+        self._twins = Twins()
         self._loss = np.full((64, len(self._steps)), nan)
         self._violation = np.full((64, len(self._steps)), nan)
         self._since_fit = 0
@@ -137,10 +141,15 @@ class Auto:
                     rung = self._due(trial, seat.since, seat.until)
                     self._enter(trial, rung, ())
                     self._rungs[rung].standings.sink(trial)
+                    self._twins.leave(trial)
+                    self._come_forward()
             case Stopped(trial):
                 seat = roster.dismiss(trial)
                 if seat and seat.state == "paused":
                     self._rungs[self._steps.index(seat.since)].standings.sink(trial)
+                if seat:
+                    self._twins.leave(trial)
+                    self._come_forward()
             case Injected(trial):
                 roster.inject(trial)
             case Extended(limit):
@@ -232,6 +241,8 @@ class Auto:
         self._loss[trial, k] = loss
         violation = violation if kind < DIVERGED else inf
         self._violation[trial, k] = violation
+        if isfinite(loss) and not self._several:
+            self._compare(trial, k, (violation, best))
         self._since_fit += 1
         rung.price = None
         if not self._stale() and self._fitted is not None:
@@ -245,6 +256,8 @@ class Auto:
         """The trial is at rest at rung k: it goes on at once, or pauses until it is worth it."""
         standings = self._rungs[k].standings
         self._enter(trial, k, ())  # no report at its rung counts as diverged
+        if self._twins.waits(trial, k):
+            return
         standings.offer(trial)
         if k < len(self._steps) - 1 and not standings.diverged(trial):
             why = self._reason(trial, k)
@@ -262,6 +275,25 @@ class Auto:
         if promise >= price * (1 - 1e-9):
             return f"goes on: it promises {_times(promise, price)} times the price of going on at {self._at(k)}"
         return ""
+
+    # ------------------------------------------------------------ twins
+    def _compare(self, trial: TrialId, k: int, value: Value) -> None:
+        """Whether the trial's report is another one's too, and what that says of equal reports."""
+        agrees = self._twins.enter(trial, k, value)
+        if agrees is None or not self._rungs[k].standings.better_half(trial):
+            return
+        if self._twins.learn(agrees):
+            for at, rung in enumerate(self._rungs):
+                for other in rung.standings.offered():
+                    if self._twins.waits(other, at):
+                        rung.standings.withdraw(other)
+            self._come_forward()
+            self._reprice()
+
+    def _come_forward(self) -> None:
+        """Who is behind nobody any more may go on."""
+        for trial, k in self._twins.free():
+            self._rungs[k].standings.offer(trial)
 
     def _deepen(self, R: int) -> None:
         added = deepened(self._steps[-1], R, self._eta)
@@ -291,7 +323,8 @@ class Auto:
             for trial in latest:
                 if trial not in rung.gains:
                     reported = float(self._loss[trial, k]), float(self._violation[trial, k])
-                    rung.gains[trial] = tabled(chain.final(merit.one(*reported), k), sd, self._best)
+                    behind = self._twins.elder(trial, k) is not None  # what it promises is promised already
+                    rung.gains[trial] = 0.0 if behind else tabled(chain.final(merit.one(*reported), k), sd, self._best)
             best = sorted((rung.gains[trial] for trial in latest), reverse=True)
             leg, spent = self._steps[k + 1] - self._steps[k], len(latest) * self._steps[k]
             rates = (gain / (spent + n * leg) for n, gain in enumerate(accumulate(best), 1))

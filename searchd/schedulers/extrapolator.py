@@ -80,7 +80,7 @@ class Extrapolation:
 
     def warp(self, values: Floats) -> Floats:
         """Merits to warped ones, NaN to NaN, diverged ones to the worst."""
-        z = (np.where(np.isposinf(values), self.worst, values) - self.median) / self.scale
+        z = (np.where(values == np.inf, self.worst, values) - self.median) / self.scale
         return np.where(z > 0, np.log1p(np.maximum(z, 0.0)), z)
 
     def unwarp(self, z: Floats) -> Floats:
@@ -107,22 +107,19 @@ def extrapolate(values: Floats) -> Extrapolation:
     rows = np.flatnonzero(entered.any(axis=1))
     last = rungs - 1 - entered[rows, ::-1].argmax(axis=1) if len(rows) else rows
     ends = values[rows, last]
-    ends = ends[np.isfinite(ends)]
-    median, low, worst = (np.median(ends), ends.min(), ends.max()) if len(ends) else (0.0, -1.0, 0.0)
-    chain = Extrapolation(
-        float(median), max(float(median - low), _least_scale(float(median))), float(worst), (), (), (), 0.0
-    )
+    low, median, worst = _summary(ends[np.isfinite(ends)])
+    chain = Extrapolation(median, max(median - low, _least_scale(median)), worst, (), (), (), 0.0)
     z = chain.warp(values)
-    spread = (float(z[rows, last].std()) if len(rows) else 1.0) + TINY
+    reached = z[rows, last]
+    spread = (float(reached.std()) if len(rows) else 1.0) + TINY
     offset, slope, variance = np.zeros(rungs), np.ones(rungs), np.zeros(rungs)
     for k in range(rungs - 2, -1, -1):
-        both = entered[:, k] & entered[:, k + 1]
+        both = np.flatnonzero(entered[:, k] & entered[:, k + 1])
         a, b, rest = _step(z[both, k], z[both, k + 1], spread)
         offset[k] = offset[k + 1] + slope[k + 1] * a
         variance[k] = variance[k + 1] + slope[k + 1] ** 2 * rest
         slope[k] = slope[k + 1] * b
-    means, _ = _finals(z, offset, slope, variance)
-    best = float(np.nanmin(means)) if len(rows) else 0.0
+    best = float((offset[last] + slope[last] * reached).min()) if len(rows) else 0.0
     return Extrapolation(
         chain.median, chain.scale, chain.worst, tuple(offset.tolist()), tuple(slope.tolist()),
         tuple(variance.tolist()), best,
@@ -137,7 +134,7 @@ def _step(u: Floats, w: Floats, spread: float) -> tuple[float, float, float]:
         return 0.0, 1.0, rest
     weight = np.exp(-0.5 * (w - w.min()) / spread)
     weight *= n / weight.sum()
-    mean_u, mean_w = float((weight * u).mean()), float((weight * w).mean())
+    mean_u, mean_w = float((weight * u).sum()) / n, float((weight * w).sum()) / n
     prior = max(rest / SLOPE_SD**2, 1e-9)
     off = u - mean_u
     pulled = weight * off
@@ -146,6 +143,15 @@ def _step(u: Floats, w: Floats, spread: float) -> tuple[float, float, float]:
     left = w - intercept - slope * u
     rest = (0.5 * rest + float(weight @ (left * left))) / (1 + n) * (1 + 1 / n)
     return intercept, slope, rest
+
+
+def _summary(values: Floats) -> tuple[float, float, float]:
+    """The least, the median and the greatest of finite values; a scale of 1 where there are none."""
+    if not len(values):
+        return -1.0, 0.0, 0.0
+    ordered, half = np.sort(values), len(values) // 2
+    median = ordered[half] if len(values) % 2 else (ordered[half - 1] + ordered[half]) / 2
+    return float(ordered[0]), float(median), float(ordered[-1])
 
 
 def _finals(z: Floats, offset: Floats, slope: Floats, variance: Floats) -> tuple[Floats, Floats]:

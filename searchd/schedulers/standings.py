@@ -77,6 +77,15 @@ class Standings:
             heappush(self._order, key_of(trial, entry, self._by))
             self._best, self.settled = None, False
 
+    def offered(self) -> tuple[TrialId, ...]:
+        """Who may be promoted and was not, in the order of their ids."""
+        return tuple(sorted(self._offered))
+
+    def withdraw(self, trial: TrialId) -> None:
+        """The trial may not be promoted, until it is offered again."""
+        self._withdraw(trial)
+        self.settled = False
+
     def take(self, trial: TrialId) -> None:
         """The trial leaves for the next rung."""
         self._withdraw(trial)
@@ -150,6 +159,10 @@ class Standings:
         if self._several:
             return self.rank(trial) <= place
         return key_of(trial, self._entries[trial], self._by)[:-1] <= self._keys[place][:-1]
+
+    def better_half(self, trial: TrialId) -> bool:
+        """Whether an entry is better than the one in the middle (one objective; equal losses are not)."""
+        return key_of(trial, self._entries[trial], self._by)[:-1] < self._keys[len(self._entries) // 2][:-1]
 
     def diverged(self, trial: TrialId) -> bool:
         """Whether an entry has no finite point."""

@@ -32,6 +32,7 @@ from numpy.random import Generator, Philox
 from numpy.typing import NDArray
 
 from searchd.schedulers.events import TrialId
+from searchd.searchers.apart import apart
 from searchd.searchers.base import History
 from searchd.searchers.batches import Batches, Known
 from searchd.searchers.candidates import Ground
@@ -212,8 +213,10 @@ class AutoSearcher:
             rows, units = found[0].rows, table.units[pending]
             judge = Front(models, self._described, rows, reached, scale, self._x[pending], units)
         tried = self._columnwise[:, : known.n]
-        offers = Offers(self._ground, judge, len(found[0].rows), table.units, tried, served, self._rng(trials, 1))
         model = models[0] if m == 1 else None
+        away = 0.0 if model is None else apart(model.x, losses[model.rows, :, 0])
+        rng = self._rng(trials, 1)
+        offers = Offers(self._ground, judge, len(found[0].rows), table.units, tried, served, rng, away)
         trusted = model is None or len(found[0].rows) < JUDGED or model.explained() >= TRUST
         return _Served(climbed, offers, trusted)
 

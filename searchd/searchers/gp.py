@@ -20,6 +20,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from searchd.searchers import definite
+
 Floats = NDArray[np.float64]
 
 LENGTH = (0.05, 20.0)
@@ -152,7 +154,7 @@ def gradient(
         for _, decay, _ in parts:
             np.multiply(decay, more, out=decay)
     k[np.diag_indices(n)] += noise + hyper.noise + NUGGET
-    inverse = np.linalg.inv(k)
+    inverse = definite.inverse(k)
     alpha = inverse @ y
     weight = np.outer(alpha, alpha) - inverse  # d evidence = 1/2 tr(weight dK)
     slope, by_column = np.empty(len(hyper.theta)), []
@@ -194,7 +196,7 @@ class Posterior:
         known = np.zeros(len(k))
         known[: self._n] = noise
         k[np.diag_indices(len(k))] += known + hyper.noise + NUGGET
-        self._whiten = np.linalg.inv(np.linalg.cholesky(k)).T
+        self._whiten = definite.whitening(k)
         first = self._whiten[: self._n, : self._n]
         self._alpha = first @ (y @ first)
         self.targets = y
@@ -215,8 +217,7 @@ class Posterior:
 
     def sd(self, covariances: Floats) -> Floats:
         """Posterior standard deviations of the signal, without noise: [m]."""
-        white = covariances @ self._whiten
-        left: Floats = self.hyper.signal - np.einsum("ij,ij->i", white, white)
+        left: Floats = self.hyper.signal - definite.lengths(covariances, self._whiten)
         return np.sqrt(np.maximum(left, LEAST_VARIANCE))
 
     def _covariances(self, rows: Floats) -> Floats:

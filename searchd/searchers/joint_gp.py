@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from searchd.searchers import gp
+from searchd.searchers import definite, gp
 from searchd.searchers.curves import Family, Tables
 
 Floats = NDArray[np.float64]
@@ -97,7 +97,7 @@ def gradient(fit: Fit, data: Data, curves: Family, groups: Ints) -> Floats:
     scale = tables.scale[np.ix_(data.rung, data.rung)]
     k = config * scale + tables.shift[np.ix_(data.rung, data.rung)]
     k[np.diag_indices(n)] += base.noise + gp.NUGGET
-    inverse = np.linalg.inv(k)
+    inverse = definite.inverse(k)
     alpha = inverse @ (data.y - tables.mean[data.rung])
     weight = np.outer(alpha, alpha) - inverse  # d evidence = 1/2 tr(weight dK)
     signal = weight * config
@@ -143,22 +143,20 @@ class JointPosterior:
         self._rung = np.concatenate([data.rung, pending[1]])
         k = self._covariance(self._x, self._rung)
         k[np.diag_indices(len(k))] += fit.base.noise + gp.NUGGET
-        lower = np.linalg.cholesky(k)
-        self._whiten = np.linalg.inv(lower)
-        white = self._whiten[:n, :n] @ (data.y - self._tables.mean[data.rung])
+        self._whiten = definite.whitening(k)
+        white = self._whiten[:n, :n].T @ (data.y - self._tables.mean[data.rung])
         tail = np.zeros((len(pending[0]), 1)) if normals is None else normals
         # a pending target is mean + lower22 · normal, so its whitened residual is the normal itself
         whole = np.vstack([np.repeat(white[:, None], tail.shape[1], axis=1), tail])
-        self._alpha = self._whiten.T @ whole
+        self._alpha = self._whiten @ whole
 
     def at(self, x: Floats, rung: int) -> tuple[Floats, Floats]:
         """Means [m, J] and standard deviations [m] of configs `x` [m, d] at a rung, without noise."""
         where = np.full(len(x), rung, dtype=np.intp)
         cross = self._covariance(x, where)
         mean = self._tables.mean[rung] + cross @ self._alpha
-        white = cross @ self._whiten.T
         own = self._fit.base.signal * self._tables.scale[rung, rung] + self._tables.shift[rung, rung]
-        left = own - np.einsum("ij,ij->i", white, white)
+        left = own - definite.lengths(cross, self._whiten)
         return mean, np.sqrt(np.maximum(left, gp.LEAST_VARIANCE))
 
     def _covariance(self, x: Floats, rung: Ints) -> Floats:

@@ -16,6 +16,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from searchd.schedulers.events import TrialId
+from searchd.searchers.apart import nearest
 from searchd.searchers.candidates import Ground
 from searchd.searchers.judges import Judge
 from searchd.searchers.prior import weight
@@ -33,29 +34,34 @@ APART = 0.03
 """No suggestion is nearer than this to another trial in every feature …"""
 TRIES = 25
 """… unless the best so many candidates are."""
+FEW = 4
+"""Fewer rows are sorted sooner than cut to the best first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """The winner and points around it: `units` [n, width], features `x` [n, d], what they promise `score` [n]."""
+    """The winner and points around it: `units` [n, width], features `x` [n, d], what they promise `score` [n]. What is
+    nearer than `apart` to a trial is taken when there is nothing else."""
 
     units: Floats
     x: Floats
     score: Floats
+    apart: float = 0.0
 
     def best(self, tried: Floats) -> Floats:
         """The point [width] that promises most and is not too near to anything `tried` [d, t]."""
-        return np.asarray(self.units[_pick(self.x, self.score, tried)])
+        return np.asarray(self.units[_pick(self.x, _new(self.score, self.x, tried, self.apart), tried)])
 
 
 class Offers:
-    """Of a batch. `judge` knows `n` trials; `tried` [d, t]: features of what had started before the batch."""
+    """Of a batch. `judge` knows `n` trials; `tried` [d, t]: features of what had started before the batch; what is
+    nearer than `apart` to it is probably one of it again."""
 
     def __init__(
         self, ground: Ground, judge: Judge, n: int, units: Floats, tried: Floats, trials: Sequence[TrialId],
-        rng: Generator,
+        rng: Generator, apart: float = 0.0,
     ) -> None:  # fmt: skip
-        self._ground, self._judge, self._weight = ground, judge, weight(n)
+        self._ground, self._judge, self._weight, self._apart = ground, judge, weight(n), apart
         candidates = _candidates(ground, judge, units, rng)
         x = ground.rows(candidates)
         predicted = judge.predict(x)
@@ -80,7 +86,8 @@ class Offers:
         """The place of each hope's best candidate that is not too near to anything `tried` [d, t] or to the winners
         before it."""
         scores = self._judge.rates(self._predicted, bolds) + self._belief
-        orders = np.argsort(-scores, axis=1, kind="stable")[:, :TRIES].tolist()
+        scores = _new(scores, self._x, tried, self._apart)
+        orders = _best(scores, TRIES).tolist()
         gap: dict[int, float] = {}  # of a candidate to what was tried, once it was asked for
         among = np.full(len(self._x), np.inf)  # of each to the winners
         found = []
@@ -115,7 +122,7 @@ class Offers:
             rated = self._judge.rate(seen, bold[at]) + belief[at]
             score = np.full(len(score), -np.inf)
             score[at] = rated
-        return [Offer(units[cut], x[cut], score[cut]) for cut in cuts]
+        return [Offer(units[cut], x[cut], score[cut], self._apart) for cut in cuts]
 
 
 def _candidates(ground: Ground, judge: Judge, units: Floats, rng: Generator) -> Floats:
@@ -128,13 +135,27 @@ def _candidates(ground: Ground, judge: Judge, units: Floats, rng: Generator) -> 
     return np.vstack([ground.draw(DRAWN, rng), near, moved])
 
 
+def _new(score: Floats, x: Floats, tried: Floats, apart: float) -> Floats:
+    """Scores [..., n] of points `x` [n, d], those of what was `tried` [d, t] already put last."""
+    if not apart:
+        return score
+    new = nearest(x, tried) >= apart
+    return np.where(new, score, -np.inf) if new.any() else score
+
+
 def _pick(x: Floats, score: Floats, tried: Floats) -> int:
     """The place of the best score whose features [d] of `x` [n, d] are not too near to anything tried [d, t]."""
-    order = np.argsort(-score, kind="stable").tolist()
-    if not tried.size:
-        return int(order[0])
-    apart = (i for i in order[:TRIES] if _gap(x[i], tried) >= APART)
-    return int(next(apart, order[0]))
+    order: list[int] = _best(score, TRIES).tolist()
+    return next((i for i in order if _gap(x[i], tried) >= APART), order[0])
+
+
+def _best(scores: Floats, n: int) -> NDArray[np.intp]:
+    """The places of the best `n` of scores [..., m], by falling score."""
+    if scores.ndim == 1 or len(scores) < FEW or scores.shape[-1] <= n:
+        return np.argsort(-scores, axis=-1, kind="stable")[..., :n]
+    among = np.argpartition(-scores, n - 1, axis=-1)[..., :n]
+    order = np.argsort(-np.take_along_axis(scores, among, axis=-1), axis=-1, kind="stable")
+    return np.take_along_axis(among, order, axis=-1)
 
 
 def _gap(x: Floats, tried: Floats) -> float:

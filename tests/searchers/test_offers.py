@@ -120,3 +120,20 @@ def test_half_of_the_draws_follow_a_prior() -> None:
     low, high = ground.belief(np.array([[0.5, 0.2], [0.5, 0.9]]))
     assert high > low + 10
     assert not Ground(PLAIN).belief(drawn).any()
+
+
+def test_what_is_probably_a_trial_again_is_taken_last() -> None:
+    """No winner and no point around it is nearer than `apart` to what was tried, as long as any candidate is not; where
+    none is, the best one is taken."""
+    rng = np.random.default_rng(1)
+    tried, units = np.full((2, 1), 0.5), rng.random((4, 2))
+    for far in (0.2, 0.4):
+        made = Offers(Ground(PLAIN), Bowl(), 20, units, tried, [8, 9, 10], np.random.default_rng(2), far)
+        for trial in (8, 9, 10):
+            offer = made.of(trial)
+            assert offer is not None
+            assert far <= np.linalg.norm(offer.best(tried) - 0.5) < far + 0.1
+    made = Offers(Ground(PLAIN), Bowl(), 20, units, tried, [8], np.random.default_rng(2), 5.0)
+    offer = made.of(8)
+    assert offer is not None
+    assert np.abs(offer.best(tried) - 0.5).max() < 0.1
