@@ -16,19 +16,18 @@ Neurocomputing. Neutral values for inactive parameters: as in SMAC (Hutter, Hoos
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from spaces.domains import Choice, Const, Domain, Float, Int, Subset
+from searchd.searchers.snapping import Snapping, cell
+from spaces.domains import Choice, Domain, Int, Subset
 from spaces.space import Space
 from spaces.tree import Slot
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-Snap = Callable[[Floats], Floats]
 APART = 1 / math.sqrt(2)
 
 
@@ -51,12 +50,12 @@ class Features:
         self.active: float = sum(self._share_of(slot) for slot in searched)
         groups: list[int] = []
         self._plain: list[tuple[int, int]] = []  # (feature column, unit column)
-        self._choices: list[tuple[int, int, int]] = []  # (first feature column, unit column, options)
+        choices: list[tuple[int, int, int]] = []  # (first feature column, unit column, options)
         for number, slot in enumerate(searched):
             columns = slot.domain.columns
             if isinstance(slot.domain, Choice) and not slot.domain.ordered:
                 options = len(slot.domain.options)
-                self._choices.append((len(groups), slot.start, options))
+                choices.append((len(groups), slot.start, options))
                 columns = 1 if options == 2 else options
             else:
                 self._plain += [(len(groups) + i, slot.start + i) for i in range(columns)]
@@ -67,32 +66,23 @@ class Features:
         self.d = len(groups)
         self._to = np.array([to for to, _ in self._plain], dtype=np.intp)
         self._from = np.array([source for _, source in self._plain], dtype=np.intp)
-        self._snaps = [(slot, snap) for slot in self._slots if (snap := _snap(slot.domain)) is not None]
-        self._conditional = [slot for slot in self._slots if slot.parent is not None or slot.repeat is not None]
+        self._shared = _shared(choices)
+        self._snapped = Snapping(space)
+        self._conditional = self._snapped.conditional
 
     def __call__(self, units: Floats) -> Floats:
         """Snapped points `units` [n, width] (NaN: inactive), as `space.encode` gives them, as features [n, d]."""
         out = np.empty((len(units), self.d))
-        out[:, self._to] = units[:, self._from]
-        for first, column, options in self._choices:
-            u = units[:, column]
-            if options == 2:
-                out[:, first] = np.where(np.isnan(u), np.nan, u > 0.5)
-                continue
-            out[:, first : first + options] = APART * _one_hot(u, options)
-        if self._conditional:
-            np.nan_to_num(out, copy=False, nan=0.5)
+        plain = units[:, self._from]
+        out[:, self._to] = np.where(np.isnan(plain), 0.5, plain) if self._conditional else plain
+        for to, columns, options in self._shared:
+            u = units[:, columns]
+            out[:, to] = np.where(np.isnan(u), 0.5, u > 0.5) if options == 2 else _one_hot(u, options)
         return out
 
     def snap(self, units: Floats) -> Floats:
         """The configs nearest to any points [n, width] of the unit cube: snapped to their grids, NaN where inactive."""
-        out: Floats = np.clip(units, 0.0, 1.0)
-        for slot, snap in self._snaps:
-            out[:, slot.columns] = snap(out[:, slot.columns])
-        off: dict[str, Bools] = {}
-        for slot in self._conditional:
-            out[self._inactive(slot, out, off), slot.columns] = np.nan
-        return out
+        return self._snapped(units)
 
     def draw(self, n: int, rng: Generator) -> Floats:
         """Uniform points of the cube, snapped: [n, width]."""
@@ -133,43 +123,6 @@ class Features:
         moved[np.arange(len(units)), pick.argmin(axis=1)] = True
         return moved
 
-    def _inactive(self, slot: Slot, units: Floats, off: dict[str, Bools]) -> Bools:
-        """Where a conditional slot is switched off [n]; its parents are done already (they come first)."""
-        gone = np.zeros(len(units), dtype=bool)
-        if slot.parent is not None:
-            parent = self.space[slot.parent]
-            if parent.name in off:
-                gone |= off[parent.name]
-            if isinstance(parent.domain, Choice):
-                options = [str(option) for option in parent.domain.options]
-                u = np.nan_to_num(units[:, parent.start], nan=0.0)
-                gone |= _index(u, len(options)) != options.index(str(slot.option))
-        if slot.repeat is not None and slot.index is not None:
-            gone |= self._counts(slot.repeat, units) <= slot.index
-        off[slot.name] = gone
-        return gone
-
-    def _counts(self, name: str, units: Floats) -> Floats:
-        """The values of a parameter that counts repetitions [n]; 0 where it is inactive."""
-        slot = self.space[name]
-        match slot.domain:
-            case Const(value):
-                return np.full(len(units), float(value))
-            case Int() as domain:
-                if domain.log:
-                    a, b = math.log(domain.low - 0.5), math.log(domain.high + 0.5)
-                    grown: Floats = np.exp(a + (b - a) * units[:, slot.start])
-                    return np.nan_to_num(np.round(grown), nan=0.0)
-                values = [float(domain.low + i * domain.step) for i in range(int(domain.count()))]
-            case Choice(options):
-                values = [float(str(option)) for option in options]
-            case _:
-                raise TypeError(f"this is a bug: {name} counts repetitions, but is a {type(slot.domain).__name__}")
-        u = units[:, slot.start]
-        found = np.array(values)[_index(np.nan_to_num(u, nan=0.0), len(values))]
-        found[np.isnan(u)] = 0.0
-        return found
-
     def _share_of(self, slot: Slot) -> float:
         share, at = 1.0, slot
         while True:
@@ -200,57 +153,23 @@ def _unordered(domain: Domain) -> bool:
     return isinstance(domain, Subset) or (isinstance(domain, Choice) and not domain.ordered)
 
 
-def _index(u: Floats, n: int) -> NDArray[np.intp]:
-    """Which of `n` equal cells of [0, 1] each number is in."""
-    return np.minimum((u * n).astype(np.intp), n - 1)
+def _shared(choices: list[tuple[int, int, int]]) -> list[tuple[NDArray[np.intp] | slice, NDArray[np.intp], int]]:
+    """Choices of (first feature column, unit column, options) by the number of options: all feature columns, one choice
+    after another, and the unit columns."""
+    found = []
+    for options in sorted({options for _, _, options in choices}):
+        mine = [(first, column) for first, column, many in choices if many == options]
+        wide = 1 if options == 2 else options
+        to = np.array([first + i for first, _ in mine for i in range(wide)], dtype=np.intp)
+        row = slice(int(to[0]), int(to[-1]) + 1)  # quicker to write to, where nothing lies between
+        columns = np.array([column for _, column in mine], dtype=np.intp)
+        found.append((row if len(to) == to[-1] + 1 - to[0] else to, columns, options))
+    return found
 
 
 def _one_hot(u: Floats, options: int) -> Floats:
-    """[n, options]; equal shares where `u` is NaN."""
-    known = ~np.isnan(u)
-    out = np.full((len(u), options), 1 / options)
-    out[known] = 0.0
-    rows = np.flatnonzero(known)
-    out[rows, _index(u[rows], options)] = 1.0
-    return out
-
-
-def _cells(n: int) -> Snap:
-    def snap(u: Floats) -> Floats:
-        return (np.minimum(np.floor(u * n), n - 1) + 0.5) / n
-
-    return snap
-
-
-def _snap(domain: Domain) -> Snap | None:
-    """`encode(decode(u))` for columns [n, k] of a domain; None where that is the identity."""
-    match domain:
-        case Float(low, high, log, step):
-            if low == high or (log and math.log(low) == math.log(high)):
-                return lambda u: np.full_like(u, 0.5)
-            return None if step is None else _cells(int(domain.count()))
-        case Int(low, high, log):
-            if not log:
-                return _cells(int(domain.count()))
-            a, b = math.log(low - 0.5), math.log(high + 0.5)
-
-            def snap(u: Floats) -> Floats:
-                values = np.clip(np.round(np.exp(a + (b - a) * u)), low, high)
-                return (np.log(values) - a) / (b - a)
-
-            return snap
-        case Choice(options):
-            return _cells(len(options))
-        case Subset(items):
-            return lambda u: _snap_subset(u, len(items), domain.min, domain.largest)
-        case Const():
-            return None
-
-
-def _snap_subset(u: Floats, items: int, least: int, most: int) -> Floats:
-    """Memberships [n, items] of sets with an allowed size, as 0.75 and 0.25: the largest columns are in."""
-    sizes = np.clip((u >= 0.5).sum(axis=1), least, most)
-    order = np.argsort(-u, axis=1, kind="stable")
-    rank = np.empty_like(order)
-    np.put_along_axis(rank, order, np.broadcast_to(np.arange(items), u.shape), axis=1)
-    return np.where(rank < sizes[:, None], 0.75, 0.25)
+    """Choices [n, k] as [n, k · options], one-hot over sqrt(2); equal shares where `u` is NaN."""
+    rows = APART * np.vstack([np.eye(options), np.full((1, options), 1 / options)])  # of each option, and of none
+    place = np.where(np.isnan(u), options, cell(np.nan_to_num(u, nan=0.0), options))
+    hot: Floats = rows.take(place.ravel(), axis=0)
+    return hot.reshape(len(u), -1)
