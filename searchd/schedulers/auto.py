@@ -266,9 +266,10 @@ class Auto:
 
     def _reason(self, trial: TrialId, k: int) -> str:
         """Why a trial goes on from rung k; empty: it pauses."""
-        rank, n = self._rungs[k].standings.rank(trial) + 1, len(self._rungs[k].standings)
-        if rank <= max(1, n // self._eta):
-            return f"goes on: rank {rank} of {n} at {self._at(k)}"
+        n = len(self._rungs[k].standings)
+        rank = self._rungs[k].standings.among(trial, max(1, n // self._eta))
+        if rank is not None:
+            return f"goes on: rank {rank + 1} of {n} at {self._at(k)}"
         if self._several:
             return ""
         promise, price = self._promise(trial, k), self._price(k)

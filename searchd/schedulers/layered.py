@@ -103,12 +103,13 @@ class Layered:
                 base += len(fresh)
         return None
 
-    def rank(self, trial: TrialId) -> int:
-        """The rank of a trial that is in, from 0."""
+    def rank(self, trial: TrialId, within: int) -> int | None:
+        """The rank of a trial that is in, from 0; None when it is not among the best `within`."""
         kind, violation, _ = self._entries[trial]
         if kind >= DIVERGED:
             better = len(self._entries) - sum(len(who) for k, who in self._last.items() if k >= kind)
-            return better + bisect_left(self._last[kind], trial)
+            rank = better + bisect_left(self._last[kind], trial)
+            return rank if rank < within else None
         base = 0
         for key in self._keys:
             if key == (kind, violation):
@@ -116,8 +117,14 @@ class Layered:
             base += len(self._groups[key].members)
         group = self._groups[kind, violation]
         for layer, fresh in group.layers():
+            if base >= within:
+                return None
             if trial in fresh:
-                return base + next(i for i, t in enumerate(self._ordered(group, layer, fresh)) if t == trial)
+                for place, other in enumerate(self._ordered(group, layer, fresh)):
+                    if base + place >= within:
+                        return None
+                    if other == trial:
+                        return base + place
             base += len(fresh)
         raise KeyError(trial)
 

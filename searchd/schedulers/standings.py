@@ -147,12 +147,21 @@ class Standings:
         if not self._several:
             return self._keys.rank(key_of(trial, self._entries[trial], self._by))
         if self._layered is not None:
-            return self._layered.rank(trial)
+            rank = self._layered.rank(trial, len(self._entries))
+            assert rank is not None
+            return rank
         if trial not in self._rank:
             for other in self._read():
                 if other == trial:
                     break
         return self._rank[trial]
+
+    def among(self, trial: TrialId, best: int) -> int | None:
+        """The rank of an entry, from 0; None when it is not among the `best`: nothing is ranked beyond those."""
+        if self._several and self._layered is not None:
+            return self._layered.rank(trial, best)
+        rank = self.rank(trial)
+        return rank if rank < best else None
 
     def ties_with(self, trial: TrialId, place: int) -> bool:
         """Whether `trial` is as good as the entry at rank `place` (one objective: equal losses)."""

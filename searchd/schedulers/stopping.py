@@ -147,4 +147,4 @@ class Stopping:
             return False
         if self._rule == "quantile":
             return rung.ties_with(trial, (n - 1) // self._eta)
-        return n < self._eta or rung.rank(trial) < n // self._eta
+        return n < self._eta or rung.among(trial, n // self._eta) is not None

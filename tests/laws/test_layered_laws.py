@@ -30,8 +30,8 @@ def drawn(rng: Random, m: int, grid: int) -> tuple[Losses, ...]:
 @given(seed=st.integers(0, 10**9), m=st.integers(2, 3), grid=st.sampled_from([2, 5, 1000]), count=st.integers(1, 40))
 @settings(deadline=None, max_examples=25)
 def test_kept_is_computed(order: Order, seed: int, m: int, grid: int, count: int) -> None:
-    """After every entry, offer, promotion and failure: ranks, and the best candidate within any quota, are those of
-    the ranking computed from nothing."""
+    """After every entry, offer, promotion and failure: ranks, also within any quota, and the best candidate within it,
+    are those of the ranking computed from nothing."""
     rng = Random(seed)
     rung = Standings(1, order)
     trials = rng.sample(range(100), count)
@@ -47,6 +47,8 @@ def test_kept_is_computed(order: Order, seed: int, m: int, grid: int, count: int
         ranked = list(ranking(rung._entries, order))
         open_ = [(rank, t) for rank, t in enumerate(ranked) if t in rung._offered]
         quota = rng.randint(0, len(ranked))
+        other = rng.choice(ranked)
+        assert rung.among(other, quota) == (ranked.index(other) if ranked.index(other) < quota else None)
         first = open_[0] if open_ else None
         if rung._several:
             assert rung.best() == (None if first is None else first[::-1])
