@@ -67,15 +67,16 @@ def list_command(client: Client, as_json: bool) -> None:
 def show_command(study: str, client: Client, as_json: bool) -> None:
     """One study at a glance: status, trials by state, steps, hypervolume, busy slots, how rungs agree."""
     from searchd.views.agreement import agreement, warnings
+    from searchd.views.twins import told, twins
 
     summary, rungs = client.show(study), client.rungs(study)
-    agree = agreement(rungs)
+    agree, alike = agreement(rungs), twins(rungs, len(summary["objectives"]))
     if as_json:
-        emit({**summary, "rung_agreement": agree})
+        emit({**summary, "rung_agreement": agree, "twins": {str(t): elder for t, elder in sorted(alike.items())}})
         return
     out = console()
     out.print(panel(summary, rungs, agree=agree))
-    for line in warnings(agree, summary.get("unit", "step")):
+    for line in [*warnings(agree, summary.get("unit", "step")), *told(alike, summary["trials"]["total"])]:
         out.print(Text(line, style="yellow"))
     if summary.get("waits"):
         out.print(Text(f"{_waits(summary)}: {summary['waits']}", style="yellow"))
@@ -137,8 +138,14 @@ def front_command(study: str, client: Client, as_json: bool) -> None:
 def trials_command(study: str, trial: int | None, status: str | None, client: Client, as_json: bool) -> None:
     """Every trial, or one trial's whole life: searchd trials digits 12."""
     if trial is not None:
-        detail = client.trial(study, trial)
-        emit(detail) if as_json else _detail(detail)
+        from searchd.views.twins import twins, whose
+
+        detail, summary = client.trial(study, trial), client.show(study)
+        elder = twins(client.rungs(study), len(summary["objectives"])).get(trial)
+        if as_json:
+            emit({**detail, "twin": elder})
+            return
+        _detail(detail, "" if elder is None else whose(elder, detail["status"], summary["scheduler"]))
         return
     rows = [t for t in client.trials(study) if status is None or t["status"] == status]
     if as_json:
@@ -169,13 +176,15 @@ def _waits(summary: dict[str, Any]) -> str:
     return "no more now" if summary["jobs"]["running"] else "it waits"
 
 
-def _detail(t: dict[str, Any]) -> None:
+def _detail(t: dict[str, Any], twin: str = "") -> None:
     out = console()
     out.print(Text.assemble((f"trial {t['trial']} ", "bold"), f"{t['status']} at step {t['step']}",
                             (f"  {t['reason']}" if t["reason"] else "", "dim")))  # fmt: skip
     out.print(Text(words.config(t["config"])))
     if t.get("parent"):
         out.print(Text(t["parent"]["text"], style="dim"))
+    if twin:
+        out.print(Text(twin, style="yellow"))
     if t["error"]:
         out.print(Text(t["error"].rstrip(), style="red"))
     if t["reports"]:
