@@ -223,6 +223,8 @@ class Trial:
         """
         if not self._open:
             raise RuntimeError("trial.report() belongs inside `for step in trial.steps():`, where a step is open")
+        if metrics is not None and not isinstance(metrics, Mapping):
+            raise TypeError(f"trial.report({metrics!r}, …): metrics go by name, as in trial.report(accuracy=0.9)")
         for name, value in {**(metrics or {}), **named}.items():
             self._metrics[str(name)] = plain_number(str(name), value)
         if points is not None:

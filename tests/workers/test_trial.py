@@ -216,6 +216,17 @@ def test_a_metric_is_one_number(tmp_path: Path, value: object) -> None:
         rehearse(train, {}, folder=tmp_path)
 
 
+def test_the_step_is_no_metric(tmp_path: Path) -> None:
+    """`report(step, loss=…)`, as other libraries have it, is refused in words."""
+
+    def by_number(trial: Trial) -> None:
+        for step in trial.steps():
+            trial.report(step, loss=1.0)  # type: ignore[arg-type]
+
+    with pytest.raises(TypeError, match=r"trial\.report\(1, …\): metrics go by name, as in trial\.report\(accuracy"):
+        rehearse(by_number, {}, until=2, folder=tmp_path, objectives=["loss"])
+
+
 def test_report_outside_a_step_is_refused(tmp_path: Path) -> None:
     """report and save belong to an open step."""
     with pytest.raises(RuntimeError, match="inside"):
