@@ -19,14 +19,22 @@ Floats = NDArray[np.float64]
 
 LOWEST, HIGHEST, CELLS = -30.0, 10.0, 4000
 """The table's range; linear between cells of 1/100: off by 1e-5 at the most in the logarithm."""
+PER_UNIT = CELLS / (HIGHEST - LOWEST)
+MANY = 500
 _ROOT = math.sqrt(2.0)
 _LOG_ROOT = 0.5 * math.log(2 * math.pi)
 
 
 def log_h(z: Floats) -> Floats:
     """log(φ(z) + z Φ(z)), elementwise."""
-    grid, values = _table()
-    found: Floats = np.interp(z, grid, values)
+    if z.size < MANY:
+        found: Floats = np.interp(z, *_table())
+    else:  # to the bit the same; many in no order take np.interp ten times as long
+        grid, values, slopes = _cells()
+        cell = np.fmin(np.fmax((z - LOWEST) * PER_UNIT, 0), CELLS - 1).astype(np.intp)
+        found = slopes[cell]
+        found *= z - grid[cell]
+        found += values[cell]
     low, high = z < LOWEST, z > HIGHEST
     if low.any():
         found[low] = -0.5 * z[low] ** 2 - _LOG_ROOT - 2 * np.log(-z[low])
@@ -69,6 +77,13 @@ def _h(z: float) -> float:
 def _listed() -> tuple[list[float], list[float]]:
     grid, values = _table()
     return grid.tolist(), values.tolist()
+
+
+@lru_cache(maxsize=1)
+def _cells() -> tuple[Floats, Floats, Floats]:
+    """The lower ends of the cells, the values there, and the slopes."""
+    grid, values = _table()
+    return grid[:-1], values[:-1], np.diff(values) / np.diff(grid)
 
 
 @lru_cache(maxsize=1)

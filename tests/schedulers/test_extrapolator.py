@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from searchd.schedulers.extrapolator import Merit, extrapolate
-from searchd.schedulers.improvement import improvement, log_improvement, tabled
+from searchd.schedulers.improvement import improvement, log_h, log_improvement, tabled
 
 NAN, INF = float("nan"), float("inf")
 
@@ -116,3 +116,12 @@ def test_improvement_far_from_the_target() -> None:
     assert (np.diff(logs) < 0).all()
     assert np.isfinite(logs).all()
     assert abs(improvement(0.0, 2.0, 0.0) - 2 / np.sqrt(2 * np.pi)) < 1e-12
+
+
+def test_many_are_read_as_few_are() -> None:
+    """A table read for thousands at once says to the bit what it says of each alone: at the ends of its cells, between
+    them, beyond the table on both sides, and of NaN."""
+    z = np.concatenate([np.linspace(-32.0, 12.0, 7001), np.arange(-3000, 1001) / 100, [np.nan, -np.inf, np.inf]])
+    with np.errstate(all="ignore"):
+        alone = np.concatenate([log_h(part) for part in np.split(z, np.arange(100, len(z), 100))])
+        assert np.array_equal(log_h(z), alone, equal_nan=True)
