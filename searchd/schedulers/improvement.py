@@ -29,7 +29,7 @@ def log_h(z: Floats) -> Floats:
     """log(φ(z) + z Φ(z)), elementwise."""
     if z.size < MANY:
         found: Floats = np.interp(z, *_table())
-    else:  # to the bit the same; many in no order take np.interp ten times as long
+    else:  # the same to rounding; for many in no order np.interp takes ten times as long
         grid, values, slopes = _cells()
         cell = np.fmin(np.fmax((z - LOWEST) * PER_UNIT, 0), CELLS - 1).astype(np.intp)
         found = slopes[cell]
