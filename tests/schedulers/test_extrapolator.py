@@ -119,8 +119,8 @@ def test_improvement_far_from_the_target() -> None:
 
 
 def test_many_are_read_as_few_are() -> None:
-    """A table read for thousands at once says what it says of each alone, to rounding: at the ends of its cells, between
-    them, beyond the table on both sides, and of NaN."""
+    """A table read for thousands at once says what it says of each alone, to rounding: at the ends of its cells and
+    between them, beyond the table on both sides, and of NaN."""
     z = np.concatenate([np.linspace(-32.0, 12.0, 7001), np.arange(-3000, 1001) / 100, [np.nan, -np.inf, np.inf]])
     with np.errstate(all="ignore"):
         alone = np.concatenate([log_h(part) for part in np.split(z, np.arange(100, len(z), 100))])
