@@ -189,7 +189,7 @@ class Posterior:
         self._n = len(x)
         self._stretch = _stretch(hyper, groups)
         self._rows = (x if pending is None or not len(pending) else np.vstack([x, pending])) * self._stretch
-        self._norms = [(part * part).sum(axis=1) for part in (self._rows[:, at] for at in hyper.blocks)]
+        self._norms = [_norms(self._rows[:, at]) for at in hyper.blocks]
         k = self._covariances(self._rows)
         if bias is not None:
             k[: self._n, : self._n] *= 1 + np.minimum.outer(bias, bias) / hyper.signal
@@ -233,10 +233,15 @@ def _distances(a: Floats, b: Floats, norms: Floats | None = None) -> Floats:
     """Between rows [n, d] and [m, d]: [n, m]; in place, for this is where the time goes. `norms`: squares of `b`'s."""
     found: Floats = a @ b.T
     found *= -2.0
-    found += (a * a).sum(axis=1)[:, None]
-    found += (b * b).sum(axis=1) if norms is None else norms
+    found += _norms(a)[:, None]
+    found += _norms(b) if norms is None else norms
     np.maximum(found, 0.0, out=found)
     return np.sqrt(found, out=found)
+
+
+def _norms(rows: Floats) -> Floats:
+    """The square of each row's length [n], of rows [n, d]."""
+    return np.asarray(np.einsum("ij,ij->i", rows, rows))
 
 
 def _summed(hyper: Hyper, a: Floats, b: Floats, norms: Sequence[Floats] | None = None) -> Floats:
