@@ -7,9 +7,9 @@ a rung goes on at once when
 - or the improvement that it promises at the top (see `extrapolator`) is worth its next leg: at least the best rate
   that the policy "start trials to this rung, go on with the best t" would have had with the last 30 trials there.
 Else it pauses. So does one that came out exactly as another trial at every rung, once that has proved to mean that they
-are alike (see `twins`): it goes on if the other one fails. A free worker takes whoever goes on, then the paused trial
-that promises most for its price, if that is worth more than a new trial, then a new one. When no more trials may start,
-who is in ASHA's quota goes up.
+are alike (see `twins`): it goes on if the other one fails, is stopped or diverges. A free worker takes whoever goes on,
+then the paused trial that promises most for its price, if that is worth more than a new trial, then a new one. When no
+more trials may start, who is in ASHA's quota goes up.
 
 With several objectives there is no one loss to extrapolate: the rung's order decides (calibration and ASHA's rule);
 but where one of them ranks alone (`order: single`), that one is extrapolated.
@@ -120,6 +120,7 @@ class Auto:
                     self._going.popleft()
                 self._rungs[self._steps.index(since)].standings.take(trial)
                 self._roster.resume(trial, until)
+                self._twins.goes(trial)
                 self._next = None
         return answer
 
@@ -241,8 +242,8 @@ class Auto:
         self._loss[trial, k] = loss
         violation = violation if kind < DIVERGED else inf
         self._violation[trial, k] = violation
-        if isfinite(loss) and not self._several:
-            self._compare(trial, k, (violation, best))
+        if not self._several:
+            self._compare(trial, k, (violation, best), isfinite(loss))
         self._since_fit += 1
         rung.price = None
         if not self._stale() and self._fitted is not None:
@@ -278,8 +279,12 @@ class Auto:
         return ""
 
     # ------------------------------------------------------------ twins
-    def _compare(self, trial: TrialId, k: int, value: Value) -> None:
+    def _compare(self, trial: TrialId, k: int, value: Value, finite: bool) -> None:
         """Whether the trial's report is another one's too, and what that says of equal reports."""
+        if not finite:
+            self._twins.diverged(trial, k)
+            self._come_forward()
+            return
         agrees = self._twins.enter(trial, k, value)
         if agrees is None or not self._rungs[k].standings.better_half(trial):
             return
@@ -292,9 +297,11 @@ class Auto:
             self._reprice()
 
     def _come_forward(self) -> None:
-        """Who is behind nobody any more may go on."""
+        """Somebody is out: who is behind nobody any more may go on, and what they promise counts."""
         for trial, k in self._twins.free():
             self._rungs[k].standings.offer(trial)
+        if self._twins.proved:
+            self._reprice()
 
     def _deepen(self, R: int) -> None:
         added = deepened(self._steps[-1], R, self._eta)

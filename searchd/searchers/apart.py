@@ -61,9 +61,13 @@ def _twins(losses: Floats) -> NDArray[np.bool_] | None:
         both = entered[:, k][:, None] & entered[:, k]
         equal = column[:, None] == column
         if k and both.any():
-            telling = alike & met & both & (column < np.median(column[entered[:, k]]))[:, None]
-            agreed += int((telling & equal).any(axis=1).sum())
-            differed += int((telling.any(axis=1) & ~(telling & equal).any(axis=1)).sum())
+            moved = column != losses[:, k - 1]
+            better = column < np.median(column[entered[:, k]])
+            before = np.tril(alike & met & both)  # each with those above it in the table, as they would have come
+            same, any_ = (before & equal).any(axis=1), before.any(axis=1)
+            agreed += int((better & same & moved).sum())
+            differed += int((better & any_ & ~same).sum())
+            equal &= moved[:, None]  # who stands still is nobody's twin
         alike &= equal | ~both
         met |= both
     if agreed < ENOUGH or agreed < SHARE * (agreed + differed):

@@ -12,7 +12,10 @@ Floats = NDArray[np.float64]
 
 
 def inverse(k: Floats) -> Floats:
-    """The inverse of a positive definite matrix [n, n], which is overwritten; LinAlgError when it is not definite."""
+    """The inverse of a positive definite matrix [n, n], which is overwritten; LinAlgError when it is not definite, NaN
+    where there is NaN in it."""
+    if not len(k):
+        return k
     from scipy.linalg.lapack import dpotri
 
     half, failed = dpotri(_factor(k), lower=0, overwrite_c=1)
@@ -24,7 +27,9 @@ def inverse(k: Floats) -> Floats:
 
 def whitening(k: Floats) -> Floats:
     """W [n, n], upper triangular, with W Wᵀ the inverse of a positive definite matrix [n, n], which is overwritten;
-    LinAlgError when it is not definite."""
+    LinAlgError when it is not definite, NaN where there is NaN in it."""
+    if not len(k):
+        return k
     from scipy.linalg.lapack import dtrtri
 
     found, failed = dtrtri(_factor(k), lower=0, overwrite_c=1)

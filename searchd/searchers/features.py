@@ -172,4 +172,4 @@ def _one_hot(u: Floats, options: int) -> Floats:
     rows = APART * np.vstack([np.eye(options), np.full((1, options), 1 / options)])  # of each option, and of none
     place = np.where(np.isnan(u), options, cell(np.nan_to_num(u, nan=0.0), options))
     hot: Floats = rows.take(place.ravel(), axis=0)
-    return hot.reshape(len(u), -1)
+    return hot.reshape(len(u), u.shape[1] * options)

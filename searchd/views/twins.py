@@ -15,7 +15,8 @@ NAMED = 3
 
 def twins(rungs: Sequence[Mapping[str, Any]], objectives: int = 1) -> dict[int, int]:
     """The trials of an answer of `rungs` that came out as another one at every rung that they reached, and which one:
-    that with the lowest id. Empty where equal losses are not known to mean that, and with several objectives."""
+    that with the lowest id that did not fail. Empty where equal losses are not known to mean that, and with several
+    objectives."""
     found: dict[int, int] = {}
     if objectives != 1:
         return found
@@ -23,7 +24,7 @@ def twins(rungs: Sequence[Mapping[str, Any]], objectives: int = 1) -> dict[int, 
     for rung in sorted(rungs, key=lambda r: (r["bracket"], r["step"])):
         ladders.setdefault(rung["bracket"], []).append(rung)
     for ladder in ladders.values():
-        account, last = Twins(), dict[int, int]()
+        account, last, out = Twins(), dict[int, int](), set[int]()
         for k, rung in enumerate(ladder):
             ranked = [t["value"] for t in rung["trials"]]  # the best first
             better = ranked.index(ranked[len(ranked) // 2]) if ranked else 0
@@ -32,8 +33,12 @@ def twins(rungs: Sequence[Mapping[str, Any]], objectives: int = 1) -> dict[int, 
                     continue
                 agrees = account.enter(entry["trial"], k, (0.0, ((entry["value"],),)))
                 last[entry["trial"]] = k
+                if entry["state"] in {"failed", "stopped"}:
+                    out.add(entry["trial"])
                 if agrees is not None and place < better:
                     account.learn(agrees)
+        for trial in out:
+            account.leave(trial)
         for trial, k in last.items():
             elder = account.elder(trial, k)
             if elder is not None:

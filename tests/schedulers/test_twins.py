@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import exp
+from math import exp, nan
 from random import Random
 
 import pytest
@@ -14,7 +14,7 @@ from searchd.schedulers import twins
 from searchd.schedulers.auto import SURE, Auto
 from searchd.schedulers.events import Exhausted, Failed, Losses, Resume, Stopped, TrialId
 from searchd.schedulers.twins import ENOUGH, Twins
-from tests.support.fleets import Fleet, one
+from tests.support.fleets import Fleet, havoc, one
 
 R, TRIALS = 27, 240
 LossOf = Callable[[TrialId, int], tuple[Losses, ...]]
@@ -42,6 +42,24 @@ def samples(n: int, seed: int, stuck: float = 0.0) -> LossOf:
         chance = end + 0.3 * start * exp(-step / 9)
         mistakes = Random(f"{seed} {trial} {step}")
         return one(sum(mistakes.random() < chance for _ in range(n)) / n)
+
+    return loss
+
+
+def majority(seed: int, share: float, late: float) -> LossOf:
+    """Errors on 360 samples where one class is 90 % of them: a share of the trials says that class at first, and is
+    better for it than many that learn; a part of these starts to learn late."""
+
+    def loss(trial: TrialId, step: int) -> tuple[Losses, ...]:
+        draw = Random(f"{seed} {trial}")
+        end = 0.04 + 0.3 * draw.random()
+        if draw.random() < share:
+            end = 0.02 + 0.06 * draw.random()
+            if draw.random() >= late or step <= draw.choice([5, 12]):
+                return one(0.1)
+        mistakes = Random(f"{seed} {trial} {step}")
+        chance = min(0.9, end + 0.5 * draw.random() * exp(-step / 5))
+        return one(sum(mistakes.random() < chance for _ in range(360)) / 360)
 
     return loss
 
@@ -84,6 +102,61 @@ def test_equal_errors_by_chance_change_nothing(
     first = drained(loss)
     monkeypatch.setattr(twins, "ENOUGH", 10**9)
     assert [answer for _, answer in first.calls] == [answer for _, answer in drained(loss).calls]
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(("share", "late"), [(0.3, 0.5), (0.3, 0.2), (0.45, 0.5)])
+def test_who_stands_still_is_nobodys_twin(
+    share: float, late: float, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plateau at the good end says nothing either: every decision is the same as if nobody looked."""
+    loss = majority(seed, share, late)
+    first = drained(loss)
+    monkeypatch.setattr(twins, "ENOUGH", 10**9)
+    assert [answer for _, answer in first.calls] == [answer for _, answer in drained(loss).calls]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_happens_to_twins_is_replayed(seed: int) -> None:
+    """Jobs are lost, fail, are stopped, configs are injected, the search deepens, losses diverge, and most trials are
+    somebody's twin: in the end nobody waits without somebody before them who may still go on or did, and the same calls
+    without the asks in vain are answered alike."""
+    draw = Random(seed)
+    n, bad = draw.choice([2, 4, 8]), draw.choice([0, 0, 0.1])
+
+    def loss(trial: TrialId, step: int) -> tuple[Losses, ...]:
+        if Random(f"{seed} {trial} {step}").random() < bad:
+            return one(nan)
+        cell = Random(f"{seed} {trial}").randrange(n)
+        values = Random(f"{seed} cell {cell}")
+        return one(values.random() + values.random() * exp(-step / 9), float(values.randrange(2) if seed % 3 else 0))
+
+    scheduler = Auto(1, R, 3, max_trials=80)
+    fleet = Fleet(scheduler, draw.choice([1, 4, 8]), loss, 80)
+    havoc(fleet, seed, 400, R, 3)
+    fleet.drain()
+    for trial, k in scheduler._twins._behind.items():
+        assert trial not in fleet.out
+        elder = scheduler._twins.elder(trial, k)
+        assert elder is not None
+        assert elder not in fleet.out
+    again = Auto(1, R, 3, max_trials=80)
+    for event, answer in fleet.calls:
+        assert (again.ask() if event is None else again.tell(event)) == answer
+
+
+def test_a_twin_stands_in_for_one_that_diverged_once() -> None:
+    """When the elder diverges further up, the next one comes forward; when that one diverges too, the others wait."""
+    account = Twins()
+    account.agreed = ENOUGH
+    for trial in range(4):
+        account.enter(trial, 0, (0.0, ((0.5,),)))
+    assert [account.waits(trial, 0) for trial in range(4)] == [False, True, True, True]
+    account.diverged(0, 1)
+    assert account.free() == [(1, 0)]
+    account.diverged(1, 1)
+    assert account.free() == []
+    assert account.elder(2, 0) == account.elder(3, 0) == 1
 
 
 @pytest.mark.parametrize("gone", [Failed, Stopped])
@@ -131,7 +204,8 @@ def test_evidence_that_is_lost_lets_everybody_go() -> None:
 )
 def test_the_elder_is_who_reported_the_same_first(told: list[tuple[int, int, int]], gone: list[int]) -> None:
     """After any reports, each trial at each rung once, and any departures: the first one with the same values at every
-    rung up to there, the rungs reached one after another."""
+    rung up to there, the rungs reached one after another. Nobody's, where the last value is that of the rung below, and
+    for who is out."""
     account = Twins()
     account.agreed = ENOUGH
     values: dict[int, list[int]] = {}
@@ -146,5 +220,6 @@ def test_the_elder_is_who_reported_the_same_first(told: list[tuple[int, int, int
         account.leave(trial)
     for trial, k in order:
         same = [t for t, rung in order if rung == k and values[t][: k + 1] == values[trial][: k + 1] and t not in gone]
-        wanted = same[0] if same and same[0] != trial else None
+        still = k > 0 and values[trial][k] == values[trial][k - 1]
+        wanted = same[0] if same and same[0] != trial and trial not in gone and not still else None
         assert account.elder(trial, k) == wanted

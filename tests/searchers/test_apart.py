@@ -52,6 +52,15 @@ def test_guessing_is_not_alike() -> None:
     assert apart(rng.random((90, 3)), losses) == 0.0
 
 
+def test_standing_still_is_not_alike() -> None:
+    """Some say the same class whatever they see, and are better for it than many that learn."""
+    rng = np.random.default_rng(1)
+    for _ in range(10):
+        losses = rng.binomial(360, np.repeat(0.02 + 0.4 * rng.random((90, 1)), 4, axis=1)) / 360
+        losses[rng.random(90) < 0.3] = 0.1
+        assert apart(rng.random((90, 3)), losses) == 0.0
+
+
 def test_one_rung_tells_nothing() -> None:
     """Whether equal losses stay equal is not seen where there is one rung."""
     x, losses = cells(60, 2)

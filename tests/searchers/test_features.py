@@ -55,6 +55,14 @@ def test_snap_is_what_the_space_does(said: dict[str, Any], seed: int) -> None:
     assert ((rows >= 0) & (rows <= 1)).all()
 
 
+def test_no_points_are_no_rows() -> None:
+    """Zero points, as the trials that are pending often are: zero rows of all columns."""
+    space = Space.parse({"k": {"choice": ["a", "b", "c"]}, "x": {"float": [0, 1]}, "f": {"choice": [True, False]}})
+    for each in (Features(space), Features(TREE)):
+        assert each(np.empty((0, each.space.width))).shape == (0, each.d)
+        assert each.snap(np.empty((0, each.space.width))).shape == (0, each.space.width)
+
+
 def test_columns_and_groups() -> None:
     """One column a number, one an option above two, one for two options, one an item; none for a single value."""
     features = Features(TREE)

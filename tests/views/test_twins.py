@@ -36,6 +36,20 @@ def test_twins_are_named_with_their_elders() -> None:
     assert twins(rungs, objectives=2) == {}
 
 
+def test_who_failed_is_nobodys_elder() -> None:
+    """The next one is, and waits for nobody."""
+    rungs = study(None)
+    first = next(t for t in rungs[0]["trials"] if t["trial"] == 0)
+    rungs[0]["trials"].insert(rungs[0]["trials"].index(first), {**first, "trial": 60})
+    assert twins(rungs)[1] == twins(rungs)[60] == 0
+    for each in rungs:
+        for entry in each["trials"]:
+            entry["state"] = "failed" if entry["trial"] == 0 else "paused"
+    found = twins(rungs)
+    assert found[60] == 1
+    assert not {0, 1} & set(found)
+
+
 def test_equal_by_chance_is_not_said() -> None:
     """Losses of two digits are often equal; nothing is said, nor of nothing."""
     assert twins(study(2)) == {}
