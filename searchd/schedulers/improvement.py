@@ -21,6 +21,7 @@ LOWEST, HIGHEST, CELLS = -30.0, 10.0, 4000
 """The table's range; linear between cells of 1/100: off by 1e-5 at the most in the logarithm."""
 PER_UNIT = CELLS / (HIGHEST - LOWEST)
 MANY = 500
+"""From so many numbers on the cells are counted instead of looked for."""
 _ROOT = math.sqrt(2.0)
 _LOG_ROOT = 0.5 * math.log(2 * math.pi)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from searchd.schedulers.events import TrialId
 
 ENOUGH, SHARE = 5, 0.8
+"""So many trials have to have stayed equal from one rung to the next, and so large a part of those that were."""
 
 Value = tuple[float, tuple[tuple[float, ...], ...]]
 """How far bounds are broken, and all losses."""

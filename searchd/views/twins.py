@@ -11,12 +11,13 @@ from typing import Any
 from searchd.schedulers.twins import Twins
 
 NAMED = 3
+"""So many are named in the line that counts them."""
 
 
 def twins(rungs: Sequence[Mapping[str, Any]], objectives: int = 1) -> dict[int, int]:
     """The trials of an answer of `rungs` that came out as another one at every rung that they reached, and which one:
-    that with the lowest id that did not fail. Empty where equal losses are not known to mean that, and with several
-    objectives."""
+    that with the lowest id that did not fail. By their losses: bounds are not looked at. Empty where equal losses are
+    not known to mean that, and with several objectives."""
     found: dict[int, int] = {}
     if objectives != 1:
         return found
