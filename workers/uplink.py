@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
+from weakref import WeakSet
 
 import redis
 from redis.backoff import NoBackoff
@@ -89,6 +90,7 @@ class Uplink:
         self._claim = self._redis.register_script(CLAIM)
         self._waiting: deque[Beat | Report | Ended] = deque()
         self._recent: deque[tuple[float, Report | Ended]] = deque()
+        self._known: WeakSet[Any] = WeakSet()
         self._sending = threading.RLock()
         self._retry_at = 0.0
         self._broken = False
@@ -172,8 +174,10 @@ class Uplink:
         pool.release(pool.get_connection())
 
     def _connected(self, connection: Any) -> None:
+        """One that connects once more broke before. A new one did not: both threads wanted one at once."""
         connection.on_connect()
-        self._broken = True
+        self._broken |= connection in self._known
+        self._known.add(connection)
 
     def _remember(self, messages: Sequence[Beat | Report | Ended]) -> None:
         now = time.monotonic()

@@ -167,6 +167,18 @@ def test_what_a_broker_forgot_goes_up_again(own_broker: Broker) -> None:
     transport.close()
 
 
+def test_a_second_connection_is_no_break(clean_broker: Broker, daemon: RedisTransport) -> None:
+    """Where the sign of life has the connection just then, a report goes over another one; nothing goes up twice."""
+    uplink = Uplink(clean_broker.url)
+    uplink.send(report(1))
+    pool = uplink._redis.connection_pool
+    of_the_other_thread = pool.get_connection()
+    uplink.send(report(2))
+    pool.release(of_the_other_thread)
+    uplink.send(report(3))
+    assert [getattr(m, "step", 0) for _, m in daemon.receive(block_s=0)] == [1, 2, 3]
+
+
 def test_the_last_report_and_the_end_are_seen_together(clean_broker: Broker, daemon: RedisTransport) -> None:
     """A report that was held goes up with the end, and a daemon that waits for the stream gets both at once."""
     uplink = Uplink(clean_broker.url)
