@@ -1,6 +1,6 @@
 """Worker time that is lost: 27 steps of 50 ms, ASHA, 2 workers, 60 trials; and where it goes.
 
-    python -P bench/engine/lost_time.py [--tree DIR …] [--runs 3] > bench/engine/lost_time.csv
+    python -P bench/engine/lost_time.py [--tree DIR …] [--runs 3] [--scheduler asha] > bench/engine/lost_time.csv
 
 Real broker, daemon and workers. `lost_s`: (wall × workers − steps × 50 ms) ÷ trials, the wall from the submission to
 the study's end. Of it, a trial: `idle_s` while the search had no job for the worker (at the end), `gap_s` between two
@@ -28,7 +28,7 @@ COLUMNS = ("tree", "trials", "jobs", "steps", "wall_s", "busy", "lost_s", "gap_m
            "daemon_cpu_ms", "workers_cpu_ms")  # fmt: skip
 
 
-def measure(tree: Path, trials: int) -> dict[str, Any]:
+def measure(tree: Path, trials: int, scheduler: str = "asha") -> dict[str, Any]:
     """One row; CPU is a trial's."""
     with tempfile.TemporaryDirectory() as folder:
         stage = staging.Stage(Path(folder), tree, ("tasks:sleepy",))
@@ -37,7 +37,8 @@ def measure(tree: Path, trials: int) -> dict[str, Any]:
             fleet = stage.start_workers(WORKERS, Path(__file__).parent)
             pids = (stage.pid, fleet.pid or 0)
             before = [staging.cpu_s(pid, children=True) for pid in pids]
-            study = stage.submit(staging.study("lost", "tasks:sleepy", budget={"trials": trials}))
+            asked = staging.study("lost", "tasks:sleepy", budget={"trials": trials})
+            study = stage.submit(asked | {"search": asked["search"] | {"scheduler": scheduler}})
             stage.wait(study)
             cpu = [staging.cpu_s(pid, children=True) - was for pid, was in zip(pids, before, strict=True)]
             return {"tree": tree.name, **_account(stage, study, trials),
@@ -51,8 +52,8 @@ def _account(stage: staging.Stage, study: str, trials: int) -> dict[str, Any]:
     with stage.reading() as raw:
         log = [(at, kind, json.loads(text)) for at, kind, text in raw.execute(
             "SELECT at, kind, payload FROM events WHERE study=? ORDER BY seq", (study,))]  # fmt: skip
-        rows = raw.execute("SELECT worker, begun_at, ended_at, until - since FROM jobs WHERE study=? ORDER BY begun_at",
-                           (study,)).fetchall()  # fmt: skip
+        rows = raw.execute("SELECT worker, begun_at, ended_at, (SELECT count(*) FROM reports WHERE job = jobs.id) "
+                           "FROM jobs WHERE study=? ORDER BY begun_at", (study,)).fetchall()  # fmt: skip
         (steps,) = raw.execute("SELECT count(*) FROM reports WHERE study=?", (study,)).fetchone()
     began = next(at for at, kind, _ in log if kind == "submitted")
     ended = next(at for at, kind, said in log if kind == "status" and said["status"] == "done")
@@ -78,12 +79,13 @@ def main() -> None:
     parser.add_argument("--tree", nargs="*", type=Path, default=[staging.HERE])
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--scheduler", default="asha", help="`stopping` is what peers do")
     said = parser.parse_args()
     rows = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
     rows.writeheader()
     for _ in range(said.runs):
         for tree in said.tree:
-            rows.writerow(measure(tree.resolve(), said.trials))
+            rows.writerow(measure(tree.resolve(), said.trials, said.scheduler))
             sys.stdout.flush()
 
 

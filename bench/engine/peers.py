@@ -1,10 +1,11 @@
 """The same work by peers, beside `lost_time.py` and `throughput.py` in one run.
 
-    python -P bench/engine/peers.py [--system searchd …] [--what lost noop] > bench/engine/peers.csv
+    python -P bench/engine/peers.py [--system searchd …] [--what lost noop] [--runs 3] > bench/engine/peers.csv
     python -P bench/engine/peers.py --python ANOTHER/bin/python --system ray ray-reused syne-tune
 
 `lost`: 27 steps of 50 ms, 2 workers, 60 trials, successive halving, eta = 3; `lost_s` = (wall × 2 − steps × 50 ms) ÷
-trials. `noop`: 400 trials of 27 reports that take no time, 2 workers. The wall begins when everything is started and
+trials. Peers stop trials; our `asha` pauses and promotes them, in more and shorter jobs, so `searchd-stopping` is like
+with like. `noop`: 400 trials of 27 reports that take no time, 2 workers. The wall begins when everything is started and
 imported, where the peer lets one tell (Optuna's processes meet at a barrier; Ray and Syne Tune start theirs a trial).
 `cpu_ms`: of all its processes, a trial. Ray Tune and Syne Tune want an environment of their own, and fewer trials:
 what they cost a trial does not depend on how many there are.
@@ -18,6 +19,7 @@ import json
 import multiprocessing
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,7 +29,7 @@ from typing import Any
 
 STEP_S, STEPS, WORKERS = 0.05, 27, 2
 COLUMNS = ("system", "what", "trials", "steps", "wall_s", "trials_s", "lost_s", "cpu_ms")
-OURS = ("searchd", "optuna-journal", "optuna-sqlite")
+OURS = ("searchd", "searchd-stopping", "celery", "optuna-journal", "optuna-sqlite")
 THEIRS = ("ray", "ray-reused", "syne-tune")
 
 
@@ -103,7 +105,7 @@ def optuna_bench(system: str, what: str, trials: int) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------- searchd
-def searchd_bench(what: str, trials: int) -> dict[str, Any]:
+def searchd_bench(system: str, what: str, trials: int) -> dict[str, Any]:
     sys.path.insert(0, str(Path(__file__).parent))
     import lost_time
     import stage
@@ -112,10 +114,33 @@ def searchd_bench(what: str, trials: int) -> dict[str, Any]:
     if what == "noop":
         row = throughput.workers(stage.HERE, trials)
         cpu = row["daemon_cpu_ms"] + row["broker_cpu_ms"] + row["workers_cpu_ms"]
-        return _row("searchd", what, trials, row["reports"], row["wall_s"], cpu * trials / 1e3)
-    row = lost_time.measure(stage.HERE, trials)
-    return _row("searchd", what, trials, row["steps"], row["wall_s"],
+        return _row(system, what, trials, row["reports"], row["wall_s"], cpu * trials / 1e3)
+    row = lost_time.measure(stage.HERE, trials, "stopping" if system == "searchd-stopping" else "asha")
+    return _row(system, what, trials, row["steps"], row["wall_s"],
                 (row["daemon_cpu_ms"] + row["workers_cpu_ms"]) * trials / 1e3)  # fmt: skip
+
+
+# ---------------------------------------------------------------- Celery by hand
+def celery_bench(what: str, trials: int) -> dict[str, Any]:
+    """`celery_by_hand.py` over the same kind of broker as ours."""
+    from searchd.broker import broker, short_folder, wait_until_it_answers
+
+    folder = short_folder()
+    server = broker(folder / "broker.sock", folder / "data", folder / "log")
+    server.start()
+    try:
+        wait_until_it_answers(folder / "broker.sock", lambda: None)
+        done = subprocess.run(
+            [sys.executable, "-P", str(Path(__file__).parent / "celery_by_hand.py"), what, str(trials)], check=True,
+            env=os.environ | {"BENCH_BROKER": f"unix://{folder}/broker.sock"}, capture_output=True, text=True,
+        )  # fmt: skip
+    finally:
+        assert server.process is not None
+        server.process.terminate()
+        server.process.wait(30)
+        shutil.rmtree(folder)
+    steps, wall, cpu = json.loads(done.stdout.strip().splitlines()[-1])
+    return _row("celery", what, trials, steps, wall, cpu)
 
 
 # ---------------------------------------------------------------- Ray Tune, Syne Tune: in their own environment
@@ -219,8 +244,12 @@ def main() -> None:
             for system in said.system:
                 few = system in THEIRS
                 trials = said.trials or {"lost": 20 if few else 60, "noop": 20 if few else 400}[what]
-                if system == "searchd":
-                    row = searchd_bench(what, trials)
+                if system == "searchd-stopping" and what == "noop":
+                    continue  # a trial is one job without rungs, whatever decides
+                if system.startswith("searchd"):
+                    row = searchd_bench(system, what, trials)
+                elif system == "celery":
+                    row = celery_bench(what, trials)
                 elif system.startswith("optuna"):
                     row = optuna_bench(system, what, trials)
                 else:
