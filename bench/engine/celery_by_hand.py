@@ -61,8 +61,8 @@ def drive(what: str, trials: int) -> tuple[int, float]:
             train.delay(begun, draw.uniform(0, 0.99), STEP_S if what == "lost" else 0.0)
             begun += 1
         for _, entries in redis.xread({"up": after}, block=5000) or []:
-            for after, fields in entries:
-                said = json.loads(fields["m"])
+            for entry, fields in entries:
+                after, said = entry, json.loads(fields["m"])
                 if said.get("end"):
                     ended += 1
                     continue
