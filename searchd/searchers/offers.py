@@ -95,9 +95,11 @@ class Offers:
             order = orders[i if len(orders) > 1 else 0]
             place = order[0]
             for able in order:
+                if among[able] < APART:
+                    continue
                 if able not in gap:
                     gap[able] = _gap(self._x[able], tried)
-                if gap[able] >= APART and among[able] >= APART:
+                if gap[able] >= APART:
                     place = able
                     break
             found.append(place)
