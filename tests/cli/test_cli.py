@@ -91,6 +91,17 @@ def test_one_trial(written: Written) -> None:
     run("trials", "digits", "999", *root, code=3)
 
 
+def test_why_a_paused_trial_began_is_no_reason_for_its_pause(written: Written) -> None:
+    """What is kept of a paused trial is why it last began, and the text says so; of others it is about their state."""
+    root = ("--root", str(written.folder.parent))
+    trials = [t for t in answer("trials", "digits", *root) if t["reason"]]
+    assert {"paused", "failed"} <= {t["status"] for t in trials}
+    for t in trials:
+        first = " ".join(run("trials", "digits", str(t["trial"]), *root).stdout.split("momentum")[0].split())
+        began = "it last began because: " if t["status"] == "paused" else ""
+        assert f"{t['status']} at step {t['step']} {began}{t['reason']}" in first
+
+
 def test_failed_trials_say_why(written: Written) -> None:
     """Trials can be filtered by state, and a failed one brings its reason."""
     root = ("--root", str(written.folder.parent))
