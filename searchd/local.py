@@ -34,6 +34,7 @@ from searchd.folder import (
     with_device,
     with_past,
 )
+from searchd.functions import lacking
 from searchd.local_folder import is_over, lock, made, remove
 from searchd.private import write_private
 from searchd.processes import Family, Interrupted, Member, Signals, listening
@@ -87,6 +88,8 @@ def run_local(
         if is_over(reader, study, folder):
             progress.say("this study has ended; --fresh runs it anew, a larger budget in the file goes on with it")
             return _outcome(reader, study, folder, interrupted=False, report=_report(folder))
+        if problem := lacking(study.task, beside):
+            raise Refused(f"{problem} (task {study.task.name}); nothing was started")
         if not (folder / STUDY_DB).is_file():
             study = with_device(with_past(study, folder.parent), folder.parent)  # told before anything starts
         (folder / BESIDE).write_text(str(beside))

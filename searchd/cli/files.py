@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -54,10 +55,13 @@ def validate_command(file: str, client: Client, as_json: bool) -> None:
             raise
         emit({"ok": False, **problems_of(error)})
         raise click.exceptions.Exit(2) from None
+    from searchd.functions import lacking
     from searchd.plan import bound_notes
     from spaces.lint import lint_study
 
-    look = [*map(str, lint_study(study)), *bound_notes(study), *client.past_problems(study)]
+    named = lacking(study.task, Path(file).resolve().parent)
+    look = [*([f"task: {named}"] if named else ()), *map(str, lint_study(study)), *bound_notes(study),
+            *client.past_problems(study)]  # fmt: skip
     answer = {"ok": True, "study": study.name, "parameters": len(study.space.names), "problems": [], "look": look}
     if as_json:
         emit(answer)
