@@ -222,6 +222,7 @@ def other(python: str, system: str, what: str, trials: int) -> dict[str, Any]:
         done = subprocess.run(
             [python, "-c", script, what, str(trials), system, folder], capture_output=True, text=True, timeout=900,
             env={**os.environ, "PYTHONPATH": "", "SYNETUNE_FOLDER": folder, "RAY_DEDUP_LOGS": "1"}, check=False,
+            cwd=folder,  # Syne Tune leaves a file where it runs
         )  # fmt: skip
     if done.returncode != 0:
         raise RuntimeError(done.stderr[-3000:])
