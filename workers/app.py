@@ -18,7 +18,7 @@ from typing import Any
 
 import redis.exceptions
 from celery import Celery
-from celery.exceptions import Reject, SecurityWarning
+from celery.exceptions import CPendingDeprecationWarning, Reject, SecurityWarning
 from celery.worker import state
 from celery.worker.consumer import Consumer
 from pydantic import ValidationError
@@ -76,13 +76,24 @@ def prompt(broker: str) -> type[Consumer]:
 
     class Prompt(Consumer):  # type: ignore[misc]
         def ensure_connected(self, conn: Any) -> Any:
+            away = False
             while not shutting():
                 try:
                     client.ping()
                     break
-                except redis.exceptions.RedisError:
+                except redis.exceptions.RedisError as error:
+                    if not away:
+                        log.warning("no jobs come while the broker is away (%s); it is asked until it is back", error)
+                    away = True
                     time.sleep(LOOK_S)
+            if away and not shutting():
+                log.info("the broker is back, jobs come again")
             return super().ensure_connected(conn)
+
+        def on_connection_error_after_connected(self, exc: Any) -> None:
+            with warnings.catch_warnings():  # Celery's has a filter of its own
+                warnings.simplefilter("ignore", CPendingDeprecationWarning)  # what an outage finds at work goes on here
+                super().on_connection_error_after_connected(exc)
 
     return Prompt
 

@@ -169,14 +169,16 @@ def test_a_broker_restart_under_a_job(own_broker: Broker, tmp_path: Path) -> Non
 
 
 def test_a_broker_restart_under_an_idle_slot(own_broker: Broker, tmp_path: Path) -> None:
-    """An idle slot finds the broker again, or is replaced by one that does."""
+    """An idle slot finds the broker again, or is replaced by one that does; its log says both in words."""
     with Fleet(own_broker, tmp_path) as fleet:
         fleet.ready()
         own_broker.kill()
-        time.sleep(0.5)
+        until(lambda: "no jobs come while the broker is away" in fleet.log.read_text(), "the slot says why it waits")
         own_broker.start()
         spec = fleet.send(fleet.job())
         assert fleet.ended(spec).outcome == "finished"
+        assert "jobs come again" in fleet.log.read_text()
+        assert "DeprecationWarning" not in fleet.log.read_text()
 
 
 def test_workers_wait_for_a_broker_that_is_not_there_yet(own_broker: Broker, tmp_path: Path) -> None:
