@@ -72,5 +72,6 @@ class Filling:
         if not self._places.directs(engine.device):
             return free
         seats, waiting = self._places.seats(self._jobs())
-        need = Need(engine.device, engine.needs, engine.memory())
+        refused = frozenset(self._places.refusals.of(study))
+        need = Need(engine.device, engine.needs, engine.memory(), refused=refused)
         return int(seats.room(need, list(waiting.values())))

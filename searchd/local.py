@@ -40,12 +40,15 @@ from searchd.private import write_private
 from searchd.processes import Family, Interrupted, Member, Signals, listening
 from searchd.progress import Progress
 from searchd.standing_in import stands_in
+from searchd.waiting import ALL_REFUSE
 from spaces.lint import lint_study
 from spaces.study import Study
 
 ENDED = frozenset({"done", "stopped", "faulted"})
 DAEMON_START_S = 60.0
 POLL_S = 0.5
+REFUSED_S = 8.0
+"""So long every worker refuses the study before its run ends: what the run before noted is replaced sooner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +215,7 @@ class _Run:
         return str(answer["status"])
 
     def _watch(self) -> bool:
-        name, news, after = str(self.folder), "", 0
+        name, news, after, willing = str(self.folder), "", 0, time.monotonic()
         while True:
             self._tend()
             with contextlib.suppress(NotFound):
@@ -223,6 +226,10 @@ class _Run:
                 self.progress.show(summary, self.reader.read(name, "rungs"), news)
                 if summary["status"] in ENDED:
                     return False
+                if not str(summary["waits"]).startswith(ALL_REFUSE):
+                    willing = time.monotonic()
+                elif time.monotonic() - willing > REFUSED_S:  # no other worker will come
+                    raise SearchdError(f"{self.study.name}: {summary['waits']}; then run it again")
             self._pause(POLL_S)
 
     def _pause(self, seconds: float) -> None:

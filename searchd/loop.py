@@ -25,7 +25,7 @@ from searchd.store.base import JobRow, Store, StudyStatus
 from searchd.strikes import Strikes
 from searchd.transport import Transport, Up
 from searchd.waits import Waits
-from searchd.wire import LEASE_S, Ended, cause_of
+from searchd.wire import LEASE_S
 
 log = logging.getLogger("searchd.daemon")
 
@@ -140,6 +140,7 @@ class Loop:
 
     def resume(self, study: str) -> None:
         self._strikes.forgive(study)
+        self._places.refusals.only(self._engines.keys() - {study})  # every worker is asked again
         self._command(study, lambda engine, now: engine.resume(now))
 
     def stop(self, study: str) -> None:
@@ -250,8 +251,7 @@ class Loop:
             log.warning("%d messages of a study that is not in this database: do two databases share the broker?",
                         len(batch))  # fmt: skip
             return
-        if any(isinstance(m, Ended) and (m.cause or cause_of(m.outcome, m.reason)) == "out_of_memory" for m in batch):
-            self._places.alone = True
+        self._places.ended(batch, engine.device)
         try:
             slots = self._alone(study)
             devices = self.fleet.devices(engine.device) if slots else ()
@@ -296,6 +296,7 @@ class Loop:
             {e.device for s in self.active() if (e := self._engines[s]).needs}
             | {w.device_class for w in self.fleet.workers if w.shared}
         )
+        self._places.refusals.only(self.active())
         self._places.alone = any(job.spec.get("alone") for job in jobs)
         if judged is not None:
             self._overdue(jobs, judged)
@@ -306,7 +307,7 @@ class Loop:
         active = {study: self._engines[study] for study in self.active()}
         seats, _ = self._places.seats(jobs)
         held = {e.device for e in active.values() if self._devices.holds(e.device)}
-        for study, text in self._waits.look(active, jobs, self.fleet, seats, held).items():
+        for study, text in self._waits.look(active, jobs, self.fleet, seats, held, self._places.refusals).items():
             self._guarded(study, partial(Engine.note_waits, text=text, now=self._clock()))
 
     @property
@@ -351,7 +352,8 @@ class Loop:
         engine = self._engine(job.study)
         if engine is None:
             return Need("")
-        return Need(engine.device, engine.needs, engine.memory(job.trial), alone=bool(job.spec.get("alone")))
+        return Need(engine.device, engine.needs, engine.memory(job.trial), alone=bool(job.spec.get("alone")),
+                    refused=frozenset(self._places.refusals.of(job.study)))  # fmt: skip
 
     def _ask(self, study: str, slots: int) -> None:
         devices = self.fleet.devices(self._engines[study].device)
@@ -366,7 +368,7 @@ class Loop:
             else:
                 self._transport.stop(job, reason)
             del self._stops[job]
-        if self._places.alone or self._places.directed:
+        if self._places.chooses:
             self._places.fill(self._jobs())
         publish(self._store, self._dispatcher, self._places.choose, self._places.directs, flying=self._jobs())
         for job in self._places.overdue(tick):

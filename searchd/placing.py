@@ -4,8 +4,9 @@ A hint and nothing more. What workers hold is what they said last; a job that it
 to everybody, under the same attempt, and the claim sorts the two messages out. So nothing waits for a worker that is
 slow or gone, and no decision depends on any of this.
 
-Where slots of a device class differ for the jobs that there are (a study needs labels, memory is shared, a job must run
-alone), the class is *directed*: each of its jobs goes to a slot that suits it, and waits in the outbox for one.
+Where slots of a device class differ for the jobs that there are (a study needs labels, a slot refuses one, memory is
+shared, a job must run alone), the class is *directed*: each of its jobs goes to a slot that suits it, and waits in the
+outbox for one.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
+from searchd.refusals import Refusals
 from searchd.seats import Need, Seats
 from searchd.store.base import JobRow
 from searchd.transport import Transport, Up
-from searchd.wire import Ended, JobSpec, WorkerInfo, held
+from searchd.wire import Ended, JobSpec, WorkerInfo, cause_of, held
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ class Places:
     def __init__(self, transport: Transport, need: Callable[[JobRow], Need] | None = None) -> None:
         self.directed: frozenset[str] = frozenset()
         self.alone = False
+        self.refusals = Refusals()
         self._transport = transport
         self._need = need
         self._workers: dict[str, WorkerInfo] = {}
@@ -50,9 +53,17 @@ class Places:
                 self._ended[message.worker] = message.job
                 self._holds[message.worker] = frozenset(message.holds)
 
+    def ended(self, messages: Iterable[Up], device_class: str) -> None:
+        """Take from the ends of a study's jobs what changes where others may go: no memory, refusals."""
+        messages = list(messages)
+        self.refusals.heard(messages, device_class)
+        ends = [m for m in messages if isinstance(m, Ended)]
+        self.alone |= any((m.cause or cause_of(m.outcome, m.reason)) == "out_of_memory" for m in ends)
+
     def looked(self, workers: Sequence[WorkerInfo]) -> None:
         """Take the signs of life; one from before the end of a job that was heard of is older than that end."""
         self._workers = {info.name: info for info in workers}
+        self.refusals.looked(workers)
         for known in (self._holds, self._ended, self._doubted):
             for name in known.keys() - self._workers.keys():
                 del known[name]
@@ -86,7 +97,12 @@ class Places:
 
     def directs(self, device_class: str) -> bool:
         """Whether each job of the class goes to a slot that suits it; `alone`: those of every class do."""
-        return self._need is not None and (self.alone or device_class in self.directed)
+        return self._need is not None and (self.alone or device_class in self.directed | self.refusals.devices)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it directs the jobs of any class."""
+        return self.alone or bool(self.directed | self.refusals.devices)
 
     def seats(self, rows: Iterable[JobRow], doubted: bool = True) -> tuple[Seats, dict[str, Need]]:
         """The slots as they are with these jobs in flight, and what those need that wait for one, by job."""

@@ -17,17 +17,22 @@ from spaces.labels import fits
 @dataclass(frozen=True, slots=True)
 class Need:
     """What a job needs of its slot: the device class, labels, memory [bytes] (None: nobody knows yet). `alone`: nothing
-    else may hold memory there meanwhile."""
+    else may hold memory there meanwhile. `refused`: the slots that will not do it, by name."""
 
     device: str
     labels: Mapping[str, str] = field(default_factory=dict)
     bytes: int | None = None
     alone: bool = False
+    refused: frozenset[str] = frozenset()
 
 
 def domain(info: WorkerInfo) -> str:
     """The memory that a slot's jobs hold, by its name among all hosts."""
     return f"{info.host}/{info.domain or info.name}"
+
+
+def _serves(info: WorkerInfo, need: Need) -> bool:
+    return info.device_class == need.device and info.name not in need.refused and fits(need.labels, info.labels)
 
 
 class Seats:
@@ -58,8 +63,8 @@ class Seats:
         return best
 
     def suited(self, need: Need) -> list[WorkerInfo]:
-        """The slots of its class whose labels fit, free or not."""
-        return [i for i in self.slots.values() if i.device_class == need.device and fits(need.labels, i.labels)]
+        """The slots of its class whose labels fit and that do not refuse it, free or not."""
+        return [info for info in self.slots.values() if _serves(info, need)]
 
     def free(self) -> list[str]:
         """The slots without a job."""
@@ -84,7 +89,7 @@ class Seats:
         info = self.slots[name]
         where = domain(info)
         held = self._held.get(where, [])
-        if info.device_class != need.device or not fits(need.labels, info.labels) or any(other.alone for other in held):
+        if not _serves(info, need) or any(other.alone for other in held):
             return False
         if need.alone:
             return not held and where == (self._kept or where)

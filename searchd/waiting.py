@@ -11,6 +11,7 @@ from spaces.labels import fits, shown
 
 NAMED = 4
 """So many names are listed."""
+ALL_REFUSE = "every worker refuses it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class Asking:
     """What is known of a study. `jobs`: in flight; `alone`: the trial of one that is to run alone and has not begun;
     `wants`: its search has a job to give; `trials`: those in flight; `others`: jobs of the other studies of its device
     class, by name; `profiled`: its device is being profiled; `free`: slots that suit it and have no job; `shared`:
-    slots of it share memory."""
+    slots of it share memory; `refused`: why slots refuse it, by name."""
 
     status: str
     device: str
@@ -33,6 +34,7 @@ class Asking:
     profiled: bool = False
     free: int = 0
     shared: bool = False
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 def why(asking: Asking, workers: Sequence[WorkerInfo]) -> str:
@@ -44,6 +46,9 @@ def why(asking: Asking, workers: Sequence[WorkerInfo]) -> str:
         return ""
     if said := unserved(a.device, a.needs, workers):
         return said
+    willing = [w for w in _suited(a.device, a.needs, workers) if w.name not in a.refused]
+    if not willing:
+        return _refusing([a.refused[w.name] for w in _suited(a.device, a.needs, workers)])
     if a.profiled:
         return f"device {a.device} is being profiled, with nothing else on it"
     if a.alone is not None:
@@ -58,7 +63,7 @@ def why(asking: Asking, workers: Sequence[WorkerInfo]) -> str:
         full = a.shared and not a.running and a.others
         return f"the memory of {a.device} has no room beside the jobs that run" if full else ""
     if a.others:
-        slots = len(_suited(a.device, a.needs, workers))
+        slots = len(willing)
         own = " and with its own jobs" if a.jobs else ""
         which = f"all {slots} slots" if slots > 1 else "the only slot"
         verb = "are" if slots > 1 else "is"
@@ -82,6 +87,13 @@ def unserved(device: str, needs: Mapping[str, str], workers: Sequence[WorkerInfo
         have = "; ".join(f"{said} ({n})" for said, n in sorted(theirs.items()))
         return f"no worker of {device} has the labels that it needs, {shown(needs)}; they have: {have}"
     return ""
+
+
+def _refusing(reasons: Sequence[str]) -> str:
+    told = Counter(reasons).most_common()
+    words = [f"{said} ({n} worker{'s' if n > 1 else ''})" for said, n in told[:NAMED]]
+    words += [f"{len(told) - NAMED} more reasons"] if len(told) > NAMED else []
+    return f"{ALL_REFUSE}: {'; '.join(words)}"
 
 
 def _suited(device: str, needs: Mapping[str, str], workers: Sequence[WorkerInfo]) -> list[WorkerInfo]:

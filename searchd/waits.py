@@ -6,6 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 
 from searchd.engine import Engine
 from searchd.leases import Fleet
+from searchd.refusals import Refusals
 from searchd.seats import Need, Seats
 from searchd.store.base import JobRow
 from searchd.waiting import Asking, why
@@ -19,8 +20,9 @@ class Waits:
         self._before: dict[str, str] = {}
 
     def look(
-        self, active: Mapping[str, Engine], jobs: Sequence[JobRow], fleet: Fleet, seats: Seats, held: Container[str]
-    ) -> dict[str, str]:
+        self, active: Mapping[str, Engine], jobs: Sequence[JobRow], fleet: Fleet, seats: Seats, held: Container[str],
+        refusals: Refusals,
+    ) -> dict[str, str]:  # fmt: skip
         """Study → what its log is to say now: why nothing of it runs, where that has been so at two looks and is
         something else than what it said last; empty once it runs."""
         of: dict[str, list[JobRow]] = {study: [] for study in active}
@@ -29,7 +31,7 @@ class Waits:
         found: dict[str, str] = {}
         noted: dict[str, str] = {}
         for study, engine in active.items():
-            asking = self._asking(study, engine, of, active, seats, held)
+            asking = self._asking(study, engine, of, active, seats, held, refusals.of(study))
             found[study] = text = why(asking, fleet.workers)
             stands = text if not asking.running and asking.status != "paused" else ""
             if stands != engine.waits and (not stands or self._before.get(study) == stands):
@@ -39,19 +41,20 @@ class Waits:
 
     def _asking(
         self, study: str, engine: Engine, of: Mapping[str, Sequence[JobRow]], active: Mapping[str, Engine],
-        seats: Seats, held: Container[str],
+        seats: Seats, held: Container[str], refused: Mapping[str, str],
     ) -> Asking:  # fmt: skip
         mine = of[study]
         others = {name_of(other): len(of[other]) for other, e in active.items()
                   if other != study and e.device == engine.device and of[other]}  # fmt: skip
-        suited = {info.name: info for info in seats.suited(Need(engine.device, engine.needs))}
+        need = Need(engine.device, engine.needs, refused=frozenset(refused))
+        suited = {info.name: info for info in seats.suited(need)}
         return Asking(
             status=engine.status, device=engine.device, needs=engine.needs, limit=engine.parallel, jobs=len(mine),
             running=sum(job.status == "running" for job in mine),
             alone=next((j.trial for j in mine if j.spec.get("alone") and j.status == "outbox"), None),
             wants=engine.wants(), trials=sorted({job.trial for job in mine}), others=others,
             profiled=engine.device in held, free=len(suited.keys() & set(seats.free())),
-            shared=any(info.shared for info in suited.values()),
+            shared=any(info.shared for info in suited.values()), refused=refused,
         )  # fmt: skip
 
 

@@ -231,12 +231,15 @@ Cause = Literal[
 ]  # fmt: skip
 """Why a job ended before its time: its worker was asked to leave and handed it back, or was lost; it was stopped; or it
 failed: it raised, its process crashed, memory or time ran out, a metric was no number, the task said that the config
-cannot be, it left something out that it must do, or the worker may not do it."""
+cannot be, it left something out that it must do, or the worker may not or cannot do it."""
 SHUT_DOWN = "worker shut down"
 OOM = "out of memory"
 TIME_LIMIT = "time limit"
 INFEASIBLE = "infeasible"
 DIVERGED = "diverged"
+REFUSED = "refused"
+"""What a worker says of a job that it may not or cannot do, whatever its config: its allow-list, its folders, a module
+that it lacks. No fault of the trial's."""
 
 
 def cause_of(outcome: str, reason: str) -> Cause | None:
@@ -260,7 +263,7 @@ def cause_of(outcome: str, reason: str) -> Cause | None:
 
 _WORDS: dict[Cause, tuple[str, ...]] = {
     "out_of_memory": (OOM, "oom"), "time_limit": (TIME_LIMIT,), "diverged": (DIVERGED,), "infeasible": (INFEASIBLE,),
-    "refused": ("refused", "not found"), "lost": (SHUT_DOWN,),
+    "refused": (REFUSED, "not found"), "lost": (SHUT_DOWN,),
 }  # fmt: skip
 
 
@@ -314,6 +317,9 @@ class WorkerInfo(Frozen):
     state: Literal["idle", "busy", "starting", "stopping"] = "idle"
     job: Name | None = None
     since: float = Field(default=0.0, allow_inf_nan=False)
+    """Since when it does what it does: Unix seconds."""
+    began: float = Field(default=0.0, allow_inf_nan=False)
+    """When its process was started: Unix seconds; 0: an older worker."""
     functions: tuple[str, ...] = ()
     holds: tuple[str, ...] = ()
     """The checkpoints that its process has in memory (`held`)."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from searchd.errors import Infeasible, Missing, NotFound, Refused, SearchdError
 from searchd.lines import about
-from searchd.wire import INFEASIBLE, OOM, CheckpointRef, JobSpec, Outcome
+from searchd.wire import INFEASIBLE, OOM, REFUSED, CheckpointRef, JobSpec, Outcome
 from workers.describe import describe
 from workers.device import IDENTITY
 from workers.facts import named
@@ -126,7 +126,7 @@ def explain(error: BaseException) -> tuple[str, str]:
         case Infeasible():
             return INFEASIBLE, str(error)
         case Refused():
-            return "refused", str(error)
+            return REFUSED, str(error)
         case NotFound() | Missing():
             return "not found", str(error)
         case SearchdError():

@@ -67,7 +67,7 @@ class Slot:
         self._facts = facts(options.device, options.threads)
         self._memory = options.memory_bytes or options.device.memory_bytes()
         self._doing: JobSpec | None = None
-        self._since = time.time()
+        self._since = self._began = time.time()
         self._note = ""
         self._over = threading.Event()
         self._saying = threading.Lock()
@@ -118,7 +118,7 @@ class Slot:
         info = WorkerInfo(
             name=options.name, device_class=options.device.device_class, device=options.device.identity,
             host=socket.gethostname(), pid=os.getpid(), child_pid=self._warm.pid, state=state,
-            job=None if spec is None else spec.id, since=self._since, functions=options.child.allow,
+            job=None if spec is None else spec.id, since=self._since, began=self._began, functions=options.child.allow,
             holds=self._holds(), facts=self._facts, labels=dict(options.labels), domain=options.device.domain,
             memory_bytes=self._memory, shared=options.shared, note=self._note,
         )  # fmt: skip

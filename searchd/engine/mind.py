@@ -29,8 +29,8 @@ class Mind:
     `reason`: what follows `verifying`. `forgiven`: how many trials had failed or were vetoed when the study last went
     on. `settled`: the search had no job to give, and nothing happened since.
     `remark`: what the searcher said last. `waits`: why the study waits, as last logged. `handed_back`: how often each
-    job came back from a worker that was asked to leave. `peaks`: the most memory that each trial held [bytes]; `short`:
-    how often memory did not suffice.
+    job came back from a worker that was asked to leave; `refused`: from one that would not do it. `peaks`: the most
+    memory that each trial held [bytes]; `short`: how often memory did not suffice.
     """
 
     study: Study
@@ -48,13 +48,15 @@ class Mind:
     remark: str = ""
     waits: str = ""
     handed_back: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
     peaks: dict[int, int] = field(default_factory=dict)
     short: int = 0
 
     def came_back(self, payload: Mapping[str, Any]) -> None:
-        """Take what an event `lost` says of memory and of workers that left."""
+        """Take what an event `lost` says of memory, and of workers that left or refused."""
         cause = payload.get("cause") or cause_of("lost", payload["reason"])
         self.handed_back[payload["job"]] += cause == "preempted"
+        self.refused[payload["job"]] += cause == "refused"
         self.short += cause == "out_of_memory"
 
     def held(self, payload: Mapping[str, Any]) -> None:

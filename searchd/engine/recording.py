@@ -20,15 +20,16 @@ from searchd.lines import about
 from searchd.search.events import Failed, Finished, Lost, Measured, Reported, Stopped
 from searchd.store.base import CheckpointRow, JobRow, JobStatus, PointRow, ReportRow
 from searchd.transport import Up
-from searchd.wire import Beat, Begun, Cause, CheckpointRef, Ended, Report, cause_of
+from searchd.wire import REFUSED, Beat, Begun, Cause, CheckpointRef, Ended, Report, cause_of
 
 log = logging.getLogger("searchd.engine")
 
 ATTEMPTS = 5
 """A job that was lost this often is given up, and its trial fails: what loses every worker is no bad luck."""
 
-REFUSED = "refused"
-"""What a worker says of a job that it may not do: its allow-list, its folders."""
+REFUSALS = 100
+"""And one that was refused this often faults its study. Whoever refused a study gets no job of it, so this is no fleet
+where nobody may serve it, which waits; it is one where what was learned does not hold."""
 
 _ENDED: frozenset[JobStatus] = frozenset({"finished", "lost", "failed", "stopped", "cancelled"})
 
@@ -200,8 +201,8 @@ def lose(
 ) -> None:
     """The job was lost without its fault: the same job again, attempt + 1, from the newest durable checkpoint.
 
-    `give_up`: after ATTEMPTS of them the trial fails; those that a worker handed back because it was asked to leave do
-    not count. `alone`: from now on it runs where nothing else holds memory.
+    `give_up`: after ATTEMPTS of them the trial fails; those that a worker handed back because it was asked to leave, or
+    refused, do not count. `alone`: from now on it runs where nothing else holds memory.
     """
     if job.stop_reason is not None:
         _close(turn, job, "stopped", job.stop_reason)
@@ -214,7 +215,7 @@ def lose(
         turn.tell(Finished(job.trial, job.until), job=job.id)
         return
     cause = cause or (cause_of("failed", reason) if reason.startswith(REFUSED) else cause_of("lost", reason))
-    counted = job.attempt - turn.mind.handed_back[job.id]
+    counted = job.attempt - turn.mind.handed_back[job.id] - turn.mind.refused[job.id]
     retried = counted < ATTEMPTS or not give_up or cause == "preempted"
     account: dict[str, Any] = {"job": job.id, "attempt": job.attempt, "reason": reason, "cause": cause,
                                "retried": retried, "from": 0 if checkpoint is None else checkpoint.step,
@@ -231,9 +232,10 @@ def lose(
 
 
 def _refused(turn: Turn, job: JobRow, error: str) -> None:
-    """The worker may not do the job: no fault of the trial's. Another worker may; when none does, a person must act."""
+    """The worker will not do the job: no fault of the trial's, and no attempt. Another one may: `Places` does not ask
+    this one again, and when all refuse the job waits in the outbox."""
     lose(turn, job, f"{REFUSED}: {error}", give_up=False)
-    if job.attempt >= ATTEMPTS and job.stop_reason is None:
+    if turn.mind.refused[job.id] >= REFUSALS and job.stop_reason is None:
         turn.set_status("faulted", f"no worker takes its jobs: {error}")
 
 

@@ -44,7 +44,7 @@ def _lives_on(fleet: Fleet) -> Iterator[None]:
         ("leaves", "failed", "the process ended with code 3", ""),
         ("calls_exit", "failed", "exception", "sys.exit"),
         ("ends_early", "failed", "ended early", "after step 2"),
-        ("no_such_function", "failed", "not found", "has no function no_such_function"),
+        ("no_such_function", "failed", "refused", "has no function no_such_function"),
         ("prints", "finished", "", ""),
     ],
 )

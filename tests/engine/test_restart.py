@@ -63,7 +63,8 @@ def some_of_it(world: World, study: str, rounds: int, lose: int) -> None:
 def state(mind: Mind) -> dict[str, Any]:
     known = {name: getattr(mind, name) for name in Mind.__slots__ if name not in ("search", "study")}
     search = mind.search
-    known["handed_back"] = dict(mind.handed_back)  # a Counter takes 0 for nothing
+    for name in ("handed_back", "refused"):
+        known[name] = dict(known[name])  # a Counter takes 0 for nothing
     return {
         **known, "trials": dict(search.trials), "note": search.note, "front": search.front(),
         "ladders": search.scheduler.ladders(), "tally": search._book.tally, "points": search._points,

@@ -127,7 +127,8 @@ def n_exits(config: dict[str, Any]) -> int:
 class Worker:
     """One slot: takes a job from its own queue or its class's when it has none, then does one thing a call.
 
-    It holds the checkpoints that its last jobs ended with, and says so.
+    It holds the checkpoints that its last jobs ended with, and says so. `refuses`: why it does no job of the study
+    `whose`, or of any.
     """
 
     def __init__(self, fleet: Fleet, name: str) -> None:
@@ -136,6 +137,7 @@ class Worker:
         self.job: JobSpec | None = None
         self.step = 0
         self.refuses = ""
+        self.whose = ""
         self.own: list[JobSpec] = []
         self.holds: tuple[str, ...] = ()
         self.warm: list[str] = []
@@ -146,7 +148,7 @@ class Worker:
         if self.job is None:
             return self._begin()
         broker, job = self.fleet.broker, self.job
-        if self.refuses:
+        if self.refuses and job.study.startswith(self.whose):
             self._end("failed", reason="refused", error=self.refuses)
         elif job.kind == "measure":
             exits = n_exits(job.config)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from searchd.errors import Missing, Refused
+from searchd.errors import Refused
 from searchd.wire import JobSpec
 from workers.trial import Trial
 
@@ -46,7 +46,8 @@ class Runner:
 def resolve(task: Mapping[str, Any], allow: tuple[str, ...] = (), path: tuple[str, ...] = ()) -> Runner:
     """The runner of a dumped task. `allow`: what this worker may run; `path`: folders where users' code lies.
 
-    Raises Refused (not allow-listed, unknown kind), NotFound (no such module or function), Missing (no torch).
+    Raises Refused for what this worker may not or cannot do (not allow-listed, unknown kind, no such module or
+    function, no torch): another may. NotFound for what is no task anywhere (a bad name, an empty argv).
     """
     described = [str(a) for a in task.get("describe") or ()]
     match task.get("kind"):
@@ -75,7 +76,7 @@ def _built_in(name: str) -> Runner:
     try:
         module = importlib.import_module(f"workers.tasks.{name}")
     except ModuleNotFoundError as error:
-        raise Missing(
+        raise Refused(
             f"task {name} needs {error.name}, which this worker does not have; pip install 'searchd[worker]'"
         ) from error
     task = BUILT_IN[name]

@@ -17,7 +17,8 @@ def allowed(name: str, allow: tuple[str, ...]) -> bool:
 
 
 def load(name: str, allow: tuple[str, ...]) -> Callable[[Trial], object]:
-    """The function itself. Refused when not allow-listed, NotFound when there is none; errors in its module go on."""
+    """The function itself. Refused when this worker may not run it or has none: another may have it. NotFound for what
+    is no function's name anywhere; errors in its module go on."""
     module_name, colon, attribute = name.partition(":")
     if not colon or not module_name or not attribute:
         raise NotFound(f"task {name!r} is not a function's name; write it as package.module:function")
@@ -32,7 +33,7 @@ def load(name: str, allow: tuple[str, ...]) -> Callable[[Trial], object]:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
-        raise NotFound(
+        raise Refused(
             f"module {module_name} of task {name} is not found by this worker; "
             "install it there, or name its folder with --path"
         ) from error
@@ -41,5 +42,5 @@ def load(name: str, allow: tuple[str, ...]) -> Callable[[Trial], object]:
         found = getattr(found, part, None)
     if not callable(found):
         have = ", ".join(sorted(n for n, v in vars(module).items() if callable(v) and not n.startswith("_"))[:10])
-        raise NotFound(f"module {module_name} has no function {attribute}; it has {have or 'none'}")
+        raise Refused(f"module {module_name} has no function {attribute}; it has {have or 'none'}")
     return found
