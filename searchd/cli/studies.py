@@ -55,7 +55,9 @@ def list_command(client: Client, as_json: bool) -> None:
         table.add_column(name, justify=justify)  # type: ignore[arg-type]  # a literal of rich's
     for s in rows:
         best = "  ".join(f"{k} {words.metric(k, v)}" for k, v in s["best"].items() if v is not None)
-        table.add_row(s["name"], Text(s["status"], style=STYLE.get(s["status"], "")), str(s["trials"]["total"]),
+        alone = s["status"] in ALIVE and not client.alive(s["id"])
+        status = Text(s["status"] + (", no daemon" if alone else ""), style=STYLE.get(s["status"], ""))
+        table.add_row(s["name"], status, str(s["trials"]["total"]),
                       words.number(s["steps_done"]), str(s["front"]), words.duration(s["seconds"]), best)  # fmt: skip
     console().print(table)
 
@@ -87,7 +89,7 @@ def show_command(study: str, client: Client, as_json: bool) -> None:
     if summary["reason"]:
         out.print(Text(summary["reason"], style="yellow"))
     if summary["status"] in ALIVE and not client.alive(study):
-        out.print(Text("no daemon runs it now: `searchd run` its file again and it goes on", style="yellow"))
+        out.print(Text(f"no daemon runs it now: {client.goes_on(study)}", style="yellow"))
 
 
 @click.command("watch")
