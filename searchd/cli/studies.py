@@ -209,13 +209,13 @@ def _detail(t: dict[str, Any], twin: str = "") -> None:
 
 @click.command("log")
 @study_argument
-@click.option("--after", default=0, help="Start after this seq.")
-@click.option("--limit", "-n", type=click.IntRange(1), help="At most this many lines.")
+@click.option("--after", default=None, type=int, help="Start after this seq.")
+@click.option("--limit", "-n", type=click.IntRange(1), help="The last N lines; with --after the next N.")
 @json_option
 @client_options
-def log_command(study: str, after: int, limit: int | None, client: Client, as_json: bool) -> None:
+def log_command(study: str, after: int | None, limit: int | None, client: Client, as_json: bool) -> None:
     """The decision log, oldest first."""
-    entries = client.log(study, after, limit)
+    entries = client.log(study)[-(limit or 0) :] if after is None else client.log(study, after, limit)
     if as_json:
         emit(entries)
         return
