@@ -133,7 +133,7 @@ def broken(old: str, new: str) -> StudyError:
         ("r: 1, R: 27", "r: 28, R: 27", r"digits.yaml:18: search.r: a ladder needs 1 <= r <= R, but r = 28 and R = 27"),
         ("eta: 3", "eta: 1", r"search.eta: 1"),
         ("trials: 60", "trials: 0", r"digits.yaml:19: budget.trials: 0"),
-        ("trials: 60", "trials: '60'", r"digits.yaml:19: budget.trials: '60': should be a valid integer; remove the quo"),
+        ("trials: 60", "trials: '60'", r"digits.yaml:19: budget.trials: '60': should be a valid integer; remove the"),
         (
             "task: classify",
             "task: {classify: {data: nosuch.npz}}",
