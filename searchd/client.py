@@ -53,6 +53,7 @@ class Backend(Protocol):
     def add_token(self, name: str, scope: str, expires_s: float | None = None) -> dict[str, Any]: ...
     def remove_token(self, name: str) -> None: ...
     def alive(self, study: str) -> bool: ...
+    def goes_on(self, study: str) -> str: ...
     def home(self, study: str) -> Path | None: ...
     def code(self, study: str) -> Path | None: ...
     def close(self) -> None: ...
@@ -242,7 +243,7 @@ class Client:
 
     def local_root(self) -> Path | None:
         """The folder that is read, where no daemon serves it; None: a daemon answers."""
-        from searchd.folder import live_daemon
+        from searchd.alive import live_daemon
 
         if not isinstance(self.backend, Folder):
             return None
@@ -259,6 +260,10 @@ class Client:
     def alive(self, study: str) -> bool:
         """Whether a daemon stands behind the study now."""
         return self.backend.alive(study)
+
+    def goes_on(self, study: str) -> str:
+        """What makes a study go on that no daemon runs, in words."""
+        return self.backend.goes_on(study)
 
     def download(
         self, study: str, trial: int, to: str | os.PathLike[str], *, checkpoints: bool = False

@@ -7,13 +7,13 @@ Below the root lie `NAME/study.db` (one a `searchd run`) and `searchd.db` (of `s
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from searchd.alive import SERVICE_DB, STUDY_DB, goes_on, live_daemon, present, refusal
 from searchd.errors import Missing, NotFound, Refused, SearchdError, Unreachable
 from searchd.remote import Remote
 from searchd.storage import copy_to, open_storage
@@ -22,11 +22,8 @@ if TYPE_CHECKING:
     from searchd.store.base import Reader, Store
     from spaces.study import Study
 
-STUDY_DB = "study.db"
-SERVICE_DB = "searchd.db"
 DEVICES = ".devices"
 DEVICES_DB = "devices.db"
-STATE = "daemon.json"
 BESIDE = "beside"
 """The file that names the folder of the study's file: there a function is found again."""
 
@@ -45,7 +42,7 @@ class Folder:
         found: list[dict[str, Any]] = []
         for path in self._databases():
             with contextlib.suppress(SearchdError), self._store(path).reading() as reader:
-                found += [views.summary(reader, row.id, time.time()) for row in reader.studies()]
+                found += [views.summary(reader, row.id, _now(path, reader, row.id)) for row in reader.studies()]
         return sorted(found, key=lambda s: s["created"], reverse=True)
 
     def read(self, study: str, view: str, **params: Any) -> Any:
@@ -53,11 +50,12 @@ class Folder:
         `rungs`, `log`, `compare`, `deepen`."""
         from searchd import views
 
-        with self.opened(study) as (reader, identity):
+        path, identity = self._locate(study)
+        with self._store(path).reading() as reader:
             head, _, rest = view.partition("/")
             match head:
                 case "":
-                    return views.summary(reader, identity, time.time())
+                    return views.summary(reader, identity, _now(path, reader, identity))
                 case "spec":
                     return self._spec(reader, identity)
                 case "front":
@@ -124,9 +122,9 @@ class Folder:
         if daemon is None and verb == "gc":
             return self._collect(study, identity, final=bool((body or {}).get("final")))
         if daemon is None:
-            raise Unreachable(
-                f"no daemon runs study {study!r} now; `searchd run` its file again (or `searchd serve`) and it goes on"
-            )
+            with self._store(path).reading() as reader:
+                row = reader.study(identity)
+            raise refusal(path, study, row.status if row else "", verb)
         with contextlib.closing(daemon):
             return daemon.command(identity, verb, body)
 
@@ -204,6 +202,11 @@ class Folder:
         if daemon is not None:
             daemon.close()
         return daemon is not None
+
+    def goes_on(self, study: str) -> str:
+        """What makes a study go on that no daemon runs, in words."""
+        path, _ = self._locate(study)
+        return goes_on(path)
 
     def home(self, study: str) -> Path | None:
         """The folder that a `searchd run` made for the study; None of a study in a service's database."""
@@ -294,6 +297,13 @@ class Folder:
         return dict(row.spec)
 
 
+def _now(path: Path, reader: Reader, identity: str) -> float:
+    """Up to when a study in this database is told: without a daemon to the last thing recorded, as nobody goes on."""
+    from searchd.views.clock import last_known
+
+    return time.time() if present(path.parent) else last_known(reader, identity, time.time())
+
+
 def with_past(study: Study, root: Path | None = None) -> Study:
     """The study with those of its `warm_start` looked up that are on this machine: folders of runs, and with a `root`
     names of runs below it. Errors as of `searchd.earlier`; without a root other names are left to the daemon."""
@@ -346,41 +356,6 @@ def past_problem(study: Study, name: str, backend: Folder | Any) -> str:
         where = f" (in {here}/; another folder: --root, a daemon: --url)" if elsewhere else ""
         return f"{error}{where}"
     return ""
-
-
-def live_daemon(folder: Path) -> Remote | None:
-    """The daemon that wrote `folder/daemon.json`, if it is alive."""
-    state = daemon_state(folder)
-    if state is None or not _is_process(int(state.get("pid", 0))):
-        return None
-    remote = Remote(str(state["url"]), state.get("token"))
-    if remote.alive(""):
-        return remote
-    remote.close()
-    return None
-
-
-def daemon_state(folder: Path) -> dict[str, Any] | None:
-    """What `folder/daemon.json` says (`url`, `pid`, perhaps `token`), or None."""
-    try:
-        state = json.loads((folder / STATE).read_text())
-    except FileNotFoundError:
-        return None
-    except PermissionError as error:
-        raise Refused(f"{folder / STATE} is another user's; run this as the user of the daemon") from error
-    except ValueError:
-        return None
-    return state if isinstance(state, dict) and "url" in state else None
-
-
-def _is_process(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid > 0
 
 
 def teach_device(study: str, root: Path) -> int:

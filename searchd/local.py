@@ -21,15 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from searchd.again import write_front
+from searchd.alive import STATE, STUDY_DB, daemon_state, live_daemon
 from searchd.broker import broker, short_folder, wait_until_it_answers
 from searchd.errors import NotFound, Refused, SearchdError, Unreachable
 from searchd.folder import (
     BESIDE,
-    STATE,
-    STUDY_DB,
     Folder,
-    daemon_state,
-    live_daemon,
     teach_device,
     with_device,
     with_past,

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from searchd.alive import STATE
 from searchd.broker import broker, short_folder, wait_until_it_answers
 from searchd.devices.desk import registered
 from searchd.devices.shown import profiled, shown
 from searchd.errors import NotFound, Refused
-from searchd.folder import DEVICES, DEVICES_DB, STATE, Folder
+from searchd.folder import DEVICES, DEVICES_DB, Folder
 from searchd.local import daemon, daemon_of, wait_for_daemon, workers
 from searchd.local_folder import lock, made
 from searchd.private import write_private

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from searchd.alive import STATE, STUDY_DB
 from searchd.errors import Refused, SearchdError
-from searchd.folder import BESIDE, STATE, STUDY_DB, Folder
+from searchd.folder import BESIDE, Folder
 from searchd.schedulers.rungs import deeper
 from spaces.study import Study
 

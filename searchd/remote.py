@@ -139,6 +139,10 @@ class Remote:
             return False
         return True
 
+    def goes_on(self, study: str) -> str:  # noqa: ARG002  (every study of the daemon)
+        """Whoever runs the daemon starts it again."""
+        return "start its daemon (`searchd serve`) again and it goes on"
+
     def home(self, study: str) -> Path | None:  # noqa: ARG002  (files lie where the daemon is)
         """No folder of this machine."""
         return None

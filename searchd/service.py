@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from searchd.alive import SERVICE_DB, STATE, daemon_state
 from searchd.broker import broker, short_folder, wait_until_it_answers
-from searchd.folder import SERVICE_DB, STATE, daemon_state
 from searchd.local import daemon, wait_for_daemon, workers
 from searchd.local_folder import lock, made
 from searchd.private import write_private

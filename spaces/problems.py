@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -30,13 +31,19 @@ class Problems:
     def add_all(self, path: Path, error: ValidationError, form: type[BaseModel], data: Any) -> None:
         """Every error of a pydantic form under `path`, in our words."""
         seen: set[Path] = set()
-        for detail in error.errors(include_url=False, include_context=True):
+        details = error.errors(include_url=False, include_context=True)
+        floats = {_real(d["loc"], data, missing=False) for d in details if d["type"] in ("float_type", "float_parsing")}
+        for detail in details:
             inner = _real(detail["loc"], data, missing=detail["type"] == "missing")
             key = (*inner, detail["type"]) if detail["type"] == "missing" else inner
             if key in seen:
                 continue
             seen.add(key)
-            self.add(path + inner, _words(detail, inner, form))
+            whole = detail["type"].startswith("int_") and inner not in floats
+            if whole or inner in floats:
+                self.add(path + inner, _no_number(detail["input"], whole=whole))
+            else:
+                self.add(path + inner, _words(detail, inner, form))
 
     def raise_any(self) -> None:
         """StudyError with all of them in the order of their lines, if there is one."""
@@ -102,6 +109,16 @@ def _words(detail: Any, path: Path, form: type[BaseModel]) -> str:
         case _:
             said = str(detail["msg"]).removeprefix("Input ")
             return f"{_short(value)}: {said}"
+
+
+def _no_number(value: Any, *, whole: bool) -> str:
+    """What is wrong with a value that should be a number; one in quotes is told to lose them."""
+    said = f"{_short(value)}: should be a valid {'integer' if whole else 'number'}"
+    try:
+        quoted = isinstance(value, str) and "_" not in value and isfinite((int if whole else float)(value))
+    except (ValueError, OverflowError):
+        quoted = False
+    return f"{said}; remove the quotes" if quoted else said
 
 
 def _short(value: Any) -> str:

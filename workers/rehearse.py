@@ -30,6 +30,7 @@ class Rehearsal:
     reports: list[Report] = field(default_factory=list)
     outcome: str = ""
     reason: str = ""
+    error: str = ""
     checkpoint: CheckpointRef | None = None
     asked: Request | None = None
     stop_at: int | None = None
@@ -91,7 +92,7 @@ def rehearse(
         trial.close()
         run.outcome = "stopped" if run.asked is not None and trial.step < until else "finished"
     except Ending as ending:
-        run.outcome, run.reason = ending.outcome, ending.reason
+        run.outcome, run.reason, run.error = ending.outcome, ending.reason, ending.error
     run.checkpoint = trial.durable
     return run
 

@@ -32,6 +32,7 @@ from workers.kept import Kept
 from workers.parent import Parent
 from workers.patience import NoSpace, patiently
 from workers.state import random_states, restore, restore_random_states, set_settings, settings, snapshot, stateful
+from workers.wanted import missing
 
 log = logging.getLogger("searchd.worker")
 
@@ -128,6 +129,7 @@ class Trial:
         self._metrics: dict[str, float] = {}
         self._points: tuple[dict[str, Any], ...] = ()
         self._told = False
+        self._reported = False
         try:
             patiently(lambda: self.files.mkdir(parents=True, exist_ok=True), lambda: link.request() is not None)
         except NoSpace as error:
@@ -148,10 +150,10 @@ class Trial:
             return {}
         reference, tree = found
         saved = tree["objects"]
-        missing = sorted(set(wanted) - set(saved))
-        if missing:
+        absent = sorted(set(wanted) - set(saved))
+        if absent:
             raise KeyError(
-                f"the checkpoint of step {reference.step} has {', '.join(sorted(saved))} and no {', '.join(missing)}; "
+                f"the checkpoint of step {reference.step} has {', '.join(sorted(saved))} and no {', '.join(absent)}; "
                 "load the same objects, under the same names, that were saved"
             )
         inherited = Path(reference.path).parent.name != str(self.number)
@@ -266,8 +268,11 @@ class Trial:
         metrics, points, offered = self._metrics, self._points, self._saved
         self._metrics, self._points, self._saved = {}, (), None
         last = self.step >= self._spec.until
-        if last:
-            self._require(metrics, points)
+        first = bool(metrics or points) and not self._reported
+        self._reported |= first
+        kind = str(self._spec.task.get("kind"))
+        if wrong := missing(kind, self.objectives, self.step, metrics, points, first=first, last=last):
+            raise Ending("failed", "no objective reported", wrong)
         diverged = self._diverged(metrics, points)
         if offered is not None and not diverged:
             if last or self._link.request() is not None or self._guard_due():
@@ -344,18 +349,6 @@ class Trial:
         if up and checkpoint is not None:
             self._checkpoints.known(checkpoint.step)
         self._closed_at = time.monotonic()
-
-    def _require(self, metrics: Mapping[str, float], points: Sequence[Mapping[str, Any]]) -> None:
-        """At the step where a trial is judged, a user's task must have said every objective."""
-        if self._spec.task.get("kind") not in ("function", "command"):
-            return
-        missing = [o for o in self.objectives if o not in metrics and not all(o in p for p in points or ({},))]
-        if missing:
-            raise Ending(
-                "failed", "no objective reported",
-                f"step {self.step}: the report has {', '.join(sorted(metrics)) or 'nothing'}, but the objectives need "
-                f"{', '.join(missing)}; call trial.report({missing[0]}=…) in every step",
-            )  # fmt: skip
 
     def _diverged(self, metrics: Mapping[str, float], points: Sequence[Mapping[str, Any]]) -> str | None:
         """The first objective that is NaN or infinite: in the metrics, or in every point."""

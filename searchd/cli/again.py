@@ -66,6 +66,10 @@ def show(out: Console, rows: list[Compared], libraries: Mapping[str, tuple[str, 
     if not differs(rows):
         out.print(f"reproduced: {len(exact)} numbers that training decides are equal to the digit")
         return
+    if not any(row.again is not None for row in rows):
+        said = "not reproduced: nothing came out again, for it did not run to its end; what is said above is why"
+        out.print(Text(said, style="red"))
+        return
     wrong = sum(not row.same for row in exact)
     out.print(Text(f"not reproduced: {wrong} of {len(exact)} numbers that training decides differ", style="red"))
     for name, (before, now) in libraries.items():

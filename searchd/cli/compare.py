@@ -11,6 +11,7 @@ from rich.text import Text
 from searchd import words
 from searchd.cli.common import client_options, console, emit, json_option, study_argument
 from searchd.client import Client
+from searchd.errors import StudyError
 
 
 @click.command("compare")
@@ -33,16 +34,18 @@ def compare_command(
     out.print(Text(f"{name} after {found['unit']} {found['step']}, {found['goal']}", style="bold"))
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column(parameter, min_width=max(len(str(o["option"])) for o in found["options"]))
-    for head in ("trials", "steps", "diverged", "failed", "best", "q1", "median", "q3", "trial"):
+    for head in ("trials", "judged", "steps", "diverged", "failed", "best", "q1", "median", "q3", "trial"):
         table.add_column(head, justify="right", no_wrap=True)
     for o in found["options"]:
-        counts = [str(o["trials"]), words.number(o["steps"]), str(o["diverged"]), str(o["failed"])]
+        counts = [str(o["trials"]), str(o["judged"]), words.number(o["steps"]), str(o["diverged"]), str(o["failed"])]
         values = [words.metric(name, o[k]) for k in ("best", "q1", "median", "q3")]
         table.add_row(str(o["option"]), *counts, *values, "" if o["trial"] is None else str(o["trial"]))
     out.print(table)
     out.print(Text(verdict(found), style="dim"))
     if uneven(found["options"]):
-        said = f"unequal numbers of trials; search.options: {{balanced: {parameter}}} gives each option as many"
+        said = "unequal numbers of trials, and more of them find a better best by chance"
+        if can_be_balanced(client.spec(study), parameter):
+            said = f"unequal numbers of trials; search.options: {{balanced: {parameter}}} gives each option as many"
         out.print(Text(said, style="yellow"))
 
 
@@ -50,11 +53,27 @@ def verdict(found: dict[str, Any]) -> str:
     """The test in one sentence."""
     test = found["test"]
     if test is None:
-        return "no test: it needs two options with two trials or more"
+        said = ", ".join(f"{o['option']} {o['judged']}" for o in found["options"][:2])
+        return f"no test: it needs two judged trials or more of each of the best two options, and there are {said}"
     pair = f"{test['first']} and {test['second']}"
     if not test["apart"]:
         return f"{pair}, the best two, are not told apart by a rank test over their trials (p = {test['p']:.2g})"
     return f"{pair}, the best two, differ: {test['better']} has the better trials by a rank test (p = {test['p']:.2g})"
+
+
+def can_be_balanced(spec: dict[str, Any], parameter: str) -> bool:
+    """Whether the study would be one with this parameter balanced, and is not yet."""
+    from spaces.study import Study
+
+    search = spec.get("search") or {}
+    options = search.get("options") or {}
+    if options.get("balanced") == parameter:
+        return False
+    try:
+        Study.parse({**spec, "search": {**search, "options": {**options, "balanced": parameter}}})
+    except StudyError:
+        return False
+    return True
 
 
 def uneven(options: list[dict[str, Any]]) -> bool:

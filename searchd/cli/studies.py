@@ -55,7 +55,9 @@ def list_command(client: Client, as_json: bool) -> None:
         table.add_column(name, justify=justify)  # type: ignore[arg-type]  # a literal of rich's
     for s in rows:
         best = "  ".join(f"{k} {words.metric(k, v)}" for k, v in s["best"].items() if v is not None)
-        table.add_row(s["name"], Text(s["status"], style=STYLE.get(s["status"], "")), str(s["trials"]["total"]),
+        alone = s["status"] in ALIVE and not client.alive(s["id"])
+        status = Text(s["status"] + (", no daemon" if alone else ""), style=STYLE.get(s["status"], ""))
+        table.add_row(s["name"], status, str(s["trials"]["total"]),
                       words.number(s["steps_done"]), str(s["front"]), words.duration(s["seconds"]), best)  # fmt: skip
     console().print(table)
 
@@ -87,7 +89,7 @@ def show_command(study: str, client: Client, as_json: bool) -> None:
     if summary["reason"]:
         out.print(Text(summary["reason"], style="yellow"))
     if summary["status"] in ALIVE and not client.alive(study):
-        out.print(Text("no daemon runs it now: `searchd run` its file again and it goes on", style="yellow"))
+        out.print(Text(f"no daemon runs it now: {client.goes_on(study)}", style="yellow"))
 
 
 @click.command("watch")
@@ -207,13 +209,13 @@ def _detail(t: dict[str, Any], twin: str = "") -> None:
 
 @click.command("log")
 @study_argument
-@click.option("--after", default=0, help="Start after this seq.")
-@click.option("--limit", "-n", type=click.IntRange(1), help="At most this many lines.")
+@click.option("--after", default=None, type=int, help="Start after this seq.")
+@click.option("--limit", "-n", type=click.IntRange(1), help="The last N lines; with --after the next N.")
 @json_option
 @client_options
-def log_command(study: str, after: int, limit: int | None, client: Client, as_json: bool) -> None:
+def log_command(study: str, after: int | None, limit: int | None, client: Client, as_json: bool) -> None:
     """The decision log, oldest first."""
-    entries = client.log(study, after, limit)
+    entries = client.log(study)[-(limit or 0) :] if after is None else client.log(study, after, limit)
     if as_json:
         emit(entries)
         return

@@ -14,6 +14,7 @@ from searchd.search.events import Deepened, Extended, Injected, Stopped
 from searchd.search.search import Search
 from searchd.store.base import JobRow, Store
 from spaces.study import SearchSpec, Study
+from spaces.suggest import did_you_mean
 
 BUDGET = ("trials", "hours", "steps", "parallel")
 SPEND_EVERY_S = 60.0
@@ -79,7 +80,8 @@ def inject(turn: Turn, values: Mapping[str, Any]) -> int:
 def extend(turn: Turn, budget: Mapping[str, Any]) -> None:
     """Replace the budget of the study; StudyError when it is none."""
     if unknown := sorted(set(budget) - set(BUDGET)):
-        raise Refused(f"a budget has {', '.join(BUDGET)}, not {', '.join(unknown)}")
+        said = {key: f"unknown key {key!r}: {did_you_mean(key, BUDGET)}" for key in unknown}
+        raise StudyError([Problem(f"budget.{key}", why) for key, why in said.items()])
     new = {key: value for key, value in budget.items() if value is not None}
     spec = {**turn.row.spec, "budget": new}
     trials = Study.parse(spec).budget.trials

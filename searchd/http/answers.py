@@ -77,7 +77,8 @@ async def on_bad_request(_: Request, error: Exception) -> Response:
     problems: list[dict[str, object]] = [
         {"path": ".".join(str(part) for part in e["loc"]), "message": str(e["msg"])} for e in error.errors()
     ]
-    return error_answer(422, "; ".join(f"{p['path']}: {p['message']}" for p in problems), problems)
+    said = (f"{p['path']}: {p['message']}" if p["path"] else str(p["message"]) for p in problems)
+    return error_answer(422, "; ".join(said), problems)
 
 
 async def on_http(request: Request, error: Exception) -> Response:

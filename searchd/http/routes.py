@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 
 from searchd import views
 from searchd.deepen import deepening as price
-from searchd.errors import NotFound, Refused, TooMany
+from searchd.errors import NotFound, Problem, Refused, StudyError, TooMany
 from searchd.garbage import collect, garbage
 from searchd.http import models as m
 from searchd.http.parts import ERRORS, Here, Me, Parts
@@ -73,6 +73,10 @@ async def submit(request: Request, parts: Here) -> m.Submitted:
         try:
             given = m.SubmitBody.model_validate_json(body)
         except ValidationError as error:
+            if error.errors()[0]["type"] == "json_invalid":
+                why = str(error.errors()[0]["msg"])
+                raise StudyError([Problem("", f"the body is no JSON ({why}); a study file in YAML is taken with the "
+                                              "header `Content-Type: text/yaml`")]) from None  # fmt: skip
             raise RequestValidationError(error.errors()) from error
         study, artifacts = Study.parse(given.spec), _below(given.artifacts)
     await run_in_threadpool(_room, parts)

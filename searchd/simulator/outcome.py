@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from searchd.schedulers.events import Losses, TrialId
 from searchd.schedulers.front import hypervolume
 from searchd.schedulers.order import finite
-from searchd.search.points import losses
+from searchd.search.points import losses, missing
 from searchd.simulator.trace import Run, Seen
+from spaces.suggest import meant
 
 
 class Incumbent(NamedTuple):
@@ -84,6 +85,27 @@ def summary(run: Run) -> dict[str, Any]:
         },
         "front_best": _front_best(run),
     }  # fmt: skip
+
+
+def unsaid(run: Run) -> str:
+    """In words: the objectives that no report at a rung brought, and what the world says instead; empty where there are
+    none, or no such report."""
+    wanted: set[str] | None = None
+    there: set[str] = set()
+    for seen in run.trace:
+        if not run.search.is_rung(seen.trial, seen.step):
+            continue
+        for point in run.search.merged(seen.trial, seen.step, seen.metrics, seen.points):
+            lacks = set(missing(run.study.objectives, point))
+            wanted = lacks if wanted is None else wanted & lacks
+            there |= set(point)
+        if not wanted:
+            return ""
+    if not wanted:
+        return ""
+    near = "".join(f" (as {slip}?)" for name in sorted(wanted) for slip in there - wanted if meant(slip, [name]))
+    has = ", ".join(sorted(there)) or "nothing"
+    return f"the world has no number for {', '.join(sorted(wanted))}{near}; it has {has}"
 
 
 def _front_best(run: Run) -> dict[str, Any] | None:

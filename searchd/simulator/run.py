@@ -16,7 +16,7 @@ from heapq import heappop, heappush
 from math import inf
 from typing import Any, NamedTuple
 
-from searchd.errors import SearchdError
+from searchd.errors import BadSetting, SearchdError
 from searchd.schedulers.events import Scheduler, TrialId
 from searchd.search.events import (
     Described,
@@ -34,6 +34,7 @@ from searchd.search.pace import counts_seconds
 from searchd.search.search import Search
 from searchd.searchers.base import Searcher, remark_of
 from searchd.simulator.faults import ATTEMPTS, NO_FAULTS, Faults
+from searchd.simulator.outcome import unsaid
 from searchd.simulator.studies import ends, undescribed, with_pair
 from searchd.simulator.trace import Counts, Ended, Run, Seen
 from searchd.simulator.world import DescribingWorld, MeasuringWorld, Step, TrialFailed, World
@@ -61,7 +62,8 @@ def simulate(
     """Runs a study in a world until the search is over, its budget is spent, or `seconds` of virtual time have passed.
 
     `searcher`, `scheduler`: others than the study's, by name or made by hand. SearchdError when nothing would ever
-    end the run, for names that do not go together, and for a world that breaks its contract.
+    end the run, for names that do not go together, and for a world that breaks its contract; BadSetting when it never
+    brings an objective.
     """
     if workers < 1:
         raise SearchdError(f"a simulation needs 1 worker or more, but workers = {workers}")
@@ -82,7 +84,10 @@ def simulate(
     if seconds is None and not (ends(study) or not isinstance(scheduler, str | None)):
         raise SearchdError("nothing ends this run: give seconds (--seconds), or the study a budget of trials or steps")
     with _rarely_collecting(), one_thread():
-        return _Simulation(search, world, workers, inf if seconds is None else seconds, faults).run()
+        run = _Simulation(search, world, workers, inf if seconds is None else seconds, faults).run()
+    if said := unsaid(run):
+        raise BadSetting(f"{said}: a step's metrics need every objective of the study that no config decides by itself")
+    return run
 
 
 @contextmanager

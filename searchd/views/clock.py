@@ -37,6 +37,12 @@ def spans(reader: Reader, row: StudyRow, now: float) -> list[Span]:
     return found
 
 
+def last_known(reader: Reader, study: str, now: float) -> float:
+    """When the last thing of the study was recorded, in Unix seconds; `now` before anything was."""
+    last = reader.events(study, after=max(0, reader.counts(study)["events"] - 1))
+    return last[-1].at if last else now
+
+
 def seconds(stretches: list[Span]) -> float:
     """Their total length."""
     return sum(end - begin for begin, end in stretches)

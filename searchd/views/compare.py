@@ -17,7 +17,7 @@ import numpy as np
 from searchd.errors import NotFound
 from searchd.store.base import Reader, TrialRow
 from searchd.views.plain import Goal, goals, number, the
-from searchd.views.training import curves
+from searchd.views.training import curves, reported
 from spaces.domains import Float
 from spaces.errors import SpaceError
 from spaces.study import Study
@@ -47,7 +47,7 @@ def compare(
     goal = found[0] if metric is None else next((g for g in found if g.name == metric), Goal(metric, "minimize"))
     values = curves(reader, study, goal.name)
     if not values:
-        known = sorted({name for report in reader.reports(study) for name in report.metrics})
+        known = reported(reader, study)
         near = f": {did_you_mean(goal.name, known)}" if known else ", for nothing was reported yet"
         raise NotFound(f"no trial of {row.name} has a metric {goal.name!r}{near}")
     at = max(v["step"] for v in values) if step is None else step

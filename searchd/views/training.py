@@ -14,6 +14,7 @@ from searchd.views.kernels import kernels_of
 from searchd.views.parents import parents
 from searchd.views.plain import Goal, goals, losses, number, plain, the
 from searchd.views.specs import ladders
+from spaces.suggest import did_you_mean
 
 MAX_FILES = 1000
 
@@ -78,7 +79,8 @@ def trial(reader: Reader, study: str, n: int) -> dict[str, Any]:
 def curves(reader: Reader, study: str, metric: str) -> list[dict[str, Any]]:
     """`[{"trial", "step", "value"}]`, by trial and step: the metric as reported, else the best of the report's points.
 
-    A metric that only merging brings (latency, bytes) has one value a trial, at the step of its points.
+    A metric that only merging brings (latency, bytes) has one value a trial, at the step of its points. NotFound for
+    one that is no objective and that no report has, once there are reports.
     """
     row = the(reader, study)
     goal = next((o for o in goals(row) if o.name == metric), Goal(metric, "minimize"))
@@ -93,7 +95,15 @@ def curves(reader: Reader, study: str, metric: str) -> list[dict[str, Any]]:
     for p in reader.points(study):
         if (value := number(p.metrics.get(metric))) is not None:
             merged[p.trial, p.step].append(value)
+    if not merged and goal not in goals(row) and (near := reported(reader, study)):
+        raise NotFound(f"no trial of {row.name} has a metric {metric!r}: {did_you_mean(metric, near)}")
     return [{"trial": t, "step": s, "value": goal.better(values)} for (t, s), values in sorted(merged.items())]
+
+
+def reported(reader: Reader, study: str) -> list[str]:
+    """The metrics that reports have, by themselves or in their points."""
+    found = reader.reports(study)
+    return sorted({name for r in found for part in (r.metrics, *r.points) for name in part})
 
 
 def rungs(reader: Reader, study: str) -> list[dict[str, Any]]:

@@ -111,6 +111,16 @@ def test_failed_trials_say_why(written: Written) -> None:
         assert failed[0]["reason"] in run("trials", "digits", "--status", "failed", *root).stdout
 
 
+def test_the_last_lines_of_a_log(written: Written) -> None:
+    """`-n` alone shows the end, as of any log; with `--after` it is a page forward; without both all is there."""
+    root = ("--root", str(written.folder.parent))
+    whole = [e["seq"] for e in answer("log", "digits", *root)]
+    assert [e["seq"] for e in answer("log", "digits", "-n", "5", *root)] == whole[-5:]
+    assert len(run("log", "digits", "-n", "5", *root).stdout.splitlines()) == 5
+    assert [e["seq"] for e in answer("log", "digits", "-n", "5", "--after", "3", *root)] == whole[3:8]
+    assert [e["seq"] for e in answer("log", "digits", "-n", "5", "--after", "0", *root)] == whole[:5]
+
+
 # ---------------------------------------------------------------- exit codes
 @pytest.mark.parametrize("command", ["show", "front", "trials", "log", "watch"])
 def test_an_unknown_study_is_3(written: Written, command: str) -> None:

@@ -33,6 +33,11 @@ class Mine:
         for step in range(since + 1, until + 1):
             yield Step(step, 2.0, {self.name: config["x"] + 1 / step})
 
+class Other:
+    def train(self, trial, config, since, until):
+        for step in range(since + 1, until + 1):
+            yield Step(step, 2.0, {"los": config["x"]})
+
 def no_world():
     return None
 """
@@ -156,6 +161,23 @@ def test_another_scheduler_over_a_log(root: str) -> None:
     assert "never recorded" in said
 
 
+def test_the_log_of_other_objectives_is_no_world(folder: Path, root: str) -> None:
+    """What the log never says is named, with what it has; no table of a run that found nothing."""
+    (folder / "other.yaml").write_text(STUDY.replace("loss", "err"))
+    result = run("other.yaml", "--world", "log:toy", "--root", root, code=2)
+    assert "the world has no number for err; it has" in result.stderr
+    assert not result.stdout
+
+
+def test_the_world_in_the_docs_goes_with_the_example(folder: Path) -> None:
+    """The class of docs/simulator.md, as it is printed, under the study that its page names."""
+    here = Path(__file__).parents[2]
+    [printed] = [part for part in (here / "docs/simulator.md").read_text().split("```") if "class Mine" in part]
+    (folder / "mine_of_docs.py").write_text(printed.removeprefix("python\n"))
+    [found] = runs(str(here / "examples/my_task.yaml"), "--world", "mine_of_docs:Mine")
+    assert found["front_best"]["objective"] == "val_error"
+
+
 def test_the_same_pair_over_its_log_guesses_little(root: str) -> None:
     """A simulation of what was done needs hardly more than was recorded: measured shapes, points and all."""
     [found] = runs("nets", "--world", "log", "--workers", "2", "--root", root)
@@ -186,7 +208,8 @@ def test_the_same_pair_over_its_log_guesses_little(root: str) -> None:
         (("plane.yaml", "--world", "synthetic", "--scheduler", "pbt", "--searcher", "pbt"), 2, "pbt needs explore"),
         (("plane.yaml", "--world", "synthetic", "--scheduler", "acband"), 2, "acband races configs on instances"),
         (("absent", "--world", "log", "--root", "nothing"), 3, "no study 'absent'"),
-        (("plane.yaml", "--world", "none.npz"), 1, "none.npz"),
+        (("plane.yaml", "--world", "none.npz"), 2, "none.npz: there is no such file"),
+        (("plane.yaml", "--world", "mine_of_test:Other"), 2, "no number for loss (as los?); it has los: a step's"),
     ],
 )
 def test_what_is_wrong_is_said(said: tuple[str, ...], code: int, words: str) -> None:

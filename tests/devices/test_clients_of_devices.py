@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from searchd import Client
+from searchd.alive import SERVICE_DB
 from searchd.errors import NotFound, Refused, SearchdError, Unreachable
-from searchd.folder import DEVICES, DEVICES_DB, SERVICE_DB, teach_device, with_device
+from searchd.folder import DEVICES, DEVICES_DB, teach_device, with_device
 from searchd.store import open_store
 from searchd.wire import Ended
 from spaces.study import Study

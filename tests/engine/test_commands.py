@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from searchd.errors import NotFound, Refused, SearchdError
+from searchd.errors import NotFound, Refused, SearchdError, StudyError
 from tests.support.world import World, spec
 
 FIFO = {"scheduler": "fifo", "searcher": "random", "r": 1, "R": 9, "eta": 3}
@@ -219,8 +219,8 @@ def test_commands_in_the_wrong_state_are_refused(world: World) -> None:
         world.loop.resume(study)
     with pytest.raises(NotFound, match="77"):
         world.loop.stop_trial(study, 77)
-    with pytest.raises(Refused, match="minutes"):
-        world.loop.extend(study, {"minutes": 3})
+    with pytest.raises(StudyError, match="unknown key 'trails': did you mean 'trials'"):
+        world.loop.extend(study, {"trails": 3})
     with pytest.raises(SearchdError):
         world.loop.extend(study, {"trials": -3})
     assert world.run(study) == "done"

@@ -98,6 +98,14 @@ def test_what_is_no_study_is_422(http: httpx.Client, body: bytes, headers: dict[
     assert answer.json()["error"]
 
 
+def test_yaml_that_is_sent_as_json_says_how_it_is_sent(http: httpx.Client) -> None:
+    """The usual slip of a first `curl`: the header is named."""
+    answer = http.post("/v1/studies", content=b"study: a\n", headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert answer.json()["error"].startswith("the body is no JSON (Invalid JSON")
+    assert "`Content-Type: text/yaml`" in answer.json()["error"]
+
+
 def test_ten_megabytes_are_refused(http: httpx.Client) -> None:
     """A study of 10 MB is not read to its end."""
     answer = http.post("/v1/studies", content=b"a" * 10_000_000, headers={"Content-Type": "text/yaml"})
@@ -152,7 +160,9 @@ def test_extend(http: httpx.Client) -> None:
     study = submit(http)
     assert http.post(f"/v1/studies/{study}/extend", json={"budget": {"trials": 99}}).status_code == 200
     assert http.get(f"/v1/studies/{study}/spec").json()["budget"]["trials"] == 99
-    assert http.post(f"/v1/studies/{study}/extend", json={"budget": {"trails": 9}}).status_code in {409, 422}
+    slip = http.post(f"/v1/studies/{study}/extend", json={"budget": {"trails": 9}})
+    assert (slip.status_code, slip.json()["problems"][0]["path"]) == (422, "budget.trails")
+    assert "did you mean 'trials'?" in slip.json()["error"]
     assert http.post(f"/v1/studies/{study}/extend", json={"budget": {"trials": -1}}).status_code == 422
 
 

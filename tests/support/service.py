@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from searchd import Client
-from searchd.folder import daemon_state
+from searchd.alive import daemon_state
 from tests.support.broker import Broker
 
 T = TypeVar("T")

@@ -91,6 +91,34 @@ def test_other_metrics_steps_and_parameters(store: Store) -> None:
     assert not by_width["test"]["apart"]
 
 
+def test_the_judged_are_told_and_only_what_can_be_is_advised(tmp_path: Path) -> None:
+    """Without a test the counts that it wants are shown; `balanced` is advised where the study would take it."""
+    made = tmp_path / "s"
+    made.mkdir()
+    opened = open_store(made / "study.db")
+    with opened.transaction() as t:
+        t.add_study(study_row("s", name="s", spec=SPEC))
+        for n in range(8):
+            config = {"optimizer": "adamw" if n < 6 else "sgd", "width": 1 if n < 6 else 2}
+            t.put_trial(trial_row(n, "s", config=config, status="done", step=9 if n < 7 else 3))
+            t.add_report(report_row(9 if n < 7 else 3, n, "s", metrics={"val_error": n}))
+    opened.close()
+
+    def said(parameter: str) -> str:
+        result = CliRunner(env={"COLUMNS": "200"}).invoke(main, ["compare", "s", parameter, "--root", str(tmp_path)])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    by_choice = said("optimizer")
+    assert by_choice.splitlines()[1].split()[:4] == ["optimizer", "trials", "judged", "steps"]
+    assert "no test: it needs two judged trials or more" in by_choice
+    assert "there are adamw 6, sgd 1" in by_choice
+    assert "{balanced: optimizer}" in by_choice
+    by_int = said("width")
+    assert "unequal numbers of trials" in by_int
+    assert "balanced" not in by_int
+
+
 def test_two_that_differ(tmp_path: Path) -> None:
     """1 to 5 against 6 to 10: p = 2 / 252, told apart, and the first is the better one."""
     store = open_store(tmp_path / "study.db")

@@ -93,6 +93,7 @@ def test_a_study_that_has_not_begun(store: Store) -> None:
     assert ask(store, lambda r: views.front(r, S)) == []
     assert ask(store, lambda r: views.trials(r, S)) == []
     assert ask(store, lambda r: views.curves(r, S, "val_error")) == []
+    assert ask(store, lambda r: views.curves(r, S, "not_yet")) == []
     assert [(x["bracket"], x["step"], x["trials"]) for x in ask(store, lambda r: views.rungs(r, S))] == [
         (0, 1, []), (0, 3, []), (0, 9, [])
     ]  # fmt: skip
@@ -323,7 +324,7 @@ def test_trials_have_their_last_numbers(store: Store, tmp_path: Path) -> None:
 
 def test_curves_are_values_by_step(store: Store) -> None:
     """As reported, null where it diverged; a metric of points only is their best; one of merged points only is there
-    once a trial; an unknown one is empty."""
+    once a trial; an unknown one is told."""
     with store.transaction() as t:
         for n in range(2):
             t.put_trial(trial_row(n))
@@ -337,7 +338,8 @@ def test_curves_are_values_by_step(store: Store) -> None:
     ]  # fmt: skip
     assert ask(store, lambda r: views.curves(r, S, "val_error")) == [{"trial": 0, "step": 2, "value": 7.0}]
     assert ask(store, lambda r: views.curves(r, S, "latency_ms")) == [{"trial": 0, "step": 3, "value": 0.25}]
-    assert ask(store, lambda r: views.curves(r, S, "nothing")) == []
+    with pytest.raises(NotFound, match="has a metric 'val_eror': did you mean 'val_error'"):
+        ask(store, lambda r: views.curves(r, S, "val_eror"))
 
 
 def test_rungs_show_who_was_compared(store: Store) -> None:

@@ -32,8 +32,12 @@ from searchd.storage import write_atomically
 from workers.pipes import CHUNK
 from workers.tether import tied
 from workers.trial import Ending, Trial
+from workers.wanted import example
 
 TAIL_CHARS = 4000
+LINE_CHARS = 80
+OURS = frozenset({"step", "points", "checkpoint"})
+"""What is no metric in a line of JSON."""
 END_S = 3.0
 LOOK_S = 0.1
 
@@ -112,7 +116,7 @@ def train(trial: Trial, argv: list[str], folder: str | None) -> None:
 
 def _hand_over(trial: Trial, step: int, report: Mapping[str, Any]) -> None:
     """One line of the program as a report, and its checkpoint made ours."""
-    metrics = {k: v for k, v in report.items() if k not in ("step", "points", "checkpoint")}
+    metrics = {k: v for k, v in report.items() if k not in OURS}
     if report.get("checkpoint"):
         file = trial.files / str(report["checkpoint"])
         try:
@@ -150,6 +154,8 @@ class Program:
         self._lines: list[dict[str, Any]] = []
         self._rest = {"out": b"", "err": b""}
         self._tail = ""
+        self._names: dict[str, None] = {}  # of every metric that was said
+        self._no_json = ""
         env = os.environ | {f"SEARCHD_{name.upper()}": value for name, value in known.items()}
         here = str(Path(sys.executable).parent)  # last, so that `python` is this environment's where there is no other
         env["PATH"] = os.pathsep.join(filter(None, [env.get("PATH"), here]))
@@ -192,10 +198,15 @@ class Program:
 
     def _ended(self, step: int) -> NoReturn:
         self._check_code()
-        raise Ending(
-            "failed", f"ended at step {step - 1}",
-            f"the command ended after step {step - 1}, but the trial goes on; let it run until it gets SIGTERM",
-        )  # fmt: skip
+        said = f"the command ended after step {step - 1}, but the trial goes on; let it run until it gets SIGTERM"
+        lacking = [name for name in self._trial.objectives if name not in self._names]
+        if not self._names:
+            odd = f": {self._no_json} is none" if self._no_json else ""
+            how = example("command", lacking)
+            said = f"the command ended and none of its lines was JSON{odd}; {how} after each step"
+        elif lacking:
+            said += f". Its lines have {', '.join(self._names)}, and the objectives need {', '.join(lacking)}"
+        raise Ending("failed", f"ended at step {step - 1}", said)
 
     def _check_code(self) -> None:
         code = self._process.wait()
@@ -221,10 +232,18 @@ class Program:
         if name == "out" and line.lstrip().startswith("{"):
             with contextlib.suppress(json.JSONDecodeError):
                 self._lines.append(json.loads(line))
+                self._heard(self._lines[-1])
                 return
+            self._no_json = self._no_json or line.strip()[:LINE_CHARS]
         if name == "err":
             self._tail = f"{self._tail}{line}\n"[-TAIL_CHARS:]
         print(line, file=sys.stderr, flush=True)
+
+    def _heard(self, line: Mapping[str, Any]) -> None:
+        """Take note of the metrics that were said."""
+        points = line.get("points")
+        parts = [line, *(points if isinstance(points, list) else ())]
+        self._names |= dict.fromkeys(n for part in parts if isinstance(part, dict) for n in part if n not in OURS)
 
     def end(self) -> None:
         """SIGTERM, a moment, SIGKILL for all of its group."""

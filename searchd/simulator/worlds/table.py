@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from searchd.errors import SearchdError, SpaceError
+from searchd.errors import BadSetting, SearchdError, SpaceError
 from searchd.schedulers.events import TrialId
 from searchd.simulator.world import Step
 from spaces.config import Config
@@ -57,6 +57,8 @@ class Table:
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
+        except FileNotFoundError:
+            raise BadSetting(f"{path}: there is no such file; a table of recorded curves is read from it") from None
         except (OSError, ValueError) as error:
             raise SearchdError(f"{path} cannot be read as .npz: {error}") from None
         if "hp" not in arrays or "hp_names" not in arrays:
