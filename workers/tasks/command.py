@@ -203,7 +203,7 @@ class Program:
         if not self._names:
             odd = f": {self._no_json} is none" if self._no_json else ""
             how = example("command", lacking)
-            said = f"the command ended and none of its lines was JSON{odd}; {how} after each step"
+            said = f"it ended and none of its lines was JSON{odd}; {how} after each step, until it gets SIGTERM"
         elif lacking:
             said += f". Its lines have {', '.join(self._names)}, and the objectives need {', '.join(lacking)}"
         raise Ending("failed", f"ended at step {step - 1}", said)
