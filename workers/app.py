@@ -80,8 +80,9 @@ def prompt(broker: str) -> type[Consumer]:
             while not shutting():
                 try:
                     client.ping()
+                    conn.connect()  # here, for what Celery tries again it waits longer for each time
                     break
-                except redis.exceptions.RedisError as error:
+                except (redis.exceptions.RedisError, OSError, *conn.connection_errors) as error:
                     if not away:
                         log.warning("no jobs come while the broker is away (%s); it is asked until it is back", error)
                     away = True
