@@ -69,7 +69,7 @@ def run(
         calm = False
         if rng.random() >= TWIN or len(happened) + 1 == faults:
             recovery = _recovered(world, before, over)
-            world.until(lambda: len(world.named("workers.child")) >= SLOTS, "every slot is there again", STUCK_S)
+            world.until(partial(_whole, world, trials, step_s), "every slot is there again", STUCK_S)
             recovery = recovery if alone else None
             calm = True
             time.sleep(rng.uniform(0.0, 1.0))
@@ -87,6 +87,13 @@ def keep_busy(world: World, trials: int, step_s: float) -> None:
         task = {"function": "crash_tasks:train", "study": f"crash-{number}", "notes": str(world.notes),
                 "step_s": step_s}  # fmt: skip
         world.submit(search=search, task=task, budget={"trials": trials})
+
+
+def _whole(world: World, trials: int, step_s: float) -> bool:
+    """Whether every slot has its child. An idle one whose child was killed begins another with its next job, so there
+    have to be jobs."""
+    keep_busy(world, trials, step_s)
+    return len(world.named("workers.child")) >= SLOTS
 
 
 def finish(world: World, seconds: float) -> None:
