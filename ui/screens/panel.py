@@ -16,10 +16,10 @@ import streamlit as st
 
 from searchd.client import Client
 from searchd.errors import NotFound
-from searchd.words import why
 from ui import charts, frames, pieces, session
 from ui.screens.views import Look
 from ui.units import duration
+from ui.wording import because
 
 SHOWN_CHARS = 20_000
 
@@ -77,7 +77,7 @@ def _head(trial: Mapping[str, Any], point: int, look: Look) -> None:
     forget = functools.partial(session.deselect, look.name)
     close.button("", icon=":material/close:", key="close", type="tertiary", on_click=forget)
     if trial.get("reason"):
-        st.html(f'<span class="sd-small">{escape(why(trial["status"], trial["reason"]))}</span>')
+        st.html(f'<span class="sd-small">{escape(because(trial))}</span>')
     if trial.get("parent"):
         st.html(f'<span class="sd-small">{escape(trial["parent"]["text"])}</span>')
     if trial.get("error"):
