@@ -75,7 +75,7 @@ def _again(summary: Answer) -> str:
 
 
 def because(trial: Answer) -> str:
-    """A trial's reason as it reads beside its state, in the words of the terminal: a paused one has that of its start."""
+    """A trial's reason as it reads beside its state, as in the terminal. A paused one has that of its last start."""
     reason = str(trial.get("reason") or "")
     return f"it last began because: {reason}" if reason and trial["status"] == "paused" else reason
 
