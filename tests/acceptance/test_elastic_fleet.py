@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from searchd.cli import main
-from searchd.replay import replay
-from searchd.store import open_store
 from searchd.wire import LEASE_S
 from tests.support.broker import Broker
 from tests.support.fleet import Fleet
-from tests.support.service import Service, service
+from tests.support.service import Service
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
 
@@ -28,22 +25,11 @@ def study(name: str, pause: float, **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.fixture
-def at(broker: Broker, tmp_path: Path) -> Iterator[Service]:
-    broker.flush()
-    with service(broker, tmp_path) as made:
-        yield made
-
-
 def check(at: Service, name: str) -> None:
     """Every step has one report, and the log replays."""
     for trial in at.client.trials(name):
         assert [r["step"] for r in at.client.trial(name, trial["trial"])["reports"]] == list(range(1, 7))
-    store = open_store(f"sqlite:///{at.folder / 'searchd.db'}", readonly=True)
-    with store.reading() as reader:
-        (row,) = [row for row in reader.studies() if row.name == name]
-        assert replay(reader, row.id).equal
-    store.close()
+    assert at.replays(name)
 
 
 def test_a_worker_that_leaves_hands_back_and_another_goes_on(at: Service, broker: Broker, tmp_path: Path) -> None:

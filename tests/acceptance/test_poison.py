@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -12,7 +11,7 @@ from click.testing import CliRunner
 from searchd.cli import main
 from tests.support.broker import Broker
 from tests.support.fleet import Fleet
-from tests.support.service import Service, service
+from tests.support.service import Service
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 MODES = ["raise", "segv", "exit", "nan", "infeasible", "loop", "memory", "flood", "forks", "slot"]
@@ -22,13 +21,6 @@ CAUSES = {
     "loop": ("time_limit", "longer than its limit"), "memory": ("out_of_memory", "more than the 300 MiB"),
     "forks": ("crashed", ""), "slot": ("lost", "5 times"),
 }  # fmt: skip
-
-
-@pytest.fixture
-def at(broker: Broker, tmp_path: Path) -> Iterator[Service]:
-    broker.flush()
-    with service(broker, tmp_path) as made:
-        yield made
 
 
 def test_poison_is_told_apart_and_harms_nobody(at: Service, broker: Broker, tmp_path: Path) -> None:

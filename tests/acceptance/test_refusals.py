@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from searchd.cli import main
-from searchd.replay import replay
-from searchd.store import open_store
 from tests.support.broker import Broker
 from tests.support.fleet import Fleet
-from tests.support.service import Service, service
+from tests.support.service import Service
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
 
@@ -27,13 +24,6 @@ def study(name: str, **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.fixture
-def at(broker: Broker, tmp_path: Path) -> Iterator[Service]:
-    broker.flush()
-    with service(broker, tmp_path) as made:
-        yield made
-
-
 def check(at: Service, name: str, trials: int) -> None:
     """No trial failed, every step has one report, and the log replays."""
     found = at.client.trials(name)
@@ -42,11 +32,7 @@ def check(at: Service, name: str, trials: int) -> None:
     for trial in found:
         steps = [report["step"] for report in at.client.trial(name, trial["trial"])["reports"]]
         assert steps == list(range(1, trial["step"] + 1))
-    store = open_store(f"sqlite:///{at.folder / 'searchd.db'}", readonly=True)
-    with store.reading() as reader:
-        (row,) = [row for row in reader.studies() if row.name == name]
-        assert replay(reader, row.id).equal
-    store.close()
+    assert at.replays(name)
 
 
 def test_a_worker_without_the_module_harms_nobody(at: Service, broker: Broker, tmp_path: Path) -> None:

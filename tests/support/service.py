@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from searchd import Client
 from searchd.alive import daemon_state
+from searchd.replay import replay
+from searchd.store import open_store
 from tests.support.broker import Broker
 
 T = TypeVar("T")
@@ -44,6 +46,15 @@ class Service:
             if time.monotonic() > deadline or self.process.poll() is not None:
                 raise AssertionError(f"waited in vain until {what}:\n{self.log.read_text()[-3000:]}")
             time.sleep(0.05)
+
+    def replays(self, name: str) -> bool:
+        """Whether the log of the study of this name, computed again, decides the same."""
+        with (
+            closing(open_store(f"sqlite:///{self.folder / 'searchd.db'}", readonly=True)) as store,
+            store.reading() as reader,
+        ):
+            (row,) = [row for row in reader.studies() if row.name == name]
+            return replay(reader, row.id).equal
 
     def events(self, study: str, kind: str) -> list[dict[str, Any]]:
         return [entry for entry in self.client.log(study) if entry["kind"] == kind]
