@@ -51,15 +51,6 @@ def metric(name: str, value: Any) -> str:
     return number(value)
 
 
-def why(status: str, reason: str) -> str:
-    """A trial's reason as it reads beside its state. Of a paused one only its last start has a reason.
-
-    >>> why("paused", "promoted: rank 1 of 3 at rung 1")
-    'it last began because: promoted: rank 1 of 3 at rung 1'
-    """
-    return f"it last began because: {reason}" if reason and status == "paused" else reason
-
-
 def again(retrying: Sequence[Mapping[str, Any]], most: int = 3) -> list[str]:
     """Jobs that run again after they were lost, a line each: which attempt, and why the last one ended.
 

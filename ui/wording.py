@@ -74,12 +74,6 @@ def _again(summary: Answer) -> str:
     return f"trial {first['trial']} runs again (attempt {first['attempt']}){more}: {first['reason'] or 'it was lost'}"
 
 
-def because(trial: Answer) -> str:
-    """A trial's reason as it reads beside its state, as in the terminal. A paused one has that of its last start."""
-    reason = str(trial.get("reason") or "")
-    return f"it last began because: {reason}" if reason and trial["status"] == "paused" else reason
-
-
 def why_no_front(summary: Answer) -> tuple[str, str]:
     """Why a study has no front to show: a title, and the reason with what to do about it."""
     counts, status, unit = summary["trials"], summary["status"], summary["unit"]

@@ -181,7 +181,7 @@ def _waits(summary: dict[str, Any]) -> str:
 def _detail(t: dict[str, Any], twin: str = "") -> None:
     out = console()
     out.print(Text.assemble((f"trial {t['trial']} ", "bold"), f"{t['status']} at step {t['step']}  ",
-                            (words.why(t["status"], t["reason"]), "dim")))  # fmt: skip
+                            (t["why"], "dim")))  # fmt: skip
     out.print(Text(words.config(t["config"])))
     if t.get("parent"):
         out.print(Text(t["parent"]["text"], style="dim"))

@@ -189,6 +189,7 @@ class TrialModel(Answer):
     bracket: int = 0
     metrics: dict[str, Any] | None = None
     reason: str = ""
+    why: str = Field(default="", description="the reason as it reads beside the status")
     error: str = ""
     seconds: float | None = None
     parent: ParentModel | None = None

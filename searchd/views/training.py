@@ -20,11 +20,12 @@ MAX_FILES = 1000
 
 
 def trials(reader: Reader, study: str) -> list[dict[str, Any]]:
-    """`[{"trial", "status", "config", "step", "bracket", "metrics", "reason", "error", "seconds", "parent"}]`, oldest
-    first.
+    """`[{"trial", "status", "config", "step", "bracket", "metrics", "reason", "why", "error", "seconds", "parent"}]`,
+    oldest first.
 
     `metrics`: those of the last report, and the objectives that only the points bring, of the trial's best point.
-    `seconds`: of its jobs that have ended. `parent`: whose weights it began with (`views.parents`), null for most.
+    `why`: the reason as it reads beside the status; a paused trial has none but that of its last start. `seconds`: of
+    its jobs that have ended. `parent`: whose weights it began with (`views.parents`), null for most.
     """
     row = the(reader, study)
     objectives = goals(row)
@@ -144,8 +145,9 @@ def _trial(
     metrics: Mapping[str, Any] = {} if last is None else last.metrics
     answer: dict[str, Any] = plain(
         {"trial": row.trial, "status": row.status, "config": row.config, "step": row.step, "bracket": row.bracket,
-         "metrics": {**_best(objectives, points), **metrics} or None, "reason": row.reason, "error": row.error,
-         "seconds": seconds}
+         "metrics": {**_best(objectives, points), **metrics} or None, "reason": row.reason,
+         "why": f"it last began because: {row.reason}" if row.reason and row.status == "paused" else row.reason,
+         "error": row.error, "seconds": seconds}
     )  # fmt: skip
     return answer
 

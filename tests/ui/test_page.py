@@ -116,6 +116,17 @@ def test_a_failed_trial_shows_its_error_escaped(root: Path) -> None:
     assert "<script>" not in shown
 
 
+def test_a_paused_trial_shows_why_it_last_began(root: Path) -> None:
+    """Its reason is of its last start, and reads so."""
+    written = write_study(root / "digits")
+    with written.store.transaction() as tx:
+        tx.set_trial(written.id, 5, status="paused", reason="promoted: rank 1 of 3 at rung 1")
+    written.close()
+    assert "it last began because: promoted: rank 1 of 3 at rung 1" in _html(
+        _run(_study_page, study="digits", trial="5")
+    )
+
+
 @pytest.mark.usefixtures("root")
 def test_a_daemon_that_is_away_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """No answer from a daemon is a message on every page."""

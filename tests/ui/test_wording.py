@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from searchd.words import why
 from tests.support.answers import CONFIG, SUMMARY
-from ui.wording import because, config_line, config_rows, notes, scalars, why_no_front
+from ui.wording import config_line, config_rows, notes, scalars, why_no_front
 
 
 def test_children_stand_under_their_option() -> None:
@@ -82,13 +81,3 @@ def test_a_subnet_fits_a_cell() -> None:
     values = {"val_error": 2.5, "subnet": {"resolution": 8, "units": [unit, last]}, "exit_rates": [1.0]}
     assert scalars(values) == {"val_error": 2.5, "subnet": "8: 3x2 5x0.5 | 3x4 · bits 4 32 | 32"}
     assert scalars({"subnet": {"units": [last]}}) == {"subnet": "3x4"}
-
-
-@pytest.mark.parametrize("status", ["paused", "running", "failed"])
-@pytest.mark.parametrize("reason", ["", "promoted: rank 1 of 3 at rung 1"])
-def test_a_reason_reads_as_in_the_terminal(status: str, reason: str) -> None:
-    """The page and the terminal say why in the same words; of a paused trial, why it began."""
-    said = because({"status": status, "reason": reason})
-    assert said == why(status, reason)
-    assert said.endswith(reason)
-    assert (said != reason) == (status == "paused" and reason != "")

@@ -14,7 +14,7 @@ from searchd import views
 from searchd.errors import NotFound
 from searchd.schedulers.front import hypervolume
 from searchd.store import open_store
-from searchd.store.base import Reader, Store
+from searchd.store.base import Reader, Store, TrialStatus
 from tests.support.stores import job_row, point_row, report_row, study_row, trial_row
 
 S = "digits-1"
@@ -305,8 +305,8 @@ def test_trials_have_their_last_numbers(store: Store, tmp_path: Path) -> None:
     first, second = ask(store, lambda r: views.trials(r, S))
     assert first == {
         "trial": 0, "status": "failed", "config": {"width": 16, "exits": [0], "lr": 1e-3}, "step": 3, "bracket": 1,
-        "metrics": {"val_error": 20.0, "latency_ms": 1.0, "loss": None}, "reason": "oom", "error": "it\nfell",
-        "seconds": 2.5, "parent": None,
+        "metrics": {"val_error": 20.0, "latency_ms": 1.0, "loss": None}, "reason": "oom", "why": "oom",
+        "error": "it\nfell", "seconds": 2.5, "parent": None,
     }  # fmt: skip
     assert (second["metrics"], second["seconds"]) == (None, 0.0)
     one = ask(store, lambda r: views.trial(r, S, 0))
@@ -320,6 +320,17 @@ def test_trials_have_their_last_numbers(store: Store, tmp_path: Path) -> None:
     assert ask(store, lambda r: views.trial(r, S, 1))["files"] == []
     with store.reading() as r, pytest.raises(NotFound, match="no trial 7"):
         views.trial(r, S, 7)
+
+
+@pytest.mark.parametrize("status", ["paused", "running", "failed"])
+@pytest.mark.parametrize("reason", ["", "promoted: rank 1 of 3 at rung 1"])
+def test_why_a_trial_is_as_it_is(store: Store, status: TrialStatus, reason: str) -> None:
+    """What is kept of a paused trial is why it last began, and it reads so; of others it is about their state."""
+    with store.transaction() as t:
+        t.put_trial(trial_row(0, status=status, reason=reason))
+    began = "it last began because: " if status == "paused" and reason else ""
+    assert ask(store, lambda r: views.trial(r, S, 0))["why"] == began + reason
+    assert ask(store, lambda r: views.trials(r, S))[0]["why"] == began + reason
 
 
 def test_curves_are_values_by_step(store: Store) -> None:

@@ -19,7 +19,6 @@ from searchd.errors import NotFound
 from ui import charts, frames, pieces, session
 from ui.screens.views import Look
 from ui.units import duration
-from ui.wording import because
 
 SHOWN_CHARS = 20_000
 
@@ -76,8 +75,8 @@ def _head(trial: Mapping[str, Any], point: int, look: Look) -> None:
     )
     forget = functools.partial(session.deselect, look.name)
     close.button("", icon=":material/close:", key="close", type="tertiary", on_click=forget)
-    if trial.get("reason"):
-        st.html(f'<span class="sd-small">{escape(because(trial))}</span>')
+    if trial.get("why"):
+        st.html(f'<span class="sd-small">{escape(trial["why"])}</span>')
     if trial.get("parent"):
         st.html(f'<span class="sd-small">{escape(trial["parent"]["text"])}</span>')
     if trial.get("error"):
