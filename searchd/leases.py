@@ -104,6 +104,10 @@ class Leases:
                 lease.patience *= 2
         return again, lost
 
+    def silent(self, jobs: Sequence[JobRow], now: float) -> frozenset[str]:
+        """The running jobs of which nothing was heard for a third of a lease: more than one sign of life is missing."""
+        return frozenset(j.id for j in jobs if j.status == "running" and self._silent(j, now, self._lease_s / 3))
+
     def _silent(self, job: JobRow, now: float, limit_s: float) -> bool:
         lease = self._leases.get(job.id)
         return lease is not None and lease.attempt == job.attempt and now - lease.heard >= limit_s

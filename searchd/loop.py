@@ -300,14 +300,15 @@ class Loop:
         self._places.alone = any(job.spec.get("alone") for job in jobs)
         if judged is not None:
             self._overdue(jobs, judged)
-        self._say_why(jobs)
+        self._say_why(jobs, self._leases.silent(jobs, tick))
 
-    def _say_why(self, jobs: Sequence[JobRow]) -> None:
+    def _say_why(self, jobs: Sequence[JobRow], silent: frozenset[str]) -> None:
         """Why studies wait, now; and in the log of those of which nothing runs, once it has been so for a while."""
         active = {study: self._engines[study] for study in self.active()}
         seats, _ = self._places.seats(jobs)
         held = {e.device for e in active.values() if self._devices.holds(e.device)}
-        for study, text in self._waits.look(active, jobs, self.fleet, seats, held, self._places.refusals).items():
+        looked = self._waits.look(active, jobs, self.fleet, seats, held, self._places.refusals, silent)
+        for study, text in looked.items():
             self._guarded(study, partial(Engine.note_waits, text=text, now=self._clock()))
 
     @property

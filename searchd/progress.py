@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from searchd import words
+from searchd.waiting import SILENT
 
 LINE_EVERY_S = 5.0
 STYLE = {
@@ -97,7 +98,7 @@ def panel(
         grid.add_row("parents", f"{inherited['total']} trials began with the weights of another{fresh}")
     if ended := summary.get("ends"):
         grid.add_row("ends", ", ".join(f"{n} {cause.replace('_', ' ')}" for cause, n in ended.items()))
-    if summary.get("waits") and not (summary.get("jobs") or {}).get("running"):
+    if _stands(summary):
         grid.add_row("waits", Text(summary["waits"], style="yellow"))
     grid.add_row("work", steps + (f", slots {busy:.0%} busy" if busy else "") + warm)
     if news:
@@ -143,10 +144,16 @@ def line(summary: dict[str, Any]) -> str:
         f"{summary['steps_done']} {summary.get('unit', 'step')}s",
         f"front {summary['front']}",
     ]
-    parts += [f"waits: {summary['waits']}"] if summary.get("waits") and not summary["jobs"]["running"] else []
+    parts += [f"waits: {summary['waits']}"] if _stands(summary) else []
     parts += [f"best {best}"] if best else []
     parts += [f"about {words.duration(left)} left"] if left is not None else []
     return "  ".join(parts)
+
+
+def _stands(summary: Mapping[str, Any]) -> bool:
+    """Whether nothing of it goes on."""
+    waits = summary.get("waits") or ""
+    return bool(waits) and (waits.startswith(SILENT) or not (summary.get("jobs") or {}).get("running"))
 
 
 Share = tuple[float, float | None, str]

@@ -6,17 +6,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from searchd.wire import WorkerInfo
+from searchd.wire import LEASE_S, WorkerInfo
 from spaces.labels import fits, shown
 
 NAMED = 4
 """So many names are listed."""
 ALL_REFUSE = "every worker refuses it"
+SILENT = "no sign of life from"
 
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """What is known of a study. `jobs`: in flight; `alone`: the trial of one that is to run alone and has not begun;
+    """What is known of a study. `jobs`: in flight; `running`: those that run and are heard of; `silent`: the workers of
+    those that are not; `alone`: the trial of one that is to run alone and has not begun;
     `wants`: its search has a job to give; `trials`: those in flight; `others`: jobs of the other studies of its device
     class, by name; `profiled`: its device is being profiled; `free`: slots that suit it and have no job; `shared`:
     slots of it share memory; `refused`: why slots refuse it, by name."""
@@ -27,6 +29,7 @@ class Asking:
     limit: int | None = None
     jobs: int = 0
     running: int = 0
+    silent: Sequence[str] = ()
     alone: int | None = None
     wants: bool = True
     trials: Sequence[int] = ()
@@ -55,8 +58,12 @@ def why(asking: Asking, workers: Sequence[WorkerInfo]) -> str:
         return f"trial {a.alone} ran out of memory and waits until nothing else holds memory on a device of {a.device}"
     if a.status == "verifying":
         return "the front is being measured again, one trial at a time" if a.jobs else ""
-    if a.limit is not None and a.jobs >= a.limit:
-        return f"its limit of {a.limit} slot{'s' if a.limit > 1 else ''} is reached (budget.parallel)"
+    limit = a.limit if a.limit is not None and a.jobs >= a.limit else None
+    if a.silent and not a.running and (limit is not None or not a.wants):
+        goes = "jobs go to others" if len(a.silent) > 1 else "job goes to another"
+        return f"{SILENT} {_named('worker', a.silent)}; after {LEASE_S:g} s of it the {goes}"
+    if limit is not None:
+        return f"its limit of {limit} slot{'s' if limit > 1 else ''} is reached (budget.parallel)"
     if not a.wants:
         return f"the search waits for results of {_named('trial', list(map(str, a.trials)))}" if a.jobs else ""
     if a.free > 0:

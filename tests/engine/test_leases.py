@@ -29,6 +29,17 @@ def test_silence_for_a_lease_is_a_loss() -> None:
     assert (end.job, end.attempt, end.outcome) == (JOB.id, 1, "lost")
 
 
+def test_what_is_not_heard_of_for_a_third_of_a_lease_is_silent() -> None:
+    """A running job alone can be silent; a sign of life ends it."""
+    held = leases()
+    queued = replace(JOB, id="s-1-train1", status="queued")
+    held.watch([JOB, queued], 100.0)
+    assert held.silent([JOB, queued], 100.0 + LEASE_S / 3 - 0.1) == frozenset()
+    assert held.silent([JOB, queued], 100.0 + LEASE_S / 3) == {JOB.id}
+    held.heard([Beat(study="s", job=JOB.id, trial=0, attempt=1)], 106.0)
+    assert held.silent([JOB, queued], 106.0) == frozenset()
+
+
 def test_a_former_worker_renews_nothing() -> None:
     """A beat of an older attempt keeps no newer attempt alive."""
     held = leases()

@@ -57,6 +57,33 @@ def test_a_silent_job_runs_again_from_its_newest_checkpoint(world: World) -> Non
         assert reader.counts(study)["duplicates"] == 1  # step 5, computed twice, recorded once
 
 
+def test_a_search_that_stands_still_for_a_lease_says_so(world: World) -> None:
+    """While the only job that may run is a dead worker's, the study says whose, and for how long; then it goes on."""
+    study = world.submit(spec(search=FIFO, budget={"trials": 2, "parallel": 1}))
+    while not any(worker.job is not None and worker.step == 3 for worker in world.fleet.workers):
+        world.tick(1.0)
+        world.round()
+        for worker in world.fleet.workers:
+            worker.work()
+    dead = next(worker for worker in world.fleet.workers if worker.job is not None)
+    world.round()
+    dead.die()
+    said = f"no sign of life from worker {dead.name}; after {LEASE_S:g} s of it the job goes to another"
+    told = []
+    for _ in range(int(LEASE_S) - 1):
+        world.tick(1.0)
+        world.round()
+        told.append(world.loop.waits[study])
+    assert set(told[:4]) == {"its limit of 1 slot is reached (budget.parallel)"}
+    assert set(told[5:]) == {said}
+    assert [e.payload["text"] for e in world.events(study, "waits")] == [said]
+    assert world.run(study) == "done"
+    texts = [e.payload["text"] for e in world.events(study, "waits")]
+    assert (texts.count(said), texts[-1]) == (1, "")
+    assert [e.payload["attempt"] for e in world.events(study, "lost")] == [1]
+    world.check(study)
+
+
 def test_a_beat_renews_the_lease(world: World) -> None:
     """A job that beats is never given up, however long a step takes."""
     study = one(world)

@@ -131,12 +131,31 @@ def test_a_function_that_is_not_there(name: str, text: str) -> None:
         load(name, ("*",))
 
 
-def test_an_import_error_inside_a_users_module_is_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing package of the user's module is not told as a missing module."""
-    (tmp_path / "broken_user_module.py").write_text("import a_package_that_is_missing\n")
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [("import a_package_that_is_missing", "No module named 'a_package_that_is_missing'"),
+     ("from json import nothing_like_it", "cannot import name 'nothing_like_it' from 'json'")],
+)  # fmt: skip
+def test_what_a_users_module_imports_may_be_elsewhere(
+    line: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that lacks what the module imports refuses, and says which line of which file wants it."""
+    (tmp_path / "needy_user_module.py").write_text(f"import json\n{line}\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(ModuleNotFoundError, match="a_package_that_is_missing"):
-        load("broken_user_module:f", ("*",))
+    with pytest.raises(Refused) as told:
+        load("needy_user_module:f", ("*",))
+    assert str(told.value).startswith(
+        f"module needy_user_module of task needy_user_module:f cannot be imported by this worker: {said}"
+    )
+    assert "(needy_user_module.py, line 2); install what it needs there" in str(told.value)
+
+
+def test_other_errors_of_a_users_module_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is raised as the module runs goes on, with its traceback: no other worker would do better."""
+    (tmp_path / "wrong_user_module.py").write_text("x = 1 / 0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ZeroDivisionError):
+        load("wrong_user_module:f", ("*",))
 
 
 @pytest.mark.parametrize(

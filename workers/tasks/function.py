@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
+import traceback
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 from searchd.errors import NotFound, Refused
 from workers.trial import Trial
@@ -17,8 +18,8 @@ def allowed(name: str, allow: tuple[str, ...]) -> bool:
 
 
 def load(name: str, allow: tuple[str, ...]) -> Callable[[Trial], object]:
-    """The function itself. Refused when this worker may not run it or has none: another may have it. NotFound for what
-    is no function's name anywhere; errors in its module go on."""
+    """The function itself. Refused when this worker may not run it, has none, or lacks what its module imports: another
+    may have it. NotFound for what is no function's name anywhere; other errors in its module go on."""
     module_name, colon, attribute = name.partition(":")
     if not colon or not module_name or not attribute:
         raise NotFound(f"task {name!r} is not a function's name; write it as package.module:function")
@@ -30,12 +31,15 @@ def load(name: str, allow: tuple[str, ...]) -> Callable[[Trial], object]:
         )
     try:
         module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{module_name}.".startswith(f"{error.name}."):
+            raise Refused(
+                f"module {module_name} of task {name} is not found by this worker; "
+                "install it there, or name its folder with --path, and start the worker again"
+            ) from error
         raise Refused(
-            f"module {module_name} of task {name} is not found by this worker; "
-            "install it there, or name its folder with --path"
+            f"module {module_name} of task {name} cannot be imported by this worker: {error}{_where(error)}; "
+            "install what it needs there, and start the worker again"
         ) from error
     found: object = module
     for part in attribute.split("."):
@@ -44,3 +48,9 @@ def load(name: str, allow: tuple[str, ...]) -> Callable[[Trial], object]:
         have = ", ".join(sorted(n for n, v in vars(module).items() if callable(v) and not n.startswith("_"))[:10])
         raise Refused(f"module {module_name} has no function {attribute}; it has {have or 'none'}")
     return found
+
+
+def _where(error: ImportError) -> str:
+    """The line of the import that failed: the last one that is not importlib's own."""
+    lines = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
+    return f" ({Path(lines[-1].filename).name}, line {lines[-1].lineno})" if len(lines) > 1 else ""
