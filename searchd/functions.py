@@ -11,8 +11,9 @@ from pathlib import Path
 from spaces.suggest import did_you_mean
 from spaces.task import Task
 
-_DYNAMIC = frozenset({"globals", "exec", "eval", "setattr", "vars"})
-"""A module that calls one of these, has a `__getattr__` or imports `*`, may have any name."""
+_DYNAMIC = frozenset({"globals", "locals", "exec", "eval", "setattr", "vars"})
+"""A module that calls one of these, says `global` or `sys.modules`, has a `__getattr__` or imports `*`, may have any
+name."""
 
 
 def lacking(task: Task, folder: Path) -> str:
@@ -26,9 +27,9 @@ def lacking(task: Task, folder: Path) -> str:
         if file is None or not function:
             continue
         try:
-            found = defined(file.read_text())
+            found = defined(file.read_bytes())
         except SyntaxError as error:
-            return f"{file.name}, line {error.lineno}: {error.msg}"
+            return f"{file.name}, line {error.lineno or 1}: {error.msg}"
         except (OSError, ValueError):  # not readable, or no text: the worker says how
             continue
         if found is not None and function not in found:
@@ -36,12 +37,23 @@ def lacking(task: Task, folder: Path) -> str:
     return ""
 
 
-def defined(source: str) -> set[str] | None:
+def defined(source: str | bytes) -> set[str] | None:
     """The names that a module has once it was imported; None where only running it would tell. Raises SyntaxError."""
     tree = ast.parse(source)
-    calls = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     names = set(_names(tree.body))
-    return None if calls & _DYNAMIC or names & {"*", "__getattr__"} else names
+    return None if any(_dynamic(node) for node in ast.walk(tree)) or names & {"*", "__getattr__"} else names
+
+
+def _dynamic(node: ast.AST) -> bool:
+    """Whether it may bind a name of the module that is not seen where it stands."""
+    match node:
+        case ast.Global():
+            return True
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(value=ast.Name(id="builtins"), attr=name)):
+            return name in _DYNAMIC  # and not model.eval()
+        case ast.Attribute(value=ast.Name(id="sys"), attr="modules"):
+            return True
+    return False
 
 
 def _names(body: Iterable[ast.stmt]) -> Iterator[str]:

@@ -140,8 +140,8 @@ class Loop:
 
     def resume(self, study: str) -> None:
         self._strikes.forgive(study)
-        self._places.refusals.only(self._engines.keys() - {study})  # every worker is asked again
         self._command(study, lambda engine, now: engine.resume(now))
+        self._places.refusals.only(self._engines.keys() - {study})  # every worker is asked again
 
     def stop(self, study: str) -> None:
         self._command(study, lambda engine, now: engine.stop(now))

@@ -29,11 +29,12 @@ class Refusals:
 
     def __init__(self) -> None:
         self._said: dict[str, dict[str, _Refusal]] = {}
-        self._processes: dict[str, _Process] = {}
+        self._processes: dict[str, _Process] | None = None
 
     def heard(self, messages: Iterable[Up], device_class: str) -> None:
-        """Take the refusals among the messages of one study, which asks for this device class."""
-        for m in messages:
+        """Take the refusals among the messages of one study, which asks for this device class. What was said before the
+        first look is not taken: its process may have been started again since."""
+        for m in messages if self._processes is not None else ():
             if isinstance(m, Ended) and m.outcome == "failed" and m.reason == REFUSED and m.worker:
                 why = (m.error.strip().splitlines() or ["it does not say why"])[0][:LONGEST]
                 self._said.setdefault(m.worker, {})[m.study] = _Refusal(device_class, why)
@@ -41,8 +42,9 @@ class Refusals:
     def looked(self, workers: Sequence[WorkerInfo]) -> None:
         """Take the signs of life: what another process of the same name said is forgotten."""
         alive = {info.name: (info.host, info.pid, info.began) for info in workers}
+        before = self._processes or {}
         for name in list(self._said):
-            if name not in alive or self._processes.get(name, alive[name]) != alive[name]:
+            if name not in alive or before.get(name, alive[name]) != alive[name]:
                 del self._said[name]
         self._processes = alive
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from searchd.wire import LEASE_S, WorkerInfo
+from searchd.wire import WorkerInfo
 from spaces.labels import fits, shown
 
 NAMED = 4
@@ -59,9 +59,10 @@ def why(asking: Asking, workers: Sequence[WorkerInfo]) -> str:
     if a.status == "verifying":
         return "the front is being measured again, one trial at a time" if a.jobs else ""
     limit = a.limit if a.limit is not None and a.jobs >= a.limit else None
-    if a.silent and not a.running and (limit is not None or not a.wants):
-        goes = "jobs go to others" if len(a.silent) > 1 else "job goes to another"
-        return f"{SILENT} {_named('worker', a.silent)}; after {LEASE_S:g} s of it the {goes}"
+    stuck = limit is not None or not a.wants or (not a.free and not a.others)
+    if a.silent and not a.running and stuck:
+        jobs = "their jobs run" if len(a.silent) > 1 else "its job runs"
+        return f"{SILENT} {_named('worker', a.silent)}: when the lease ends {jobs} again from the last checkpoint"
     if limit is not None:
         return f"its limit of {limit} slot{'s' if limit > 1 else ''} is reached (budget.parallel)"
     if not a.wants:

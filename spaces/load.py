@@ -144,6 +144,9 @@ class _Reader:
             self._refuse(path, event, f"more than {MOST_NODES:,} values: a study is smaller")
         if depth > DEEPEST:
             self._refuse(path, event, f"nested deeper than {DEEPEST}: flatten it")
+        anchor = getattr(event, "anchor", None)
+        if anchor and not isinstance(event, yaml.AliasEvent):
+            self.problems.add(path, f"the anchor &{anchor} is not taken here: leave it out")
         match event:
             case yaml.AliasEvent():
                 self._refuse(path, event, f"the alias *{event.anchor} is not taken here: write the value out")

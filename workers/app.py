@@ -80,7 +80,8 @@ def prompt(broker: str) -> type[Consumer]:
             while not shutting():
                 try:
                     client.ping()
-                    conn.connect()  # here, for what Celery tries again it waits longer for each time
+                    # here, for what Celery tries again it waits longer for each time
+                    conn.ensure_connection(max_retries=1, interval_start=0, reraise_as_library_errors=False)
                     break
                 except (redis.exceptions.RedisError, OSError, *conn.connection_errors) as error:
                     if not away:

@@ -9,6 +9,8 @@ from typing import Any
 from spaces.suggest import meant
 
 BY_USER = frozenset({"function", "command"})
+LONG = 5
+"""Words of fewer letters are other words with one letter more or less."""
 
 
 def missing(kind: str, objectives: Sequence[str], step: int, metrics: Mapping[str, float],
@@ -39,10 +41,22 @@ def example(kind: str, names: Iterable[str]) -> str:
 
 
 def _slip(said: str, wanted: str) -> bool:
-    """Whether a name was written for another: letters are missing, too many or swapped. Names that differ in a number
-    (acc1, acc5) or have another letter (mae, mse) may both be meant."""
-    letters = [re.sub(r"[\d_-]", "", name.lower()) for name in (said, wanted)]
-    digits = [re.findall(r"\d+", name) for name in (said, wanted)]
-    if digits[0] != digits[1] or meant(said, [wanted]) is None:
+    """Whether a name was written for another: `_`, `-` or capitals are otherwise, or in a word of it letters are
+    missing, too many or swapped. Names that differ in a number (acc1, acc5), in a short word (mae and mape, ms and s;
+    but not a doubled letter: los) or have another letter (mae, mse) may both be meant."""
+    if re.findall(r"\d+", said) != re.findall(r"\d+", wanted) or meant(said, [wanted]) is None:
         return False
-    return letters[0] == letters[1] or len(letters[0]) != len(letters[1]) or sorted(letters[0]) == sorted(letters[1])
+    ours, theirs = ([w for w in re.split(r"[\d_-]+", name.lower()) if w] for name in (said, wanted))
+    return "".join(ours) == "".join(theirs) or (
+        len(ours) == len(theirs) and all(_same_word(a, b) for a, b in zip(ours, theirs, strict=True))
+    )
+
+
+def _same_word(said: str, wanted: str) -> bool:
+    if len(said) == len(wanted):
+        return sorted(said) == sorted(wanted)
+    return len(wanted) >= LONG or (len(wanted) > 2 and _undoubled(said) == _undoubled(wanted))
+
+
+def _undoubled(word: str) -> str:
+    return re.sub(r"(.)\1+", r"\1", word)

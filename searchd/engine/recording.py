@@ -28,8 +28,9 @@ ATTEMPTS = 5
 """A job that was lost this often is given up, and its trial fails: what loses every worker is no bad luck."""
 
 REFUSALS = 100
-"""And one that was refused this often faults its study. Whoever refused a study gets no job of it, so this is no fleet
-where nobody may serve it, which waits; it is one where what was learned does not hold."""
+"""And one that was refused this often, and twice for each slot that there is, since the study last went on, faults it.
+Whoever refused a study gets no job of it, so this is no fleet where nobody may serve it, which waits; it is one where
+what was learned does not hold."""
 
 _ENDED: frozenset[JobStatus] = frozenset({"finished", "lost", "failed", "stopped", "cancelled"})
 
@@ -235,7 +236,7 @@ def _refused(turn: Turn, job: JobRow, error: str) -> None:
     """The worker will not do the job: no fault of the trial's, and no attempt. Another one may: `Places` does not ask
     this one again, and when all refuse the job waits in the outbox."""
     lose(turn, job, f"{REFUSED}: {error}", give_up=False)
-    if turn.mind.refused[job.id] >= REFUSALS and job.stop_reason is None:
+    if turn.mind.refusals[job.id] >= REFUSALS + 2 * (turn.mind.slots or 0) and job.stop_reason is None:
         turn.set_status("faulted", f"no worker takes its jobs: {error}")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from searchd.engine.mind import Hopeless, Mind, forgiven
+from searchd.engine.mind import Hopeless, Mind
 from searchd.log import Kind, Payload, event_payload, stops_payload
 from searchd.replay import brought
 from searchd.search.events import Event, Stop
@@ -119,7 +119,7 @@ class Turn:
         changes: dict[str, Any] = {"status": status, "status_reason": reason}
         if status == "running":
             changes["ended_at"] = None
-            self.mind.forgiven = forgiven(self.search)
+            self.mind.goes_on()
             if self.row.started_at is None:
                 changes["started_at"] = self.now
         if status in ("done", "stopped"):

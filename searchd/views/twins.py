@@ -61,5 +61,7 @@ def told(found: Mapping[int, int], trials: int) -> list[str]:
 
 def whose(elder: int, status: str, scheduler: str) -> str:
     """What is said of one such trial, of this status, under this scheduler."""
-    waits = "; it goes on if that one fails" if status == "paused" and scheduler == "auto" else ""
+    waits = ""
+    if status == "paused" and scheduler == "auto":
+        waits = "; of such trials one is trained on, and the others if it fails"
     return f"it came out exactly as trial {elder} at every rung{waits}"

@@ -27,7 +27,8 @@ with open(__file__) as file:
 for number in ():
     made: int = 1
 class Thing:
-    def method(self): ...
+    def method(self):
+        self.eval(), self.exec(), self.modules
 match 1:
     case 1:
         chosen = print
@@ -52,8 +53,19 @@ def test_what_a_module_defines_is_read_wherever_it_stands() -> None:
     assert {n for n in loaded if not n.startswith("__")} - {"number", "made"} <= found
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "latin-1"])
+def test_a_file_is_read_as_python_reads_it(tmp_path: Path, encoding: str) -> None:
+    """A mark at its beginning, as some editors write it, and the encoding that its first line names."""
+    said = "# coding: latin-1\n" if encoding == "latin-1" else ""
+    (tmp_path / "toy.py").write_bytes(f"{said}name = 'é'\ndef train(trial): ...\n".encode(encoding))
+    assert lacking(task("toy:train"), tmp_path) == ""
+    assert "no function 'trian'" in lacking(task("toy:trian"), tmp_path)
+
+
 @pytest.mark.parametrize("line", [
     "from math import *", "def __getattr__(name): ...", "globals()['trian'] = print", "exec('def trian(t): ...')",
+    "import sys\nsys.modules[__name__].trian = print", "locals()['trian'] = print",
+    "import builtins\nbuiltins.exec('def trian(t): ...')", "def make():\n    global trian\n    trian = print\nmake()",
 ])  # fmt: skip
 def test_where_only_running_it_tells_nothing_is_said(tmp_path: Path, line: str) -> None:
     (tmp_path / "toy.py").write_text(line)

@@ -68,7 +68,7 @@ def test_a_search_that_stands_still_for_a_lease_says_so(world: World) -> None:
     dead = next(worker for worker in world.fleet.workers if worker.job is not None)
     world.round()
     dead.die()
-    said = f"no sign of life from worker {dead.name}; after {LEASE_S:g} s of it the job goes to another"
+    said = f"no sign of life from worker {dead.name}: when the lease ends its job runs again from the last checkpoint"
     told = []
     for _ in range(int(LEASE_S) - 1):
         world.tick(1.0)

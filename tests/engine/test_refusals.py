@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from searchd.engine import ATTEMPTS, recording
+from searchd.errors import SearchdError
 from searchd.refusals import Refusals
 from searchd.seats import Need, Seats
 from searchd.waiting import Asking, why
@@ -74,6 +75,16 @@ def test_it_is_remembered_while_the_process_lives() -> None:
     assert set(known.of("s")) == {"new"}, "it was heard before it was seen"
 
 
+def test_what_was_said_before_the_first_look_is_asked_again() -> None:
+    """Between a daemon and the next a worker may have been started again: nobody knows whose process spoke."""
+    known = Refusals()
+    known.heard([refusal("a")], "cpu")
+    known.looked([info("a", began=5.0)])
+    assert not known.of("s")
+    known.heard([refusal("a")], "cpu")
+    assert set(known.of("s")) == {"a"}
+
+
 @given(st.sets(st.sampled_from("abcd")), st.sets(st.sampled_from("abcd")), st.integers(1, 5))
 def test_no_seat_for_who_refuses(live: set[str], refuse: set[str], jobs: int) -> None:
     """As many jobs find a slot as there are slots that do not refuse, and none finds another."""
@@ -92,6 +103,16 @@ def test_what_is_said_when_all_refuse() -> None:
     assert why(asking, workers) == "every worker refuses it: no toy (2 workers); no paint (1 worker)"
     assert why(asking, [*workers, info("f")]) == ""
     assert why(asking, workers[3:]) == "device cpu: the last worker that serves it is leaving; served: cuda (1)"
+
+
+@pytest.mark.parametrize(("more", "told"), [
+    ({"limit": 1}, True), ({"wants": False}, True), ({"free": 1}, False), ({}, True), ({"others": {"b": 1}}, False),
+    ({"running": 1, "limit": 1}, False),
+])  # fmt: skip
+def test_silence_is_told_where_nothing_else_goes_on(more: dict[str, Any], told: bool) -> None:
+    """With a free slot or a job that is heard of the study goes on, and others that are busy are told first."""
+    asking = Asking("running", "cpu", **({"jobs": 1, "silent": ["w"]} | more))
+    assert why(asking, [info("w")]).startswith("no sign of life from worker w: ") is told
 
 
 # ---------------------------------------------------------------- in the daemon's loop
@@ -203,6 +224,55 @@ def test_a_daemon_that_comes_back_learns_it_again(world: World) -> None:
     world.check(study)
     assert len(refused(world, study)) <= 2 * 5
     assert statuses(world, study) == {"done"}
+
+
+def test_a_worker_that_was_mended_while_no_daemon_lived_is_asked_again(world: World) -> None:
+    """It refused what lay in its queue, and was started again before the next daemon heard of it."""
+    world.fleet.workers = world.fleet.workers[:1]
+    study = world.submit(spec(search=FIFO, budget={"trials": 2}))
+    worker = world.fleet.workers[0]
+    while not world.fleet.queue:
+        world.tick(1.0)
+        world.round()
+    worker.refuses = WHY
+    while world.fleet.queue or worker.job is not None:
+        worker.work()
+    worker.refuses, worker.says = "", {"began": 5.0}
+    world.restart()
+    assert world.run(study) == "done"
+    world.check(study)
+    assert len(refused(world, study)) == 1
+
+
+def test_resume_counts_refusals_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study that was faulted by them goes on with the one worker of two that was mended."""
+    monkeypatch.setattr(recording, "REFUSALS", 5)
+    with monkeypatch.context() as patched:
+        patched.setattr(Refusals, "heard", lambda *_: None)
+        study = world.submit(spec(search=FIFO, budget={"trials": 2}))
+        for worker in world.fleet.workers:
+            worker.refuses = WHY
+        work(world, 60)
+        with world.store.reading() as reader:
+            assert reader.study(study).status == "faulted"  # type: ignore[union-attr]
+    world.restart()
+    world.fleet.workers[1].refuses = ""
+    world.loop.resume(study)
+    assert world.run(study) == "done"
+    world.check(study)
+
+
+def test_a_command_that_does_not_fit_asks_nobody_again(world: World) -> None:
+    """`resume` of a study that runs is refused, and the workers that refused it are left in peace."""
+    study = world.submit(spec(search=FIFO, budget={"trials": 2}))
+    for worker in world.fleet.workers:
+        worker.refuses = WHY
+    work(world, 6)
+    before = len(refused(world, study))
+    with pytest.raises(SearchdError):
+        world.loop.resume(study)
+    work(world, 6)
+    assert len(refused(world, study)) == before > 0
 
 
 def test_what_cannot_be_learned_ends_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,5 +59,6 @@ def test_equal_by_chance_is_not_said() -> None:
 
 def test_one_trial_in_words() -> None:
     """A paused one waits, under `auto`."""
-    assert whose(3, "paused", "auto") == "it came out exactly as trial 3 at every rung; it goes on if that one fails"
-    assert whose(3, "done", "auto") == whose(3, "paused", "asha") == "it came out exactly as trial 3 at every rung"
+    same = "it came out exactly as trial 3 at every rung"
+    assert whose(3, "paused", "auto") == f"{same}; of such trials one is trained on, and the others if it fails"
+    assert whose(3, "done", "auto") == whose(3, "paused", "asha") == same

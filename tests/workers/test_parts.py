@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from searchd.errors import NotFound, Refused
+from searchd.refusals import LONGEST
 from tests.support.broker import Broker
 from workers.device import THREADS, device
 from workers.job import explain
@@ -134,7 +135,9 @@ def test_a_function_that_is_not_there(name: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [("import a_package_that_is_missing", "No module named 'a_package_that_is_missing'"),
-     ("from json import nothing_like_it", "cannot import name 'nothing_like_it' from 'json'")],
+     ("from json import nothing_like_it", "cannot import name 'nothing_like_it' from 'json'"),
+     ("raise ImportError('\\n\\nIMPORTANT: read\\n\\nthis')", "IMPORTANT: read this (needy"),
+     (f"raise ImportError({'long ' * 100!r})", "long long long"), ("raise ImportError", "its import failed (needy")],
 )  # fmt: skip
 def test_what_a_users_module_imports_may_be_elsewhere(
     line: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -148,6 +151,7 @@ def test_what_a_users_module_imports_may_be_elsewhere(
         f"module needy_user_module of task needy_user_module:f cannot be imported by this worker: {said}"
     )
     assert "(needy_user_module.py, line 2); install what it needs there" in str(told.value)
+    assert len(str(told.value).splitlines()[0]) == len(str(told.value)) <= LONGEST, "all of it is kept"
 
 
 def test_other_errors_of_a_users_module_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

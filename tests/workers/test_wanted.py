@@ -34,8 +34,12 @@ def test_a_slip_is_told_at_the_first_report(tmp_path: Path, name: str, objective
     assert run.error == said
 
 
-@pytest.mark.parametrize(("name", "objectives"), [("acc1", ["acc5"]), ("mae", ["mse"]), ("train_loss", ["val_loss"]),
-                                                  ("loss", ["losses", "loss"]), ("score", ["loss"])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "objectives"),
+    [("acc1", ["acc5"]), ("mae", ["mse"]), ("mae", ["mape"]), ("val_mse", ["val_msle"]), ("time_ms", ["time_s"]),
+     ("acc_m", ["acc_mm"]), ("latency_ms", ["latency_s"]), ("loss", ["loss_q"]), ("train_loss", ["val_loss"]),
+     ("loss", ["losses", "loss"]), ("score", ["loss"])],
+)  # fmt: skip
 def test_what_may_come_later_is_waited_for(tmp_path: Path, name: str, objectives: list[str]) -> None:
     """Another metric early, an objective itself, and the objectives at the end: as it is meant."""
     run = reporting(tmp_path, name, objectives)

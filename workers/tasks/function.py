@@ -11,6 +11,9 @@ from pathlib import Path
 from searchd.errors import NotFound, Refused
 from workers.trial import Trial
 
+SAID = 200
+"""So much of an import's error is told."""
+
 
 def allowed(name: str, allow: tuple[str, ...]) -> bool:
     """Whether `name` matches an entry: exact (`pkg.module:train`) or a pattern (`pkg.*`)."""
@@ -38,7 +41,7 @@ def load(name: str, allow: tuple[str, ...]) -> Callable[[Trial], object]:
                 "install it there, or name its folder with --path, and start the worker again"
             ) from error
         raise Refused(
-            f"module {module_name} of task {name} cannot be imported by this worker: {error}{_where(error)}; "
+            f"module {module_name} of task {name} cannot be imported by this worker: {_line(error)}{_where(error)}; "
             "install what it needs there, and start the worker again"
         ) from error
     found: object = module
@@ -48,6 +51,12 @@ def load(name: str, allow: tuple[str, ...]) -> Callable[[Trial], object]:
         have = ", ".join(sorted(n for n, v in vars(module).items() if callable(v) and not n.startswith("_"))[:10])
         raise Refused(f"module {module_name} has no function {attribute}; it has {have or 'none'}")
     return found
+
+
+def _line(error: ImportError) -> str:
+    """What it says, on one line that is not too long: a package with a broken library says pages."""
+    said = " ".join(str(error).split()) or "its import failed"
+    return said if len(said) <= SAID else f"{said[:SAID]}…"
 
 
 def _where(error: ImportError) -> str:
