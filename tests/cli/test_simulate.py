@@ -202,7 +202,7 @@ def test_the_same_pair_over_its_log_guesses_little(root: str) -> None:
         (("plane.yaml", "--world", "nowhere_at_all:World"), 1, "no world nowhere_at_all:World"),
         (("plane.yaml", "--world", "mine_of_test:no_world"), 1, "needs a method train"),
         (("plane.yaml", "--world", "synthetic", "--speeds", "fast"), 2, "numbers with commas"),
-        (("plane.yaml", "--world", "synthetic", "--scheduler", "asah"), 1, "did you mean 'asha'"),
+        (("plane.yaml", "--world", "synthetic", "--scheduler", "asah"), 2, "did you mean 'asha'"),
         (("plane.yaml", "--world", "synthetic", "--searcher", "pbt"), 2, "write scheduler: pbt"),
         (("plane.yaml", "--world", "synthetic", "--scheduler", "pbt"), 2, "write searcher: pbt"),
         (("plane.yaml", "--world", "synthetic", "--scheduler", "pbt", "--searcher", "pbt"), 2, "pbt needs explore"),
