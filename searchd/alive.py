@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from searchd.errors import Refused, SearchdError, Unreachable
+from searchd.errors import Refused, Unreachable
 from searchd.remote import Remote
 
 STUDY_DB = "study.db"
@@ -70,20 +70,18 @@ def goes_on(database: Path) -> str:
     return f"{_serve(database)} goes on with it (`searchd run` of its file would begin another)"
 
 
-def refusal(database: Path, study: str, status: str, verb: str) -> SearchdError:
-    """Why nobody takes a command for a study that no daemon runs, and what remains possible: Refused where no daemon
-    would take it either, else Unreachable."""
+def refusal(database: Path, study: str, status: str, verb: str) -> Unreachable:
+    """Why nobody takes a command for a study that no daemon runs, and what remains possible."""
     nothing = f": there is nothing to {verb}" if verb in ("pause", "stop") else ""
-    kind = Refused if nothing else Unreachable
     if status == "done":
         deeper = f"`searchd deepen {study} --max-resource N` trains further"
         if database.name == STUDY_DB:
             remains = f"a larger budget in its file and `searchd run` go on with it, {deeper}"
         else:
             remains = f"{_serve(database)} takes it, or `searchd resume {study} --trials N`; {deeper} then"
-        return kind(f"study {study!r} is done{nothing or ', and no daemon runs it now'}; {remains}")
+        return Unreachable(f"study {study!r} is done{nothing or ', and no daemon runs it now'}; {remains}")
     if status in ("stopped", "faulted") and nothing:
-        return kind(f"study {study!r} is {status}{nothing}; {goes_on(database)}")
+        return Unreachable(f"study {study!r} is {status}{nothing}; {goes_on(database)}")
     return Unreachable(f"no daemon runs study {study!r} now; {goes_on(database)}")
 
 

@@ -73,7 +73,7 @@ def test_a_study_of_a_service_goes_on_with_the_service(root: Path) -> None:
 def test_a_study_that_is_done_takes_no_command(root: Path, verb: str) -> None:
     """It has ended: that is said, as over HTTP, with what remains possible; running its file again is not."""
     made(root / "digits" / STUDY_DB, "done")
-    found = said(verb, "digits", "--root", str(root), code=1)
+    found = said(verb, "digits", "--root", str(root), code=4)
     assert f"study 'digits' is done: there is nothing to {verb}" in found
     assert "a larger budget in its file" in found
     assert "searchd deepen digits" in found
@@ -91,5 +91,5 @@ def test_a_config_for_a_study_that_has_ended(root: Path) -> None:
 def test_a_study_that_was_stopped_goes_on_when_it_is_run(root: Path) -> None:
     """It is told what it is, and that its file run again goes on."""
     made(root / "digits" / STUDY_DB, "stopped")
-    found = said("stop", "digits", "--root", str(root), code=1)
+    found = said("stop", "digits", "--root", str(root), code=4)
     assert "is stopped: there is nothing to stop; `searchd run` its file again and it goes on" in found

@@ -157,8 +157,10 @@ def test_hostile_text(name: str) -> None:
 
 def test_aliases_tags_and_depth_are_refused_by_their_line() -> None:
     """The reason and the line are those of the first of them."""
-    for text, line, said in ((LAUGHS, 2, "alias"), ("a: 1\nb: !x 1", 2, "tag"), ("a:\n  " + "[" * (DEEPEST + 1), 2,
-        "deeper")):
+    for text, line, said in (
+        (LAUGHS, 1, "anchor"), ("a: 1\nb: *x", 2, "alias"), ("a: 1\nb: !x 1", 2, "tag"),
+        ("a:\n  " + "[" * (DEEPEST + 1), 2, "deeper"),
+    ):  # fmt: skip
         with pytest.raises(StudyError) as caught:
             read_text(text)
         assert caught.value.problems[0].line == line
