@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -244,24 +245,6 @@ def test_a_worker_that_was_mended_while_no_daemon_lived_is_asked_again(world: Wo
     assert len(refused(world, study)) == 1
 
 
-def test_resume_counts_refusals_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A study that was faulted by them goes on with the one worker of two that was mended."""
-    monkeypatch.setattr(recording, "REFUSALS", 5)
-    with monkeypatch.context() as patched:
-        patched.setattr(Refusals, "heard", lambda *_: None)
-        study = world.submit(spec(search=FIFO, budget={"trials": 2}))
-        for worker in world.fleet.workers:
-            worker.refuses = WHY
-        work(world, 60)
-        with world.store.reading() as reader:
-            assert reader.study(study).status == "faulted"  # type: ignore[union-attr]
-    world.restart()
-    world.fleet.workers[1].refuses = ""
-    world.loop.resume(study)
-    assert world.run(study) == "done"
-    world.check(study)
-
-
 def test_a_command_that_does_not_fit_asks_nobody_again(world: World) -> None:
     """`resume` of a study that runs is refused, and the workers that refused it are left in peace."""
     study = world.submit(spec(search=FIFO, budget={"trials": 2}))
@@ -275,22 +258,46 @@ def test_a_command_that_does_not_fit_asks_nobody_again(world: World) -> None:
     assert len(refused(world, study)) == before > 0
 
 
-def test_what_cannot_be_learned_ends_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a job goes round among refusals all the same, the study is faulted with the workers' words in the end, no
-    trial has failed, and `resume` loses nothing."""
+def gone_round(world: World, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A study whose jobs went round among two slots that refuse them, of which nothing was learned, until it ended."""
     monkeypatch.setattr(recording, "REFUSALS", 5)
-    monkeypatch.setattr(Refusals, "heard", lambda *_: None)
     study = world.submit(spec(search=FIFO, budget={"trials": 2}))
     for worker in world.fleet.workers:
         worker.refuses = WHY
-    work(world, 40)
+    with monkeypatch.context() as patched:
+        patched.setattr(Refusals, "heard", lambda *_: None)
+        work(world, 40)
     with world.store.reading() as reader:
         row = reader.study(study)
     assert row is not None
     assert (row.status, row.status_reason) == ("faulted", f"no worker takes its jobs: {WHY}")
     assert statuses(world, study) == {"running"}
+    jobs = Counter(e.payload["job"] for e in world.events(study, "lost"))
+    assert max(jobs.values()) == 5 + 2 * 2, "so often a job, and twice for each slot"
+    return study
+
+
+def test_what_cannot_be_learned_ends_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a job goes round among refusals all the same, the study is faulted with the workers' words in the end, no
+    trial has failed, and `resume` loses nothing."""
+    study = gone_round(world, monkeypatch)
     for worker in world.fleet.workers:
         worker.refuses = ""
+    world.loop.resume(study)
+    assert world.run(study) == "done"
+    world.check(study)
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("mended", [0, 1])
+def test_resume_counts_refusals_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch, mended: int, restart: bool
+) -> None:
+    """A study that was faulted by them goes on with the one worker of two that was mended, whichever is asked first."""
+    study = gone_round(world, monkeypatch)
+    if restart:
+        world.restart()
+    world.fleet.workers[mended].refuses = ""
     world.loop.resume(study)
     assert world.run(study) == "done"
     world.check(study)
