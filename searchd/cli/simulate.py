@@ -54,16 +54,18 @@ def simulate_command(
       FILE.npz                 recorded curves (docs/simulator.md has the format); FILE.npz:PREFIX one task of several
       module:Class             a World of yours; Class takes the study, or nothing
     """
-    from searchd.search.algorithms import SCHEDULERS, SEARCHERS
+    from searchd.search.algorithms import SCHEDULERS, SEARCHERS, find
     from searchd.simulator import Faults, Log, simulate, summary
-    from spaces.suggest import did_you_mean
 
     if listed := [name for name in (*schedulers, *searchers) if "," in name]:
         raise click.UsageError(f"{listed[0]!r} is no name: give --scheduler and --searcher again for each")
-    for what, names, table in (("scheduler", schedulers, SCHEDULERS), ("searcher", searchers, SEARCHERS)):
-        for name in names:
-            if name not in table:
-                raise click.UsageError(f"there is no {what} {name!r}: {did_you_mean(name, table)}")
+    try:
+        for name in schedulers:
+            find(SCHEDULERS, "scheduler", name)
+        for name in searchers:
+            find(SEARCHERS, "searcher", name)
+    except SearchdError as error:
+        raise click.UsageError(str(error)) from None
     spec = _study(study, client)
     world = _world(said, spec, study, client)
     if isinstance(world, Log) and searchers:

@@ -168,7 +168,7 @@ def make_scheduler(spec: SearchSpec, max_trials: int | None, objectives: Sequenc
     """The scheduler that a study names; SearchdError for an unknown name or option, or an impossible ladder.
 
     `objectives`: the names of the study's, in their order; one of them may rank alone (`order: single`)."""
-    row = _find(SCHEDULERS, "scheduler", spec.scheduler)
+    row = find(SCHEDULERS, "scheduler", spec.scheduler)
     if spec.brackets not in (None, 1) and not row.brackets:
         several = " or ".join(name for name, other in SCHEDULERS.items() if other.brackets)
         raise SearchdError(f"{spec.scheduler} has one bracket, but brackets = {spec.brackets}: use {several}")
@@ -212,7 +212,7 @@ def searcher_of(study: Study, seed: int) -> Searcher:
 def make_searcher(spec: SearchSpec, seed: int, earlier: Sequence[Earlier] = ()) -> Searcher:
     """The searcher that a study names, and that begins with what `earlier` ones found, if there are any; SearchdError
     for an unknown name or option, Missing for a missing part."""
-    row = _find(SEARCHERS, "searcher", spec.searcher)
+    row = find(SEARCHERS, "searcher", spec.searcher)
     options, common = _options(spec, row.options), _options(spec, COMMON)
 
     def make() -> Searcher:
@@ -238,8 +238,8 @@ def check_options(spec: SearchSpec) -> None:
     """SearchdError that names every option that neither of the pair takes, or whose value breaks its rule."""
     known = {
         **COMMON,
-        **_find(SCHEDULERS, "scheduler", spec.scheduler).options,
-        **_find(SEARCHERS, "searcher", spec.searcher).options,
+        **find(SCHEDULERS, "scheduler", spec.scheduler).options,
+        **find(SEARCHERS, "searcher", spec.searcher).options,
     }
     pair = f"{spec.scheduler} × {spec.searcher}"
     found = [
@@ -286,7 +286,8 @@ def _problem(name: str, value: Any, rule: Allowed) -> str | None:
     return None
 
 
-def _find(table: Mapping[str, T], what: str, name: str) -> T:
+def find(table: Mapping[str, T], what: str, name: str) -> T:
+    """The row of a scheduler or searcher; SearchdError with the name that was probably meant."""
     if name not in table:
         raise SearchdError(f"there is no {what} {name!r}: {did_you_mean(name, table)}")
     return table[name]
