@@ -29,9 +29,9 @@ class Mind:
     `reason`: what follows `verifying`. `forgiven`: how many trials had failed or were vetoed when the study last went
     on. `settled`: the search had no job to give, and nothing happened since.
     `remark`: what the searcher said last. `waits`: why the study waits, as last logged. `handed_back`: how often each
-    job came back from a worker that was asked to leave; `refused`: from one that would not do it, and `refusals`: since
-    the study last went on. `peaks`: the most
-    memory that each trial held [bytes]; `short`: how often memory did not suffice.
+    job came back from a worker that was asked to leave; `refused`: from one that would not do it, and `refused_since`
+    the study last went on. `peaks`: the most memory that each trial held [bytes]; `short`: how often memory did not
+    suffice.
     """
 
     study: Study
@@ -50,7 +50,7 @@ class Mind:
     waits: str = ""
     handed_back: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
-    refusals: Counter[str] = field(default_factory=Counter)
+    refused_since: Counter[str] = field(default_factory=Counter)
     peaks: dict[int, int] = field(default_factory=dict)
     short: int = 0
 
@@ -59,13 +59,13 @@ class Mind:
         cause = payload.get("cause") or cause_of("lost", payload["reason"])
         self.handed_back[payload["job"]] += cause == "preempted"
         self.refused[payload["job"]] += cause == "refused"
-        self.refusals[payload["job"]] += cause == "refused"
+        self.refused_since[payload["job"]] += cause == "refused"
         self.short += cause == "out_of_memory"
 
     def goes_on(self) -> None:
         """The study begins or goes on: what failed and who refused before is not held against it."""
         self.forgiven = forgiven(self.search)
-        self.refusals.clear()
+        self.refused_since.clear()
 
     def held(self, payload: Mapping[str, Any]) -> None:
         """Take the memory that an event says its trial held."""

@@ -236,7 +236,7 @@ def _refused(turn: Turn, job: JobRow, error: str) -> None:
     """The worker will not do the job: no fault of the trial's, and no attempt. Another one may: `Places` does not ask
     this one again, and when all refuse the job waits in the outbox."""
     lose(turn, job, f"{REFUSED}: {error}", give_up=False)
-    if turn.mind.refusals[job.id] >= REFUSALS + 2 * (turn.mind.slots or 0) and job.stop_reason is None:
+    if turn.mind.refused_since[job.id] >= REFUSALS + 2 * (turn.mind.slots or 0) and job.stop_reason is None:
         turn.set_status("faulted", f"no worker takes its jobs: {error}")
 
 
